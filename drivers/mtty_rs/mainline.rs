@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The migration stream of the kernel's C sample, `samples/vfio-mdev/mtty.c`, so that a VM moves
+//! live between that driver and this one.
+//!
+//! The stream is C memory of an x86 machine: a header, then one `struct serial_port` for each port.
+//! A port that the C driver can have made is accepted, with its peculiarities:
+//!
+//! - its power-on state is a FIFO of 16 bytes whose FCR was never written (trigger level 0), and
+//!   its IIR always says that FIFOs are on: such a port arrives with its FIFO enabled;
+//! - it does not clear the FIFO when FCR turns it off: more than one byte keeps the FIFO enabled;
+//! - its trigger level is 1 whatever FCR says, for want of a time-out: FCR decides here, and 1 is
+//!   what it is told;
+//! - it takes a FIFO of 16 bytes for an empty one. Nothing in the format helps that: of 16 bytes
+//!   that go there its guest sees none before it clears the FIFO. Those that come from there are
+//!   delivered;
+//! - it has neither THRI nor MSR deltas to save. Both arrive as pending, since a spurious interrupt
+//!   costs a guest nothing and a lost one everything.
+
+use core::ops::Range;
+
+use crate::state::{flag, require, BadState, State};
+use crate::uart::{fcr, ier, mcr, msr, FIFO_SIZE};
+
+/// Bytes of the stream's header.
+pub const HEADER_LEN: usize = 24;
+/// Bytes of each port after it.
+pub const PORT_LEN: usize = 36;
+
+const MAGIC: u64 = 0x7e9d_0989_8c3e_2c4e;
+const MAJOR: u32 = 1;
+const MINOR: u32 = 0;
+
+/// The header of a device with `nr_ports` ports.
+pub fn encode_header(nr_ports: u32) -> [u8; HEADER_LEN] {
+    let mut out = [0; HEADER_LEN];
+    out[..8].copy_from_slice(&MAGIC.to_le_bytes());
+    out[8..12].copy_from_slice(&MAJOR.to_le_bytes());
+    out[12..16].copy_from_slice(&MINOR.to_le_bytes());
+    out[16..20].copy_from_slice(&nr_ports.to_le_bytes());
+    out
+}
+
+/// Whether `header` begins a stream for a device with `nr_ports` ports.
+pub fn check_header(header: &[u8; HEADER_LEN], nr_ports: u32) -> Result<(), BadState> {
+    let own = encode_header(nr_ports);
+    let same = |field: Range<usize>| header[field.clone()] == own[field];
+    require(same(0..8), "a stream that is not mtty's")?;
+    require(same(8..16), "another version of mtty's stream")?;
+    require(same(16..20), "another number of ports")?;
+    require(same(20..24), "unknown flags")
+}
+
+/// A port as the C driver keeps it.
+pub fn encode_port(state: &State) -> [u8; PORT_LEN] {
+    let State {
+        ier,
+        fcr,
+        lcr,
+        mcr,
+        scr,
+        divisor,
+        overrun,
+        thri_pending: _,
+        msr_delta: _,
+        fifo_len,
+        fifo,
+    } = *state;
+    let head = fifo_len % FIFO_SIZE as u8;
+    let [dll, dlm] = divisor.to_le_bytes();
+    let mut out = [0; PORT_LEN];
+    out[..8].copy_from_slice(&[0, ier, 0, lcr, mcr, 0, 0, scr]);
+    out[8..24].copy_from_slice(&fifo);
+    out[24..29].copy_from_slice(&[head, 0, fifo_len, lcr >> 7, overrun.into()]);
+    out[30..35].copy_from_slice(&[dll, dlm, fcr, fcr::depth(fcr), 1]);
+    out
+}
+
+/// Reads and checks a port of the C driver.
+pub fn decode_port(port: &[u8; PORT_LEN]) -> Result<State, BadState> {
+    // struct serial_port as the compiler lays it out: uart_reg[8], the FIFO, then single fields.
+    let [_, ier, _, lcr, mcr, _, _, scr, rest @ ..] = *port;
+    let [mut fifo @ .., head, tail, count, dlab, overrun, _, dll, dlm, fcr, size, level, _] = rest;
+
+    require(dlab == lcr >> 7, "DLAB contradicts LCR")?;
+    require(head < 16 && tail < 16 && count <= 16, "FIFO out of range")?;
+    require((tail + count) % 16 == head, "contradictory FIFO indices")?;
+    fifo.rotate_left(tail.into());
+    fifo[count.into()..].fill(0);
+
+    let never_written = fcr == 0 && level == 0;
+    let control = fcr::stored(if never_written { fcr::ENABLE } else { fcr });
+    let fcr_level = fcr::trigger_level(control);
+    let level_fits = never_written || level == 1 || level == fcr_level;
+    require(level_fits, "trigger level contradicts FCR")?;
+    require(size == fcr::depth(control), "FIFO size contradicts FCR")?;
+    let kept = if count > 1 { fcr::ENABLE } else { 0 };
+
+    Ok(State {
+        ier: ier & ier::ALL,
+        fcr: control | kept,
+        lcr,
+        mcr: mcr & mcr::ALL,
+        scr,
+        divisor: u16::from_le_bytes([dll, dlm]),
+        overrun: flag(overrun)?,
+        thri_pending: count == 0,
+        msr_delta: msr::DCTS | msr::DDSR,
+        fifo_len: count,
+        fifo,
+    })
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A serial card of one or two 16550s that migrates: mainline's `mtty.c` sample, in Rust.
+//!
+//! ```sh
+//! modprobe mtty_rs
+//! cd /sys/class/mdev_bus/mtty_rs/mdev_supported_types
+//! cat mtty-1/{name,description,available_instances}
+//! uuid=$(cat /proc/sys/kernel/random/uuid)
+//! echo $uuid > mtty-1/create
+//! # On source and destination (the latter with -incoming), in the same guest slot:
+//! qemu-system-x86_64 ... -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/$uuid,enable-migration=on
+//! # In the source's monitor: migrate unix:/tmp/migrate
+//! echo 1 > /sys/bus/mdev/devices/$uuid/remove
+//! ```
+//!
+//! What a port does is in `uart.rs`, what of it migrates in `state.rs`, and mainline's stream format
+//! in `mainline.rs`. None of them needs a kernel; this file is what joins them to the SDK.
+
+#![forbid(unsafe_code)]
+
+pub mod mainline;
+pub mod state;
+pub mod uart;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{Arc, Mutex},
+};
+use mdev_sdk::{
+    model::{
+        config::{Bar, Identity},
+        stream::{name, Format, Name, Refusal, Tag},
+    },
+    Codec, Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress, RecordWriter, Type,
+};
+use state::{BadState, State};
+use uart::Uart;
+
+mdev_sdk::module_mdev_driver! {
+    driver: Mtty,
+    parent: c"mtty_rs",
+    parent_driver: c"mtty",
+    parent_data: Arc::pin_init(new_mutex!(MAX_PORTS, "mtty_ports"), GFP_KERNEL)?,
+    name: "mtty_rs",
+    authors: ["The mdev SDK authors"],
+    description: "Serial card of 16550s that migrates, a sample of the mdev SDK",
+    license: "GPL",
+}
+
+/// Ports of all cards together, as mainline has it.
+const MAX_PORTS: usize = 24;
+const PORTS_OF_A_CARD: usize = 2;
+const PORT_SIZE: u32 = 8;
+
+/// One port's state; the payload is the port's number and [`State::encode`].
+const PORT: Tag = Tag(Tag::FIRST_DRIVER.0);
+
+/// What a type of card is.
+struct Card {
+    ports: usize,
+    kind: Name,
+    codec: Codec,
+}
+
+/// In the order of [`Mtty::TYPES`].
+const CARDS: [Card; 4] = [
+    Card { ports: 1, kind: name("mtty-1"), codec: Codec::Records },
+    Card { ports: 2, kind: name("mtty-2"), codec: Codec::Records },
+    Card { ports: 1, kind: name("mtty-1"), codec: Codec::Own },
+    Card { ports: 2, kind: name("mtty-2"), codec: Codec::Own },
+];
+
+/// A share of the ports that the module can make; given back when dropped.
+struct Lease {
+    card: &'static Card,
+    free: Arc<Mutex<usize>>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        *self.free.lock() += self.card.ports;
+    }
+}
+
+type Ports = [Uart; PORTS_OF_A_CARD];
+
+/// An open card. A card of one port never shows the second.
+#[pin_data]
+struct Mtty {
+    card: &'static Card,
+    #[pin]
+    ports: Mutex<Ports>,
+}
+
+impl Mtty {
+    /// Lets the interrupt follow the ports, whose lock is held.
+    fn update_interrupt(dev: &OpenDevice, ports: &Ports) {
+        dev.set_interrupt(ports.iter().any(Uart::irq_level));
+    }
+}
+
+#[vtable]
+impl Device for Mtty {
+    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const NAME: &'static CStr = c"mtty_rs";
+    const TYPES: &'static [Type] = &[
+        Type {
+            sysfs_name: c"1",
+            name: c"Single port serial",
+            description: c"PCI serial card with one 16550 port",
+        },
+        Type {
+            sysfs_name: c"2",
+            name: c"Dual port serial",
+            description: c"PCI serial card with two 16550 ports",
+        },
+        Type {
+            sysfs_name: c"1-compat",
+            name: c"Single port serial, mainline's stream",
+            description: c"As type 1, but migrates to and from the kernel's C sample mtty",
+        },
+        Type {
+            sysfs_name: c"2-compat",
+            name: c"Dual port serial, mainline's stream",
+            description: c"As type 2, but migrates to and from the kernel's C sample mtty",
+        },
+    ];
+
+    type Parent = Arc<Mutex<usize>>;
+    type Instance = Lease;
+
+    fn available(free: &Self::Parent, type_index: usize) -> u32 {
+        free.lock().checked_div(CARDS[type_index].ports).unwrap_or(0) as u32
+    }
+
+    fn create(new: &NewDevice<'_, Self>) -> Result<Lease> {
+        let card = &CARDS[new.type_index];
+        let mut free = new.parent.lock();
+        *free = free.checked_sub(card.ports).ok_or(ENOSPC)?;
+        Ok(Lease { card, free: new.parent.clone() })
+    }
+
+    fn identity(lease: &Lease) -> Identity {
+        let mut bars = [Bar::None; 6];
+        bars[..lease.card.ports].fill(Bar::Io { size: PORT_SIZE });
+        Identity {
+            vendor: 0x4348,
+            device: 0x3253,
+            subsystem_vendor: 0x4348,
+            subsystem: 0x3253,
+            // Communication controller, serial, 16550-compatible.
+            class: 0x07_00_02,
+            revision: 0x10,
+            intx: true,
+            // Mainline's card has no capabilities, and QEMU compares them.
+            msi: lease.card.codec == Codec::Records,
+            bars,
+        }
+    }
+
+    fn open(lease: &Lease) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            card: lease.card,
+            ports <- new_mutex!([Uart::new(), Uart::new()], "mtty_card"),
+        })
+    }
+
+    fn read(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &mut [u8]) -> Result {
+        let mut ports = self.ports.lock();
+        // A wide access to byte-wide ports is that many accesses.
+        for (reg, byte) in (offset as u8..).zip(data) {
+            *byte = ports[bar].read(reg);
+        }
+        Self::update_interrupt(dev, &ports);
+        Ok(())
+    }
+
+    fn write(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &[u8]) -> Result {
+        let mut ports = self.ports.lock();
+        for (reg, byte) in (offset as u8..).zip(data) {
+            ports[bar].write(reg, *byte);
+        }
+        Self::update_interrupt(dev, &ports);
+        Ok(())
+    }
+
+    fn reset(&self, _dev: &OpenDevice) {
+        self.ports.lock().iter_mut().for_each(Uart::reset);
+    }
+}
+
+/// What arrived of a card.
+struct Arrived {
+    ports: [Option<State>; PORTS_OF_A_CARD],
+    /// Mainline's stream: the header or port that is arriving, and bytes of it that have.
+    piece: [u8; mainline::PORT_LEN],
+    filled: usize,
+}
+
+#[vtable]
+impl Migrate for Mtty {
+    const FORMAT: Format = Format { name: name("mtty_rs"), version: 1, oldest: 1, readable_by: 1 };
+    const RECORDS: &'static [(Tag, usize)] = &[(PORT, 1 + State::LEN)];
+
+    /// How many pieces were saved: mainline's header, then ports.
+    type Saving = usize;
+    type Loading = Arrived;
+
+    fn codec(&self) -> Codec {
+        self.card.codec
+    }
+
+    fn kind(&self) -> Name {
+        self.card.kind
+    }
+
+    fn geometry(&self) -> [u64; 2] {
+        [self.card.ports as u64, 0]
+    }
+
+    // A card changes only when it is accessed, so it has nothing to stop.
+    fn quiesce(&self, _dev: &OpenDevice) -> Result {
+        Ok(())
+    }
+
+    fn resume(&self, _dev: &OpenDevice) {}
+
+    fn start_saving(&self) -> Result<usize> {
+        Ok(0)
+    }
+
+    fn pending(&self, saved: Option<&usize>) -> Pending {
+        let ports = self.card.ports * (1 + State::LEN).max(mainline::PORT_LEN);
+        let header = match (self.codec(), saved) {
+            (Codec::Own, None | Some(0)) => mainline::HEADER_LEN,
+            _ => 0,
+        };
+        Pending { initial: header as u64, dirty: 0, stop_copy: (header + ports) as u64 }
+    }
+
+    fn save(&self, saved: &mut usize, phase: Phase, out: &mut RecordWriter<'_>) -> Result<Progress> {
+        if self.codec() == Codec::Own && *saved == 0 {
+            *saved = 1;
+            out.raw(&mainline::encode_header(self.card.ports as u32))?;
+            return Ok(Progress::More);
+        }
+        if phase == Phase::StopCopy {
+            let ports = self.ports.lock();
+            for (i, port) in ports[..self.card.ports].iter().enumerate() {
+                match self.codec() {
+                    Codec::Own => out.raw(&mainline::encode_port(&port.state()))?,
+                    Codec::Records => {
+                        let mut payload = [i as u8; 1 + State::LEN];
+                        payload[1..].copy_from_slice(&port.state().encode());
+                        out.record(PORT, &payload)?;
+                    }
+                }
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    fn start_loading(&self) -> Result<Arrived> {
+        Ok(Arrived {
+            ports: [None; PORTS_OF_A_CARD],
+            piece: [0; mainline::PORT_LEN],
+            filled: 0,
+        })
+    }
+
+    fn load(&self, arrived: &mut Arrived, _tag: Tag, payload: &[u8]) -> Result<(), Refusal> {
+        let (port, state) = payload.split_first().ok_or(Refusal::BadState("an empty record"))?;
+        let slot = arrived.ports[..self.card.ports]
+            .get_mut(usize::from(*port))
+            .ok_or(Refusal::BadState("a port that the card has not"))?;
+        *slot = Some(State::decode(state).map_err(refusal)?);
+        Ok(())
+    }
+
+    fn load_raw(&self, arrived: &mut Arrived, offset: u64, bytes: &[u8]) -> Result<(), Refusal> {
+        for (at, byte) in (offset..).zip(bytes) {
+            let in_header = at < mainline::HEADER_LEN as u64;
+            arrived.piece[arrived.filled] = *byte;
+            arrived.filled += 1;
+            if in_header && arrived.filled == mainline::HEADER_LEN {
+                let mut header = [0; mainline::HEADER_LEN];
+                header.copy_from_slice(&arrived.piece[..mainline::HEADER_LEN]);
+                mainline::check_header(&header, self.card.ports as u32).map_err(refusal)?;
+                arrived.filled = 0;
+            } else if !in_header && arrived.filled == mainline::PORT_LEN {
+                let slot = arrived.ports[..self.card.ports]
+                    .iter_mut()
+                    .find(|slot| slot.is_none())
+                    .ok_or(Refusal::BadState("more ports than the card has"))?;
+                *slot = Some(mainline::decode_port(&arrived.piece).map_err(refusal)?);
+                arrived.filled = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&self, arrived: &Arrived) -> Result<(), Refusal> {
+        let ports = &arrived.ports[..self.card.ports];
+        if arrived.filled != 0 || ports.iter().any(Option::is_none) {
+            return Err(Refusal::BadState("a port is missing"));
+        }
+        Ok(())
+    }
+
+    fn commit(&self, dev: &OpenDevice, arrived: Arrived) {
+        let mut ports = self.ports.lock();
+        for (port, state) in ports.iter_mut().zip(arrived.ports) {
+            if let Some(state) = state {
+                *port = Uart::restore(state);
+            }
+        }
+        Self::update_interrupt(dev, &ports);
+    }
+}
+
+fn refusal(bad: BadState) -> Refusal {
+    Refusal::BadState(bad.as_str())
+}

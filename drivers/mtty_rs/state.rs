@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A port's state as it migrates: everything that a guest can see or wait for.
+//!
+//! The encoding is little-endian and without padding, and each state has exactly one:
+//!
+//! | offset | size | field |
+//! |-------:|-----:|-------|
+//! | 0 | 5 | IER, FCR, LCR, MCR, SCR: 0 in bits that do not exist, FCR is 0 while the FIFOs are off |
+//! | 5 | 2 | divisor latch |
+//! | 7 | 1 | 1 if LSR has an overrun error to report, else 0 |
+//! | 8 | 1 | 1 if IIR has an empty transmitter to report, else 0 |
+//! | 9 | 1 | the deltas (lower half) of MSR |
+//! | 10 | 1 | bytes in the FIFO: at most 16, or 1 while the FIFOs are off |
+//! | 11 | 16 | the FIFO, oldest byte first, 0 after its end |
+
+use crate::uart::{fcr, ier, mcr, msr, FIFO_SIZE};
+
+/// Why a state is refused: what is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadState(pub(crate) &'static str);
+
+impl BadState {
+    /// The reason, for the kernel log.
+    pub fn as_str(&self) -> &'static str {
+        self.0
+    }
+}
+
+/// Refuses with `otherwise` unless `holds`.
+pub(crate) fn require(holds: bool, otherwise: &'static str) -> Result<(), BadState> {
+    holds.then_some(()).ok_or(BadState(otherwise))
+}
+
+/// A bool of a stream, which has two values and not 256.
+pub(crate) fn flag(byte: u8) -> Result<bool, BadState> {
+    require(byte <= 1, "a flag that is neither 0 nor 1")?;
+    Ok(byte == 1)
+}
+
+/// One port's state. Whoever has one has a good one: it comes from a port, or was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    // Registers: what the guest wrote, without the bits that do not exist.
+    pub(crate) ier: u8,
+    pub(crate) fcr: u8,
+    pub(crate) lcr: u8,
+    pub(crate) mcr: u8,
+    pub(crate) scr: u8,
+    pub(crate) divisor: u16,
+
+    // Events that the guest has not been told yet.
+    pub(crate) overrun: bool,
+    pub(crate) thri_pending: bool,
+    pub(crate) msr_delta: u8,
+
+    // The loop-back FIFO, oldest byte first, 0 after its end.
+    pub(crate) fifo_len: u8,
+    pub(crate) fifo: [u8; FIFO_SIZE],
+}
+
+impl State {
+    /// Bytes of an encoded state.
+    pub const LEN: usize = 11 + FIFO_SIZE;
+
+    /// The encoding above.
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let Self {
+            ier,
+            fcr,
+            lcr,
+            mcr,
+            scr,
+            divisor,
+            overrun,
+            thri_pending,
+            msr_delta,
+            fifo_len,
+            fifo,
+        } = *self;
+        let [dll, dlm] = divisor.to_le_bytes();
+        let mut out = [0; Self::LEN];
+        out[..7].copy_from_slice(&[ier, fcr, lcr, mcr, scr, dll, dlm]);
+        out[7..11].copy_from_slice(&[overrun.into(), thri_pending.into(), msr_delta, fifo_len]);
+        out[11..].copy_from_slice(&fifo);
+        out
+    }
+
+    /// Reads and checks what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadState> {
+        let wrong_length = |_| BadState("another length than a port's");
+        let bytes: &[u8; Self::LEN] = bytes.try_into().map_err(wrong_length)?;
+        let [ier, fcr, lcr, mcr, scr, dll, dlm, oe, thri, msr_delta, fifo_len, fifo @ ..] = *bytes;
+        let state = Self {
+            ier,
+            fcr,
+            lcr,
+            mcr,
+            scr,
+            divisor: u16::from_le_bytes([dll, dlm]),
+            overrun: flag(oe)?,
+            thri_pending: flag(thri)?,
+            msr_delta,
+            fifo_len,
+            fifo,
+        };
+        require(ier & !ier::ALL == 0, "unknown IER bits")?;
+        require(mcr & !mcr::ALL == 0, "unknown MCR bits")?;
+        require(fcr == fcr::stored(fcr), "FCR bits that do not stay")?;
+        require(msr_delta & !msr::ANY_DELTA == 0, "unknown MSR deltas")?;
+        require(fifo_len <= fcr::depth(fcr), "a FIFO that is too long")?;
+        let unused = &fifo[usize::from(fifo_len)..];
+        require(unused.iter().all(|&b| b == 0), "bytes after the FIFO")?;
+        require(
+            fifo_len == 0 || !state.thri_pending,
+            "THRI with bytes to send",
+        )?;
+        Ok(state)
+    }
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A 16550A UART with a loop-back plug in its connector.
+//!
+//! A byte that the guest writes to THR is at once in the receive FIFO: there is no line and no
+//! time. THRE and TEMT say that this FIFO is empty, so a driver that waits for them, as every
+//! driver does, cannot overrun itself. The plug holds CTS, DSR and DCD on; a break is not looped.
+//!
+//! Names are those of Linux's `serial_reg.h`. Where the data sheet (National Semiconductor
+//! PC16550D) has another one, it is the item's alias.
+
+use crate::state::State;
+
+/// Bytes in an enabled FIFO.
+pub(crate) const FIFO_SIZE: usize = 16;
+
+/// Register offsets. Where two registers share one, the name is of the one that is read.
+mod reg {
+    #[doc(alias("RBR", "THR", "DLL"))]
+    pub(super) const RX: u8 = 0;
+    #[doc(alias = "DLM")]
+    pub(super) const IER: u8 = 1;
+    #[doc(alias = "FCR")]
+    pub(super) const IIR: u8 = 2;
+    pub(super) const LCR: u8 = 3;
+    pub(super) const MCR: u8 = 4;
+    pub(super) const LSR: u8 = 5;
+    pub(super) const MSR: u8 = 6;
+    pub(super) const SCR: u8 = 7;
+}
+
+/// Interrupt enable register.
+pub(crate) mod ier {
+    #[doc(alias = "ERBFI")]
+    pub(crate) const RDI: u8 = 1 << 0;
+    #[doc(alias = "ETBEI")]
+    pub(crate) const THRI: u8 = 1 << 1;
+    #[doc(alias = "ELSI")]
+    pub(crate) const RLSI: u8 = 1 << 2;
+    #[doc(alias = "EDSSI")]
+    pub(crate) const MSI: u8 = 1 << 3;
+    pub(crate) const ALL: u8 = RDI | THRI | RLSI | MSI;
+}
+
+/// Interrupt identification register: exactly one cause, and whether the FIFOs are on.
+mod iir {
+    pub(super) const NO_INT: u8 = 0x01;
+    /// Priority 1, until LSR is read.
+    pub(super) const RLSI: u8 = 0x06;
+    /// Priority 2, while the FIFO is at its trigger level.
+    pub(super) const RDI: u8 = 0x04;
+    /// Priority 2, while bytes below the trigger level wait and the line is idle.
+    pub(super) const RX_TIMEOUT: u8 = 0x0c;
+    /// Priority 3, until it is reported or THR is written.
+    pub(super) const THRI: u8 = 0x02;
+    /// Priority 4, until MSR is read.
+    pub(super) const MSI: u8 = 0x00;
+    pub(super) const FIFO_ENABLED: u8 = 0xc0;
+}
+
+/// FIFO control register. Its transmit and its receive FIFO are the one loop-back FIFO here.
+pub(crate) mod fcr {
+    pub(crate) const ENABLE: u8 = 1 << 0;
+    #[doc(alias = "RCVR FIFO RESET")]
+    pub(crate) const CLEAR_RCVR: u8 = 1 << 1;
+    #[doc(alias = "XMIT FIFO RESET")]
+    pub(crate) const CLEAR_XMIT: u8 = 1 << 2;
+    pub(crate) const TRIGGER: u8 = 0b11 << 6;
+
+    /// What stays of a written value: no other bit is programmed without `ENABLE`.
+    pub(crate) fn stored(value: u8) -> u8 {
+        if value & ENABLE != 0 {
+            value & (ENABLE | TRIGGER)
+        } else {
+            0
+        }
+    }
+
+    /// How many bytes the FIFO takes, by a stored value.
+    pub(crate) fn depth(fcr: u8) -> u8 {
+        if fcr & ENABLE != 0 {
+            super::FIFO_SIZE as u8
+        } else {
+            1
+        }
+    }
+
+    /// How many bytes raise RDI, by a stored value.
+    pub(crate) fn trigger_level(fcr: u8) -> u8 {
+        [1, 4, 8, 14][usize::from(fcr >> 6)]
+    }
+}
+
+/// Line control register. It is kept whole, but only this bit does anything.
+mod lcr {
+    pub(super) const DLAB: u8 = 1 << 7;
+}
+
+/// Modem control register. OUT2 does not gate the interrupt on this card.
+pub(crate) mod mcr {
+    pub(crate) const DTR: u8 = 1 << 0;
+    pub(crate) const RTS: u8 = 1 << 1;
+    pub(crate) const OUT1: u8 = 1 << 2;
+    pub(crate) const OUT2: u8 = 1 << 3;
+    pub(crate) const LOOP: u8 = 1 << 4;
+    /// Automatic flow control, of the 16550's successors: CTS tells whether the FIFO has room.
+    pub(crate) const AFE: u8 = 1 << 5;
+    pub(crate) const ALL: u8 = DTR | RTS | OUT1 | OUT2 | LOOP | AFE;
+}
+
+/// Line status register.
+mod lsr {
+    pub(super) const DR: u8 = 1 << 0;
+    pub(super) const OE: u8 = 1 << 1;
+    pub(super) const THRE: u8 = 1 << 5;
+    pub(super) const TEMT: u8 = 1 << 6;
+}
+
+/// Modem status register: four inputs, and four bits below each whether it has changed.
+pub(crate) mod msr {
+    pub(crate) const DCTS: u8 = 1 << 0;
+    pub(crate) const DDSR: u8 = 1 << 1;
+    pub(crate) const CTS: u8 = 1 << 4;
+    pub(crate) const DSR: u8 = 1 << 5;
+    pub(crate) const RI: u8 = 1 << 6;
+    pub(crate) const DCD: u8 = 1 << 7;
+    pub(crate) const ANY_DELTA: u8 = 0x0f;
+}
+
+/// One port. All there is to it is its [`State`]: it has no configuration and no connection to the
+/// outside, and the interrupt is derived from the state, never stored.
+#[derive(Debug, Default)]
+pub struct Uart {
+    state: State,
+}
+
+impl Uart {
+    /// A port after power-on: FIFOs off, as in the data sheet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Back to power-on. The data sheet keeps SCR and the divisor; here they are cleared as well,
+    /// since the next user of the card is not to learn what the last one wrote.
+    pub fn reset(&mut self) {
+        *self = Self::new();
+    }
+
+    /// What migrates.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The port that goes on where `state` was taken.
+    pub fn restore(state: State) -> Self {
+        Self { state }
+    }
+
+    /// Whether the interrupt line is raised.
+    pub fn irq_level(&self) -> bool {
+        self.cause() != iir::NO_INT
+    }
+
+    /// The guest reads register `reg` (0 to 7).
+    pub fn read(&mut self, reg: u8) -> u8 {
+        let [dll, dlm] = self.state.divisor.to_le_bytes();
+        match reg {
+            reg::RX if self.dlab() => dll,
+            reg::RX => self.receive(),
+            reg::IER if self.dlab() => dlm,
+            reg::IER => self.state.ier,
+            reg::IIR => self.identify(),
+            reg::LCR => self.state.lcr,
+            reg::MCR => self.state.mcr,
+            reg::LSR => {
+                let status = self.line_status();
+                self.state.overrun = false;
+                status
+            }
+            reg::MSR => self.modem_inputs() | core::mem::take(&mut self.state.msr_delta),
+            reg::SCR => self.state.scr,
+            _ => 0xff,
+        }
+    }
+
+    /// The guest writes `value` to register `reg` (0 to 7).
+    pub fn write(&mut self, reg: u8, value: u8) {
+        let inputs = self.modem_inputs();
+        let [dll, dlm] = self.state.divisor.to_le_bytes();
+        match reg {
+            reg::RX if self.dlab() => self.state.divisor = u16::from_le_bytes([value, dlm]),
+            reg::RX => self.transmit(value),
+            reg::IER if self.dlab() => self.state.divisor = u16::from_le_bytes([dll, value]),
+            reg::IER => self.enable_interrupts(value & ier::ALL),
+            reg::IIR => self.control_fifo(value),
+            reg::LCR => self.state.lcr = value,
+            reg::MCR => self.state.mcr = value & mcr::ALL,
+            reg::SCR => self.state.scr = value,
+            _ => {}
+        }
+        self.latch_deltas(inputs);
+    }
+
+    fn dlab(&self) -> bool {
+        self.state.lcr & lcr::DLAB != 0
+    }
+
+    fn fifo_is_full(&self) -> bool {
+        self.state.fifo_len >= fcr::depth(self.state.fcr)
+    }
+
+    fn transmit(&mut self, byte: u8) {
+        if self.fifo_is_full() {
+            self.state.overrun = true;
+        } else {
+            self.state.fifo[usize::from(self.state.fifo_len)] = byte;
+            self.state.fifo_len += 1;
+        }
+        self.state.thri_pending = false;
+    }
+
+    fn receive(&mut self) -> u8 {
+        if self.state.fifo_len == 0 {
+            return 0;
+        }
+        let inputs = self.modem_inputs();
+        let byte = self.state.fifo[0];
+        self.state.fifo.copy_within(1.., 0);
+        self.state.fifo[FIFO_SIZE - 1] = 0;
+        self.state.fifo_len -= 1;
+        self.state.thri_pending = self.state.fifo_len == 0;
+        self.latch_deltas(inputs);
+        byte
+    }
+
+    fn enable_interrupts(&mut self, value: u8) {
+        if value & !self.state.ier & ier::THRI != 0 && self.state.fifo_len == 0 {
+            self.state.thri_pending = true;
+        }
+        self.state.ier = value;
+    }
+
+    fn control_fifo(&mut self, value: u8) {
+        let toggled = (value ^ self.state.fcr) & fcr::ENABLE != 0;
+        let cleared = toggled || value & (fcr::CLEAR_RCVR | fcr::CLEAR_XMIT) != 0;
+        if cleared && self.state.fifo_len != 0 {
+            self.state.fifo = [0; FIFO_SIZE];
+            self.state.fifo_len = 0;
+            self.state.thri_pending = true;
+        }
+        self.state.fcr = fcr::stored(value);
+    }
+
+    /// The pending cause of the highest priority, as IIR shows it.
+    fn cause(&self) -> u8 {
+        let enabled = |cause| self.state.ier & cause != 0;
+        if enabled(ier::RLSI) && self.state.overrun {
+            iir::RLSI
+        } else if enabled(ier::RDI) && self.state.fifo_len >= fcr::trigger_level(self.state.fcr) {
+            iir::RDI
+        } else if enabled(ier::RDI) && self.state.fifo_len != 0 {
+            iir::RX_TIMEOUT
+        } else if enabled(ier::THRI) && self.state.thri_pending {
+            iir::THRI
+        } else if enabled(ier::MSI) && self.state.msr_delta != 0 {
+            iir::MSI
+        } else {
+            iir::NO_INT
+        }
+    }
+
+    fn identify(&mut self) -> u8 {
+        let cause = self.cause();
+        if cause == iir::THRI {
+            self.state.thri_pending = false;
+        }
+        if self.state.fcr & fcr::ENABLE != 0 {
+            cause | iir::FIFO_ENABLED
+        } else {
+            cause
+        }
+    }
+
+    fn line_status(&self) -> u8 {
+        let fill = if self.state.fifo_len == 0 {
+            lsr::THRE | lsr::TEMT
+        } else {
+            lsr::DR
+        };
+        fill | if self.state.overrun { lsr::OE } else { 0 }
+    }
+
+    /// The upper half of MSR: in LOOP mode the chip's own outputs, otherwise what the plug gives.
+    fn modem_inputs(&self) -> u8 {
+        let mcr = self.state.mcr;
+        let on = |output, input| if mcr & output != 0 { input } else { 0 };
+        if mcr & mcr::LOOP != 0 {
+            on(mcr::DTR, msr::DSR)
+                | on(mcr::RTS, msr::CTS)
+                | on(mcr::OUT1, msr::RI)
+                | on(mcr::OUT2, msr::DCD)
+        } else if mcr & mcr::AFE != 0 && self.fifo_is_full() {
+            msr::DSR | msr::DCD
+        } else {
+            msr::CTS | msr::DSR | msr::DCD
+        }
+    }
+
+    /// Notes which modem inputs differ from `before`. RI counts only when it goes off (TERI).
+    fn latch_deltas(&mut self, before: u8) {
+        let after = self.modem_inputs();
+        self.state.msr_delta |= ((before ^ after) & !(after & msr::RI)) >> 4;
+    }
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What bindgen reads for sdk/kernel/raw.rs, beyond what the kernel crate binds itself. */
+
+#include <linux/anon_inodes.h>
+#include <linux/crc32.h>
+#include <linux/eventfd.h>
+#include <linux/fs.h>
+#include <linux/mdev.h>
+#include <linux/platform_device.h>
+#include <linux/vfio.h>
+#include <uapi/linux/vfio.h>
+
+/* bindgen evaluates no macro with a cast in it: each _IO() number is given a type here. */
+static const unsigned int RUST_CONST_HELPER_VFIO_DEVICE_GET_INFO = VFIO_DEVICE_GET_INFO;
+static const unsigned int RUST_CONST_HELPER_VFIO_DEVICE_GET_IRQ_INFO = VFIO_DEVICE_GET_IRQ_INFO;
+static const unsigned int RUST_CONST_HELPER_VFIO_DEVICE_SET_IRQS = VFIO_DEVICE_SET_IRQS;
+static const unsigned int RUST_CONST_HELPER_VFIO_DEVICE_RESET = VFIO_DEVICE_RESET;
+static const unsigned int RUST_CONST_HELPER_VFIO_MIG_GET_PRECOPY_INFO = VFIO_MIG_GET_PRECOPY_INFO;

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The [`Device`] trait, and the VFIO device that carries it from `create` to `remove`.
+//!
+//! C header: `include/linux/vfio.h`
+
+use crate::{
+    eventfd::EventFd,
+    info,
+    mdev::{NewDevice, Type},
+    migrate::{Link, Migrate},
+    open::OpenDevice,
+    raw, rw,
+};
+use core::{cell::UnsafeCell, marker::PhantomData, ptr};
+use kernel::{
+    device,
+    error::{from_err_ptr, to_result},
+    new_mutex,
+    prelude::*,
+    sync::{aref::ARef, Arc, Mutex},
+    types::Opaque,
+};
+use mdev_model::config::Identity;
+
+/// A kind of mediated PCI device.
+///
+/// `Self` is the open device: it is made at the first open and dropped at the last close, so that
+/// every user finds it as after power-on. What has to last from `create` to `remove` (a share of the
+/// parent's resources, say) is in [`Instance`](Self::Instance), and what all mdevs of one parent share
+/// is in [`Parent`](Self::Parent).
+///
+/// All callbacks may run at the same time from several threads, but for those of one migration
+/// session; a driver brings its own locks, and never calls back into user space with one held.
+#[vtable]
+pub trait Device: Migrate + Sized + Send + Sync + 'static {
+    /// The module that the driver is in: `&THIS_MODULE`.
+    const OWNER: &'static ThisModule;
+    /// The name of the driver on the mdev bus.
+    const NAME: &'static CStr;
+    /// The types of mdev that a parent offers.
+    const TYPES: &'static [Type];
+
+    /// What all mdevs of one parent share.
+    type Parent: Send + Sync;
+    /// What one mdev holds from `create` to `remove`.
+    type Instance: Send + Sync;
+
+    /// How many more mdevs of type `type_index` the parent can make now.
+    fn available(parent: &Self::Parent, type_index: usize) -> u32;
+
+    /// An mdev is created; an error is what the writer of `create` sees (ENOSPC: none available).
+    fn create(new: &NewDevice<'_, Self>) -> Result<Self::Instance>;
+
+    /// What a guest sees of `instance` on its PCI bus.
+    fn identity(instance: &Self::Instance) -> Identity;
+
+    /// The device is opened for the first time.
+    fn open(instance: &Self::Instance) -> impl PinInit<Self, Error>;
+
+    /// User space reads `data.len()` bytes (1, 2, 4 or 8, aligned) at `offset` of BAR `bar`; they are
+    /// inside of the BAR, and `data` is zero before.
+    fn read(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &mut [u8]) -> Result;
+
+    /// User space writes `data` (1, 2, 4 or 8 bytes, aligned) at `offset` of BAR `bar`; they are inside
+    /// of the BAR.
+    fn write(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &[u8]) -> Result;
+
+    /// Back to the state after power-on, whatever the device is doing. The SDK has ended a migration
+    /// session before, and resets configuration space and interrupt line itself.
+    fn reset(&self, dev: &OpenDevice);
+}
+
+/// One open of a device: the SDK's part and the driver's.
+#[pin_data]
+pub(crate) struct Open<T: Device> {
+    #[pin]
+    pub(crate) dev: OpenDevice,
+    #[pin]
+    pub(crate) driver: T,
+}
+
+impl<T: Device> Open<T> {
+    pub(crate) fn dev(&self) -> Pin<&OpenDevice> {
+        // SAFETY: An `Open` exists only inside of an `Arc` that was initialised in place, and an
+        // `Arc` never moves its contents.
+        unsafe { Pin::new_unchecked(&self.dev) }
+    }
+}
+
+/// What an open [`Slot`] holds.
+pub(crate) struct Opened<T: Device> {
+    pub(crate) open: Arc<Open<T>>,
+    pub(crate) link: Arc<Link<T>>,
+}
+
+/// The part of a [`Slot`] that is Rust's.
+#[pin_data]
+pub(crate) struct Body<T: Device> {
+    instance: T::Instance,
+    /// Where user space wants to hear that the device is to go (`VFIO_PCI_REQ_IRQ_INDEX`). It is the
+    /// one part of an open device that a callback may reach while the device is being closed.
+    #[pin]
+    pub(crate) request: Mutex<Option<EventFd>>,
+    opened: UnsafeCell<Option<Opened<T>>>,
+}
+
+/// An mdev as VFIO sees it: `struct vfio_device` first, then the rest.
+///
+/// # Invariants
+///
+/// - VFIO allocated the memory, with room for all of it, and `vdev` is a registered `vfio_device`
+///   from the end of [`register`](Self::register) to [`unregister`](Self::unregister).
+/// - `body` is initialised from the end of VFIO's `init` callback to its `release` callback.
+/// - `body.opened` is written by the `open_device` and `close_device` callbacks alone. VFIO
+///   serialises the two, and runs `read`, `write`, `ioctl` and the migration callbacks only between
+///   them.
+#[repr(C)]
+pub(crate) struct Slot<T: Device> {
+    vdev: Opaque<raw::vfio_device>,
+    body: Body<T>,
+}
+
+impl<T: Device> Slot<T> {
+    /// Allocates and registers the VFIO device of an mdev.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is the `struct device` of an `mdev_device` that is being probed by the driver of `T`.
+    pub(crate) unsafe fn register(dev: *mut raw::device) -> Result {
+        // SAFETY: The size is that of the type that `init` and `release` know; `dev` is a device by
+        // the function's contract.
+        let vdev = from_err_ptr(unsafe {
+            raw::_vfio_alloc_device(core::mem::size_of::<Self>(), dev, &Callbacks::<T>::OPS)
+        })?;
+        // SAFETY: `vdev` is allocated and not registered, which is when these may be set.
+        unsafe {
+            (*vdev).migration_flags = raw::VFIO_MIGRATION_STOP_COPY
+                | raw::VFIO_MIGRATION_P2P
+                | raw::VFIO_MIGRATION_PRE_COPY;
+            (*vdev).mig_ops = crate::migrate::ops::<T>();
+        }
+        // SAFETY: As above.
+        let result = to_result(unsafe { raw::vfio_register_emulated_iommu_dev(vdev) });
+        match result {
+            // SAFETY: `dev` is being probed, so its driver data is ours.
+            Ok(()) => unsafe { raw::dev_set_drvdata(dev, vdev.cast()) },
+            // SAFETY: The only reference, which is given up.
+            Err(_) => unsafe { raw::vfio_put_device(vdev) },
+        }
+        result
+    }
+
+    /// Unregisters the VFIO device of an mdev; waits until user space has closed it.
+    ///
+    /// # Safety
+    ///
+    /// [`register`](Self::register) succeeded for `dev`, and it is being unbound.
+    pub(crate) unsafe fn unregister(dev: *mut raw::device) {
+        // SAFETY: `register` left the registered device there, with one reference.
+        unsafe {
+            let vdev = raw::dev_get_drvdata(dev).cast();
+            raw::vfio_unregister_group_dev(vdev);
+            raw::vfio_put_device(vdev);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `vdev` is a `vfio_device` of `T`, between the end of VFIO's `init` and its `release`.
+    pub(crate) unsafe fn body<'a>(vdev: *mut raw::vfio_device) -> &'a Body<T> {
+        // SAFETY: By the function's contract `vdev` is the first field of an initialised `Self`.
+        unsafe { &(*vdev.cast::<Self>()).body }
+    }
+
+    /// # Safety
+    ///
+    /// `vdev` is a `vfio_device` of `T`, and the caller a callback that VFIO runs between
+    /// `open_device` and `close_device`.
+    pub(crate) unsafe fn opened<'a>(vdev: *mut raw::vfio_device) -> Result<&'a Opened<T>> {
+        // SAFETY: By the function's contract, and by the type invariant nobody writes `opened` now.
+        unsafe { (*Self::body(vdev).opened.get()).as_ref() }.ok_or(ENODEV)
+    }
+}
+
+impl<T: Device> Opened<T> {
+    /// `VFIO_DEVICE_RESET`: from any state, also an error, back to RUNNING as after power-on.
+    pub(crate) fn reset(&self) {
+        self.link.reset(|| {
+            self.open.driver.reset(&self.open.dev);
+            self.open.dev.reset();
+        });
+    }
+}
+
+struct Callbacks<T: Device>(PhantomData<T>);
+
+impl<T: Device> Callbacks<T> {
+    const OPS: raw::vfio_device_ops = raw::vfio_device_ops {
+        name: T::NAME.as_ptr().cast_mut().cast(),
+        init: Some(Self::init),
+        release: Some(Self::release),
+        open_device: Some(Self::open_device),
+        close_device: Some(Self::close_device),
+        read: Some(rw::read::<T>),
+        write: Some(rw::write::<T>),
+        ioctl: Some(info::ioctl::<T>),
+        get_region_info_caps: Some(info::get_region_info_caps::<T>),
+        request: Some(Self::request),
+        #[cfg(CONFIG_IOMMUFD)]
+        bind_iommufd: Some(raw::vfio_iommufd_emulated_bind),
+        #[cfg(CONFIG_IOMMUFD)]
+        unbind_iommufd: Some(raw::vfio_iommufd_emulated_unbind),
+        #[cfg(CONFIG_IOMMUFD)]
+        attach_ioas: Some(raw::vfio_iommufd_emulated_attach_ioas),
+        #[cfg(CONFIG_IOMMUFD)]
+        detach_ioas: Some(raw::vfio_iommufd_emulated_detach_ioas),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// VFIO is allocating `vdev` on behalf of [`Slot::register`].
+    unsafe extern "C" fn init(vdev: *mut raw::vfio_device) -> c_int {
+        let init = || -> Result {
+            // SAFETY: VFIO sets `dev` before, to the device that `register` was called for.
+            let new = unsafe { NewDevice::<T>::of((*vdev).dev) };
+            let body = try_pin_init!(Body::<T> {
+                instance: T::create(&new)?,
+                request <- new_mutex!(None, "mdev_request"),
+                opened: UnsafeCell::new(None),
+            } ? Error);
+            // SAFETY: `register` asked for the memory of a whole `Slot`, which VFIO never moves.
+            unsafe { body.__pinned_init(&raw mut (*vdev.cast::<Slot<T>>()).body) }
+        };
+        init().map_or_else(Error::to_errno, |()| 0)
+    }
+
+    /// # Safety
+    ///
+    /// The last reference to `vdev` is gone, and [`init`](Self::init) had succeeded for it.
+    unsafe extern "C" fn release(vdev: *mut raw::vfio_device) {
+        // SAFETY: By the function's contract nobody uses the body any more. VFIO frees the memory.
+        unsafe { ptr::drop_in_place(&raw mut (*vdev.cast::<Slot<T>>()).body) };
+    }
+
+    /// # Safety
+    ///
+    /// `vdev` is a registered `vfio_device` of `T` that nobody has open.
+    unsafe extern "C" fn open_device(vdev: *mut raw::vfio_device) -> c_int {
+        // SAFETY: By the function's contract.
+        let body = unsafe { Slot::<T>::body(vdev) };
+        let open = || -> Result {
+            // SAFETY: `dev` is set as long as `vdev` lives.
+            let dev: &device::Device = unsafe { device::Device::from_raw((*vdev).dev) };
+            let dev = ARef::from(dev);
+            let identity = T::identity(&body.instance);
+            if !identity.is_valid() {
+                dev_err!(dev, "mdev: the driver describes a BAR that PCI does not allow\n");
+                return Err(EINVAL);
+            }
+            let open = Arc::pin_init(
+                try_pin_init!(Open::<T> {
+                    dev <- OpenDevice::new(dev, identity),
+                    driver <- T::open(&body.instance),
+                }),
+                GFP_KERNEL,
+            )?;
+            let link = Link::new(open.clone())?;
+            // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
+            unsafe { *body.opened.get() = Some(Opened { open, link }) };
+            Ok(())
+        };
+        open().map_or_else(Error::to_errno, |()| 0)
+    }
+
+    /// # Safety
+    ///
+    /// `vdev` is a registered `vfio_device` of `T` whose last user closes it.
+    unsafe extern "C" fn close_device(vdev: *mut raw::vfio_device) {
+        // SAFETY: By the function's contract.
+        let body = unsafe { Slot::<T>::body(vdev) };
+        *body.request.lock() = None;
+        // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
+        if let Some(opened) = unsafe { (*body.opened.get()).take() } {
+            opened.link.close();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `vdev` is a registered `vfio_device` of `T`.
+    unsafe extern "C" fn request(vdev: *mut raw::vfio_device, count: c_uint) {
+        // SAFETY: By the function's contract.
+        let body = unsafe { Slot::<T>::body(vdev) };
+        if let Some(request) = &*body.request.lock() {
+            request.signal();
+        } else if count == 0 {
+            // SAFETY: `dev` is set as long as `vdev` lives.
+            let dev: &device::Device = unsafe { device::Device::from_raw((*vdev).dev) };
+            dev_warn!(dev, "mdev: waiting for user space to close the device\n");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The inline functions of C headers that the SDK calls, as functions that Rust can link to. */
+
+#include <linux/eventfd.h>
+#include <linux/platform_device.h>
+#include <linux/vfio.h>
+
+void rust_helper_vfio_put_device(struct vfio_device *device);
+void rust_helper_vfio_put_device(struct vfio_device *device)
+{
+	vfio_put_device(device);
+}
+
+void rust_helper_eventfd_signal(struct eventfd_ctx *ctx);
+void rust_helper_eventfd_signal(struct eventfd_ctx *ctx)
+{
+	eventfd_signal(ctx);
+}
+
+int rust_helper_vfio_check_precopy_ioctl(struct vfio_device *vdev, unsigned int cmd,
+					 unsigned long arg, struct vfio_precopy_info *info);
+int rust_helper_vfio_check_precopy_ioctl(struct vfio_device *vdev, unsigned int cmd,
+					 unsigned long arg, struct vfio_precopy_info *info)
+{
+	return vfio_check_precopy_ioctl(vdev, cmd, arg, info);
+}
+
+struct platform_device *rust_helper_platform_device_register_simple(const char *name);
+struct platform_device *rust_helper_platform_device_register_simple(const char *name)
+{
+	return platform_device_register_simple(name, PLATFORM_DEVID_NONE, NULL, 0);
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ioctls of a VFIO PCI device: what it has, its interrupts, its reset.
+//!
+//! C header: `include/uapi/linux/vfio.h`
+
+use crate::{
+    device::{Device, Slot},
+    irq::{trigger, Data, SetIrqs},
+    raw, uapi,
+};
+use core::mem::size_of;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    uaccess::{UserPtr, UserSlice},
+};
+use mdev_model::{
+    config::{Identity, SIZE as CONFIG_SIZE},
+    region,
+};
+
+/// Number of vectors of interrupt `index`, EINVAL if a device of this SDK has no such interrupt.
+fn irq_count(identity: &Identity, index: u32) -> Result<u32> {
+    match index {
+        raw::VFIO_PCI_INTX_IRQ_INDEX => Ok(identity.intx.into()),
+        raw::VFIO_PCI_MSI_IRQ_INDEX => Ok(identity.msi.into()),
+        raw::VFIO_PCI_MSIX_IRQ_INDEX => Ok(0),
+        raw::VFIO_PCI_REQ_IRQ_INDEX => Ok(1),
+        _ => Err(EINVAL),
+    }
+}
+
+/// # Safety
+///
+/// Called by VFIO: `vdev` is an open device of `T`.
+pub(crate) unsafe extern "C" fn ioctl<T: Device>(
+    vdev: *mut raw::vfio_device,
+    cmd: c_uint,
+    arg: c_ulong,
+) -> c_long {
+    kernel::error::from_result(|| {
+        // SAFETY: By the function's contract.
+        let opened = unsafe { Slot::<T>::opened(vdev)? };
+        let identity = opened.open.dev.identity();
+        match cmd {
+            raw::VFIO_DEVICE_GET_INFO => get_info(arg),
+            raw::VFIO_DEVICE_GET_IRQ_INFO => get_irq_info(identity, arg),
+            // SAFETY: By the function's contract.
+            raw::VFIO_DEVICE_SET_IRQS => unsafe { set_irqs::<T>(vdev, arg) },
+            raw::VFIO_DEVICE_RESET => {
+                opened.reset();
+                Ok(())
+            }
+            _ => Err(ENOTTY),
+        }?;
+        Ok(0)
+    })
+}
+
+fn get_info(arg: usize) -> Result {
+    let mut info: raw::vfio_device_info = uapi::fetch(arg)?;
+    let argsz = info.argsz;
+    if (argsz as usize) < <raw::vfio_device_info as uapi::Uapi>::MIN {
+        return Err(EINVAL);
+    }
+    info.flags = raw::VFIO_DEVICE_FLAGS_PCI | raw::VFIO_DEVICE_FLAGS_RESET;
+    info.num_regions = raw::VFIO_PCI_NUM_REGIONS;
+    info.num_irqs = raw::VFIO_PCI_NUM_IRQS;
+    uapi::store(arg, &info, argsz)
+}
+
+/// # Safety
+///
+/// Called by VFIO: `vdev` is an open device of `T`; `info` and `caps` are VFIO's own, `info.index` is
+/// user space's.
+pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
+    vdev: *mut raw::vfio_device,
+    info: *mut raw::vfio_region_info,
+    _caps: *mut raw::vfio_info_cap,
+) -> c_int {
+    kernel::error::from_result(|| {
+        // SAFETY: By the function's contract.
+        let (opened, info) = unsafe { (Slot::<T>::opened(vdev)?, &mut *info) };
+        let index = info.index;
+        info.size = match index {
+            raw::VFIO_PCI_CONFIG_REGION_INDEX => CONFIG_SIZE as u64,
+            raw::VFIO_PCI_ROM_REGION_INDEX => 0,
+            // There is no VGA, as on any vfio-pci device that is no display.
+            _ => opened.open.dev.identity().bars.get(index as usize).ok_or(EINVAL)?.size(),
+        };
+        info.flags = match info.size {
+            0 => 0,
+            _ => raw::VFIO_REGION_INFO_FLAG_READ | raw::VFIO_REGION_INFO_FLAG_WRITE,
+        };
+        info.offset = region::file_offset(index);
+        Ok(0)
+    })
+}
+
+fn get_irq_info(identity: &Identity, arg: usize) -> Result {
+    let mut info: raw::vfio_irq_info = uapi::fetch(arg)?;
+    let argsz = info.argsz;
+    if (argsz as usize) < size_of::<raw::vfio_irq_info>() {
+        return Err(EINVAL);
+    }
+    info.count = irq_count(identity, info.index)?;
+    info.flags = raw::VFIO_IRQ_INFO_EVENTFD
+        | match info.index {
+            raw::VFIO_PCI_INTX_IRQ_INDEX => {
+                raw::VFIO_IRQ_INFO_MASKABLE | raw::VFIO_IRQ_INFO_AUTOMASKED
+            }
+            _ => raw::VFIO_IRQ_INFO_NORESIZE,
+        };
+    uapi::store(arg, &info, argsz)
+}
+
+/// # Safety
+///
+/// `vdev` is an open device of `T`.
+unsafe fn set_irqs<T: Device>(vdev: *mut raw::vfio_device, arg: usize) -> Result {
+    // SAFETY: By the function's contract.
+    let (opened, body) = unsafe { (Slot::<T>::opened(vdev)?, Slot::<T>::body(vdev)) };
+    let mut header: raw::vfio_irq_set = uapi::fetch(arg)?;
+    // An interrupt that the device has not has no vectors: EINVAL below, as from vfio-pci.
+    let count = irq_count(opened.open.dev.identity(), header.index).unwrap_or(0);
+    let mut data_size = 0;
+    // SAFETY: `header` and `data_size` are local variables. The function bounds `count` by the number
+    // of vectors, and `data_size` thereby.
+    to_result(unsafe {
+        raw::vfio_set_irqs_validate_and_prepare(
+            &mut header,
+            count as c_int,
+            raw::VFIO_PCI_NUM_IRQS as c_int,
+            &mut data_size,
+        )
+    })?;
+    let mut data = KVec::new();
+    let behind = arg.checked_add(size_of::<raw::vfio_irq_set>()).ok_or(EFAULT)?;
+    UserSlice::new(UserPtr::from_addr(behind), data_size).read_all(&mut data, GFP_KERNEL)?;
+    let set = SetIrqs {
+        flags: header.flags,
+        start: header.start,
+        count: header.count,
+        data: &data,
+    };
+    let irqs = opened.open.dev().irqs();
+    match header.index {
+        raw::VFIO_PCI_INTX_IRQ_INDEX => irqs.set_intx(&set),
+        raw::VFIO_PCI_MSI_IRQ_INDEX => irqs.get_ref().set_msi(&set),
+        raw::VFIO_PCI_REQ_IRQ_INDEX => {
+            if set.flags & raw::VFIO_IRQ_SET_ACTION_TYPE_MASK != raw::VFIO_IRQ_SET_ACTION_TRIGGER {
+                return Err(ENOTTY);
+            }
+            let mut request = body.request.lock();
+            if set.disables() {
+                return request.take().map(drop).ok_or(EINVAL);
+            }
+            match set.single()? {
+                Data::EventFd(fd) => *request = trigger(fd)?,
+                Data::None | Data::Bool(true) => request.as_ref().ok_or(EINVAL)?.signal(),
+                Data::Bool(false) => {}
+            }
+            Ok(())
+        }
+        _ => Err(ENOTTY),
+    }
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The interrupts of an open device: the [`Line`] of the model, and the eventfds behind it.
+//!
+//! `VFIO_DEVICE_SET_IRQS` is checked here as vfio-pci checks it (`drivers/vfio/pci/vfio_pci_intrs.c`).
+
+use crate::{
+    eventfd::{EventFd, Irqfd, Listener},
+    raw,
+};
+use kernel::{new_mutex, prelude::*, sync::Mutex};
+use mdev_model::irq::{Line, Mode};
+
+/// What `VFIO_DEVICE_SET_IRQS` asks for, with its data already read and bounded.
+pub(crate) struct SetIrqs<'a> {
+    pub(crate) flags: u32,
+    pub(crate) start: u32,
+    pub(crate) count: u32,
+    /// `count` elements of the size that `flags` says.
+    pub(crate) data: &'a [u8],
+}
+
+/// The data of a request for the one vector that a device of this SDK has.
+pub(crate) enum Data {
+    None,
+    Bool(bool),
+    /// -1 stands for "no eventfd".
+    EventFd(i32),
+}
+
+impl SetIrqs<'_> {
+    fn action(&self) -> u32 {
+        self.flags & raw::VFIO_IRQ_SET_ACTION_TYPE_MASK
+    }
+
+    /// `count` 0 with no data switches the interrupt off.
+    pub(crate) fn disables(&self) -> bool {
+        self.count == 0 && self.flags & raw::VFIO_IRQ_SET_DATA_NONE != 0
+    }
+
+    /// The data of a request for exactly vector 0.
+    pub(crate) fn single(&self) -> Result<Data> {
+        if self.start != 0 || self.count != 1 {
+            return Err(EINVAL);
+        }
+        match self.flags & raw::VFIO_IRQ_SET_DATA_TYPE_MASK {
+            raw::VFIO_IRQ_SET_DATA_NONE => Ok(Data::None),
+            raw::VFIO_IRQ_SET_DATA_BOOL => Ok(Data::Bool(*self.data.first().ok_or(EINVAL)? != 0)),
+            raw::VFIO_IRQ_SET_DATA_EVENTFD => {
+                let bytes = self.data.get(..4).ok_or(EINVAL)?;
+                Ok(Data::EventFd(i32::from_ne_bytes(bytes.try_into().map_err(|_| EINVAL)?)))
+            }
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+/// The eventfd for `fd`, or none for a negative one.
+pub(crate) fn trigger(fd: i32) -> Result<Option<EventFd>> {
+    if fd < 0 {
+        Ok(None)
+    } else {
+        EventFd::from_fd(fd).map(Some)
+    }
+}
+
+struct State {
+    line: Line,
+    /// The eventfd of the line's mode.
+    trigger: Option<EventFd>,
+}
+
+impl State {
+    fn signal_if(&self, now: bool) {
+        if let (true, Some(eventfd)) = (now, &self.trigger) {
+            eventfd.signal();
+        }
+    }
+}
+
+/// Delivers what `Irqs` was told to unmask by eventfd; apart from it so that the eventfd can be
+/// disabled before the state goes.
+#[pin_data]
+pub(crate) struct Delivery {
+    #[pin]
+    state: Mutex<State>,
+}
+
+impl Listener for Delivery {
+    fn signalled(&self) {
+        let mut state = self.state.lock();
+        let now = state.line.unmask();
+        state.signal_if(now);
+    }
+}
+
+/// The interrupts of an open device.
+///
+/// # Invariants
+///
+/// `unmask` listens on behalf of `delivery` alone. Fields are dropped in order, so it listens no more
+/// when `delivery` goes.
+#[pin_data]
+pub(crate) struct Irqs {
+    #[pin]
+    unmask: Irqfd,
+    #[pin]
+    delivery: Delivery,
+    /// Held over a whole `VFIO_DEVICE_SET_IRQS`; outside of the state's lock, because disabling an
+    /// eventfd waits for a callback that takes the latter.
+    #[pin]
+    setup: Mutex<()>,
+}
+
+impl Irqs {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            unmask <- Irqfd::new(),
+            delivery <- pin_init!(Delivery {
+                state <- new_mutex!(State { line: Line::new(), trigger: None }, "mdev_irq_state"),
+            }),
+            setup <- new_mutex!((), "mdev_irq_setup"),
+        })
+    }
+
+    fn with_line(&self, f: impl FnOnce(&mut Line) -> bool) {
+        let mut state = self.delivery.state.lock();
+        let now = f(&mut state.line);
+        state.signal_if(now);
+    }
+
+    /// The device drives its interrupt line to `asserted`.
+    pub(crate) fn set_line(&self, asserted: bool) {
+        self.with_line(|line| line.set(asserted));
+    }
+
+    /// Nothing is signalled from here on.
+    pub(crate) fn stop(&self) {
+        self.with_line(|line| {
+            line.stop();
+            false
+        });
+    }
+
+    /// The device runs; signals what is asserted.
+    pub(crate) fn start(&self) {
+        self.with_line(Line::start);
+    }
+
+    /// The device was reset.
+    pub(crate) fn reset(&self) {
+        self.with_line(|line| {
+            line.reset();
+            false
+        });
+    }
+
+    /// `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_INTX_IRQ_INDEX`.
+    pub(crate) fn set_intx(self: Pin<&Self>, set: &SetIrqs<'_>) -> Result {
+        let _setup = self.setup.lock();
+        match set.action() {
+            raw::VFIO_IRQ_SET_ACTION_TRIGGER => self.configure(Mode::Intx, set),
+            raw::VFIO_IRQ_SET_ACTION_MASK => {
+                match self.intx_data(set)? {
+                    Data::None | Data::Bool(true) => self.with_line(|line| {
+                        line.mask();
+                        false
+                    }),
+                    Data::Bool(false) => {}
+                    // vfio-pci has no way to mask by eventfd either.
+                    Data::EventFd(_) => return Err(ENOTTY),
+                }
+                Ok(())
+            }
+            raw::VFIO_IRQ_SET_ACTION_UNMASK => {
+                match self.intx_data(set)? {
+                    Data::None | Data::Bool(true) => self.with_line(Line::unmask),
+                    Data::Bool(false) => {}
+                    Data::EventFd(fd) if fd < 0 => self.unmask.disable(),
+                    // SAFETY: By the type invariant `unmask` is dropped before `delivery`.
+                    Data::EventFd(fd) => unsafe {
+                        let unmask = self.map_unchecked(|this| &this.unmask);
+                        unmask.enable(&self.delivery, fd)?;
+                    },
+                }
+                Ok(())
+            }
+            _ => Err(ENOTTY),
+        }
+    }
+
+    /// `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_MSI_IRQ_INDEX`.
+    pub(crate) fn set_msi(&self, set: &SetIrqs<'_>) -> Result {
+        let _setup = self.setup.lock();
+        match set.action() {
+            raw::VFIO_IRQ_SET_ACTION_TRIGGER => self.configure(Mode::Msi, set),
+            _ => Err(ENOTTY),
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        self.delivery.state.lock().line.mode()
+    }
+
+    fn intx_data(&self, set: &SetIrqs<'_>) -> Result<Data> {
+        if self.mode() != Mode::Intx {
+            return Err(EINVAL);
+        }
+        set.single()
+    }
+
+    fn configure(&self, mode: Mode, set: &SetIrqs<'_>) -> Result {
+        let current = self.mode();
+        if set.disables() && current == mode {
+            self.unmask.disable();
+            let mut state = self.delivery.state.lock();
+            // No mode, nothing to deliver.
+            let _ = state.line.set_mode(Mode::None, false);
+            state.trigger = None;
+            return Ok(());
+        }
+        if current != mode && current != Mode::None {
+            return Err(EINVAL);
+        }
+        match set.single()? {
+            Data::EventFd(fd) => {
+                let trigger = trigger(fd)?;
+                let mut state = self.delivery.state.lock();
+                let now = state.line.set_mode(mode, trigger.is_some());
+                let old = core::mem::replace(&mut state.trigger, trigger);
+                state.signal_if(now);
+                drop(state);
+                drop(old);
+            }
+            // Loop-back: signal as if the device had.
+            data if current == mode => {
+                let now = !matches!(data, Data::Bool(false));
+                self.delivery.state.lock().signal_if(now);
+            }
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+}

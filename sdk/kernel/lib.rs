@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An SDK for VFIO mediated devices that migrate.
+//!
+//! A driver implements [`Device`] (what a guest sees) and [`Migrate`] (how the state leaves and
+//! arrives) for one type, and names it in [`module_mdev_driver!`]. Everything between that and user
+//! space is here: mdev's sysfs, VFIO's files and ioctls, PCI configuration space, interrupts, the
+//! migration state machine and the stream. A driver needs no `unsafe`.
+//!
+//! What can be decided without a kernel is in the crate [`mdev_model`].
+
+#![warn(missing_docs)]
+
+mod device;
+mod eventfd;
+mod file;
+mod info;
+mod irq;
+mod load;
+mod mdev;
+mod migrate;
+mod module;
+mod open;
+mod parent;
+mod raw;
+mod rw;
+mod save;
+mod session;
+mod uapi;
+
+pub use device::Device;
+pub use mdev::{DriverRegistration, NewDevice, ParentRegistration, Type};
+pub use mdev_model as model;
+pub use migrate::{Codec, Migrate, Pending, Phase, Progress, RecordWriter};
+pub use open::OpenDevice;
+pub use parent::VirtualParent;
+
+/// The prefix of this module's messages.
+const __LOG_PREFIX: &[u8] = c"mdev_sdk".to_bytes_with_nul();

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The incoming side of a session: a file that is written, checked byte by byte, and committed at the
+//! end.
+//!
+//! Nothing of the device changes before [`Incoming::commit`], and that cannot fail once the stream was
+//! found complete: QEMU has no way to act on an error at that point.
+
+use crate::{
+    device::{Device, Open},
+    migrate::{crc32c, errno, Codec, Migrate},
+};
+use kernel::{prelude::*, uaccess::UserSliceReader};
+use mdev_model::{
+    config,
+    stream::{Known, Loader, MatchData, Refusal, Sink, Tag},
+};
+
+/// How much is copied from user space at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// A loading session.
+pub(crate) struct Incoming<T: Device> {
+    framing: Framing,
+    staged: Staged<T>,
+    chunk: KVVec<u8>,
+    refused: Option<Refusal>,
+}
+
+enum Framing {
+    Records(Loader),
+    /// Number of bytes that arrived.
+    Own(u64),
+}
+
+/// What has arrived and is not the device's yet.
+struct Staged<T: Device> {
+    driver: <T as Migrate>::Loading,
+    config: Option<[u8; config::SIZE]>,
+    /// The payload of the record that is arriving.
+    record: KVVec<u8>,
+}
+
+/// The receiver of a [`Loader`]: the device, and what is staged for it.
+struct Receiver<'a, T: Device> {
+    open: &'a Open<T>,
+    staged: &'a mut Staged<T>,
+}
+
+impl<T: Device> Sink for Receiver<'_, T> {
+    fn begin(&mut self, data: &MatchData) -> Result<(), Refusal> {
+        let driver = &self.open.driver;
+        data.check(&T::FORMAT, driver.kind(), driver.geometry())?;
+        *self.staged = Staged::new(self.open).map_err(|_| Refusal::NoMemory)?;
+        Ok(())
+    }
+
+    fn known(&self, tag: Tag) -> Known {
+        let of_driver = || T::RECORDS.iter().find(|(known, _)| *known == tag);
+        match tag {
+            Tag::CONFIG => Known::UpTo(config::SIZE as u64),
+            _ => of_driver().map_or(Known::No, |(_, most)| Known::UpTo(*most as u64)),
+        }
+    }
+
+    fn payload(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let record = &mut self.staged.record;
+        record.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT).map_err(|_| Refusal::NoMemory)
+    }
+
+    fn record(&mut self, tag: Tag) -> Result<(), Refusal> {
+        let staged = &mut *self.staged;
+        if tag == Tag::CONFIG {
+            let bytes: [u8; config::SIZE] = staged.record[..]
+                .try_into()
+                .map_err(|_| Refusal::BadState("configuration space has another length"))?;
+            let config = self.open.dev.config.lock();
+            config
+                .check(&bytes)
+                .map_err(|_| Refusal::BadState("configuration space is another device's"))?;
+            drop(config);
+            staged.config = Some(bytes);
+        } else {
+            self.open.driver.load(&mut staged.driver, tag, &staged.record)?;
+        }
+        staged.record.clear();
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), Refusal> {
+        if self.staged.config.is_none() {
+            return Err(Refusal::BadState("configuration space is missing"));
+        }
+        self.open.driver.complete(&self.staged.driver)
+    }
+}
+
+impl<T: Device> Staged<T> {
+    fn new(open: &Open<T>) -> Result<Self> {
+        Ok(Staged {
+            driver: open.driver.start_loading()?,
+            config: None,
+            record: KVVec::new(),
+        })
+    }
+}
+
+impl<T: Device> Incoming<T> {
+    pub(crate) fn new(open: &Open<T>) -> Result<Self> {
+        Ok(Incoming {
+            framing: match open.driver.codec() {
+                Codec::Records => Framing::Records(Loader::new(crc32c)),
+                Codec::Own => Framing::Own(0),
+            },
+            staged: Staged::new(open)?,
+            chunk: KVVec::new(),
+            refused: None,
+        })
+    }
+
+    /// Takes all of `user`, or refuses the stream for good; the reason goes to the kernel log once.
+    pub(crate) fn write(&mut self, open: &Open<T>, user: &mut UserSliceReader) -> Result<usize> {
+        if self.refused.is_some() {
+            return Err(ENODEV);
+        }
+        let wanted = user.len();
+        while !user.is_empty() {
+            let some = user.len().min(CHUNK);
+            self.chunk.resize(some, 0, GFP_KERNEL_ACCOUNT)?;
+            user.read_slice(&mut self.chunk)?;
+            if let Err(refusal) = self.push(open) {
+                self.refuse(open, refusal);
+                return Err(errno(refusal));
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn push(&mut self, open: &Open<T>) -> Result<(), Refusal> {
+        match &mut self.framing {
+            Framing::Records(loader) => {
+                let mut receiver = Receiver { open, staged: &mut self.staged };
+                loader.push(&self.chunk, &mut receiver)
+            }
+            Framing::Own(offset) => {
+                let at = *offset;
+                *offset += self.chunk.len() as u64;
+                open.driver.load_raw(&mut self.staged.driver, at, &self.chunk)
+            }
+        }
+    }
+
+    fn refuse(&mut self, open: &Open<T>, refusal: Refusal) {
+        self.refused = Some(refusal);
+        dev_warn!(open.dev.device(), "mdev: incoming state refused: {}\n", refusal.reason());
+    }
+
+    /// What was staged becomes the device's state; EINVAL if it is not a whole one.
+    pub(crate) fn commit(&mut self, open: &Open<T>) -> Result {
+        let whole = match &self.framing {
+            Framing::Records(loader) => loader.is_complete(),
+            Framing::Own(_) => open.driver.complete(&self.staged.driver).is_ok(),
+        };
+        if self.refused.is_some() || !whole {
+            return Err(EINVAL);
+        }
+        let staged = core::mem::replace(&mut self.staged, Staged::new(open)?);
+        if let Some(config) = &staged.config {
+            open.dev.config.lock().restore(config);
+        }
+        open.driver.commit(&open.dev, staged.driver);
+        Ok(())
+    }
+}

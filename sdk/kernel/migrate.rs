@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The [`Migrate`] trait: how a device's state leaves and arrives.
+//!
+//! A driver neither learns which of VFIO's protocols is in use nor sees a state machine, a file or a
+//! length it has not asked for. Documentation/stream-format.md says what the SDK puts around its
+//! records.
+
+use crate::{open::OpenDevice, raw};
+use kernel::prelude::*;
+use mdev_model::stream::{Format, Header, Name, Refusal, Saver, Tag};
+
+pub(crate) use crate::{file::ops, session::Link};
+
+/// The part of a saving session that the device is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The device runs: what is saved now may change again.
+    PreCopy,
+    /// The device is quiescent: everything that is still missing has to be saved.
+    StopCopy,
+}
+
+/// Whether a call of [`Migrate::save`] is to be followed by another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more to save now; at least one record was written.
+    More,
+    /// There is nothing more to save now (PRE_COPY) or at all (STOP_COPY).
+    Done,
+}
+
+/// Bytes that a device would still save, without what the SDK adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Still to be saved once before the device stops.
+    pub initial: u64,
+    /// Changed since it was saved.
+    pub dirty: u64,
+    /// What STOP_COPY would save if the device stopped now.
+    pub stop_copy: u64,
+}
+
+/// Who frames the stream of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// The SDK: records, match data first, checksum last.
+    Records,
+    /// The driver: whatever it writes and reads, for instance another driver's format. There is no
+    /// checksum, so [`Migrate::load_raw`] and [`Migrate::complete`] have to check everything.
+    Own,
+}
+
+/// The state of a device, leaving and arriving.
+///
+/// The methods are called for one device at a time, with a lock of the SDK's held; `read` and `write`
+/// of [`Device`](crate::Device) go on meanwhile.
+#[vtable]
+pub trait Migrate {
+    /// Name and version of the driver's records.
+    const FORMAT: Format;
+    /// The tags that [`load`](Self::load) knows, each with the most bytes that a payload can have.
+    /// The SDK allocates no more than that, and not before that much has arrived.
+    const RECORDS: &'static [(Tag, usize)];
+
+    /// What a saving session has to remember: a position, say.
+    type Saving: Send + Unpin;
+    /// State that arrived and is not the device's yet.
+    type Loading: Send + Unpin;
+
+    /// Who frames the stream.
+    fn codec(&self) -> Codec {
+        Codec::Records
+    }
+
+    /// The device type that source and destination must have in common.
+    fn kind(&self) -> Name;
+
+    /// Sizes that source and destination must have in common; 0 for those not needed.
+    fn geometry(&self) -> [u64; 2];
+
+    /// The device stops: when this returns it does no DMA and changes nothing by itself. An error
+    /// leaves it running.
+    fn quiesce(&self, dev: &OpenDevice) -> Result;
+
+    /// The device runs again. Interrupts that are due are raised after this.
+    fn resume(&self, dev: &OpenDevice);
+
+    /// A saving session begins.
+    fn start_saving(&self) -> Result<Self::Saving>;
+
+    /// What would still be saved; `saving` is none outside of a session. Cheap: user space asks often.
+    fn pending(&self, saving: Option<&Self::Saving>) -> Pending;
+
+    /// Saves some more, up to some MiB a call. An error ends the session for user space.
+    fn save(
+        &self,
+        saving: &mut Self::Saving,
+        phase: Phase,
+        out: &mut RecordWriter<'_>,
+    ) -> Result<Progress>;
+
+    /// A loading session begins, or begins anew.
+    fn start_loading(&self) -> Result<Self::Loading>;
+
+    /// A record arrived. The tag is one of [`RECORDS`](Self::RECORDS) and the payload not longer than
+    /// said there; everything else about it is to be checked here.
+    fn load(&self, loading: &mut Self::Loading, tag: Tag, payload: &[u8]) -> Result<(), Refusal>;
+
+    /// Bytes of a stream of the driver's own framing arrived; `offset` is their place in the stream.
+    /// A driver with [`Codec::Own`] has to implement it.
+    fn load_raw(
+        &self,
+        _loading: &mut Self::Loading,
+        _offset: u64,
+        _bytes: &[u8],
+    ) -> Result<(), Refusal> {
+        Err(Refusal::NotOurs)
+    }
+
+    /// Whether what arrived is a whole state, so that [`commit`](Self::commit) cannot fail.
+    fn complete(&self, loading: &Self::Loading) -> Result<(), Refusal>;
+
+    /// What arrived becomes the state of the device, which is stopped.
+    fn commit(&self, dev: &OpenDevice, loading: Self::Loading);
+}
+
+/// Where [`Migrate::save`] puts what it saves.
+pub struct RecordWriter<'a> {
+    pub(crate) out: &'a mut KVVec<u8>,
+    /// None if the driver frames the stream itself.
+    pub(crate) saver: Option<&'a mut Saver>,
+}
+
+impl RecordWriter<'_> {
+    /// Writes a record that a destination has to know.
+    pub fn record(&mut self, tag: Tag, payload: &[u8]) -> Result {
+        self.write(tag, false, payload)
+    }
+
+    /// Writes a record that a destination may skip.
+    pub fn optional_record(&mut self, tag: Tag, payload: &[u8]) -> Result {
+        self.write(tag, true, payload)
+    }
+
+    /// Writes bytes as they are; only with [`Codec::Own`], else EINVAL.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result {
+        if self.saver.is_some() {
+            return Err(EINVAL);
+        }
+        Ok(self.out.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    fn write(&mut self, tag: Tag, optional: bool, payload: &[u8]) -> Result {
+        let Some(saver) = &mut self.saver else {
+            return Err(EINVAL);
+        };
+        let header = Header { size: payload.len() as u64, optional, tag }.encode();
+        // Both or none, so that an error leaves a whole number of records.
+        self.out.reserve(header.len() + payload.len(), GFP_KERNEL_ACCOUNT)?;
+        self.out.extend_from_slice(&header, GFP_KERNEL_ACCOUNT)?;
+        self.out.extend_from_slice(payload, GFP_KERNEL_ACCOUNT)?;
+        saver.account(&header);
+        saver.account(payload);
+        Ok(())
+    }
+}
+
+/// The checksum of a stream, by the fastest means of the machine.
+pub(crate) fn crc32c(seed: u32, data: &[u8]) -> u32 {
+    // SAFETY: The pointer and the length are those of a slice.
+    unsafe { raw::crc32c(seed, data.as_ptr().cast(), data.len()) }
+}
+
+/// The errno for a refused stream, as mlx5 and virtio have it where they have it.
+pub(crate) fn errno(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::UnknownRecord | Refusal::UnknownFlags => raw::error(raw::EOPNOTSUPP),
+        Refusal::RecordTooLong | Refusal::NoMemory => ENOMEM,
+        Refusal::WrongLength | Refusal::WrongChecksum => raw::error(raw::EBADMSG),
+        _ => EINVAL,
+    }
+}

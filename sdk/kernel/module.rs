@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! [`module_mdev_driver!`]: a kernel module that is one mdev driver with one virtual parent.
+
+/// Makes the current crate a kernel module that registers `driver` and one virtual parent of it.
+///
+/// `parent` is the name of the parent device, `parent_driver` the first part of its type names and
+/// `parent_data` what its mdevs share; the rest is that of the kernel's `module!`.
+///
+/// ```ignore
+/// mdev_sdk::module_mdev_driver! {
+///     driver: MyDevice,
+///     parent: c"my_parent",
+///     parent_driver: c"my",
+///     parent_data: MyBudget::new(),
+///     name: "my_mdev",
+///     authors: ["Me"],
+///     description: "My mediated device",
+///     license: "GPL",
+/// }
+/// ```
+#[macro_export]
+macro_rules! module_mdev_driver {
+    (
+        driver: $driver:ty,
+        parent: $parent:expr,
+        parent_driver: $parent_driver:expr,
+        parent_data: $parent_data:expr,
+        $($module:tt)*
+    ) => {
+        /// The module: fields are dropped in order, so mdevs go before their parent.
+        #[::kernel::prelude::pin_data]
+        struct MdevModule {
+            #[pin]
+            registration: $crate::ParentRegistration<$driver>,
+            #[pin]
+            parent: $crate::VirtualParent,
+        }
+
+        impl ::kernel::InPlaceModule for MdevModule {
+            fn init(
+                module: &'static ::kernel::ThisModule,
+            ) -> impl ::kernel::prelude::PinInit<Self, ::kernel::error::Error> {
+                ::kernel::prelude::try_pin_init!(Self {
+                    parent <- $crate::VirtualParent::new(module, $parent, $parent_driver),
+                    registration <- $crate::ParentRegistration::new(
+                        ::kernel::sync::Arc::pin_init(
+                            $crate::DriverRegistration::new(),
+                            ::kernel::prelude::GFP_KERNEL,
+                        )?,
+                        parent.device(),
+                        $parent_data,
+                    ),
+                })
+            }
+        }
+
+        ::kernel::prelude::module! {
+            type: MdevModule,
+            $($module)*
+        }
+    };
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the SDK keeps for an open device, and what of it a driver sees: [`OpenDevice`].
+
+use crate::irq::Irqs;
+use kernel::{device::Device, new_mutex, prelude::*, sync::aref::ARef, sync::Mutex};
+use mdev_model::config::{ConfigSpace, Identity};
+
+/// An open device, as its driver sees it from a callback.
+///
+/// It lives from the first open of the VFIO device to its last close.
+#[pin_data]
+pub struct OpenDevice {
+    dev: ARef<Device>,
+    identity: Identity,
+    #[pin]
+    pub(crate) config: Mutex<ConfigSpace>,
+    #[pin]
+    pub(crate) irqs: Irqs,
+}
+
+impl OpenDevice {
+    pub(crate) fn new(dev: ARef<Device>, identity: Identity) -> impl PinInit<Self> {
+        pin_init!(Self {
+            config <- new_mutex!(ConfigSpace::new(&identity), "mdev_config"),
+            dev,
+            identity,
+            irqs <- Irqs::new(),
+        })
+    }
+
+    /// Drives the interrupt line of the device to `asserted`.
+    ///
+    /// With INTx this is the level of the pin; with MSI the rising edge sends the message. Call it
+    /// with the lock held that protects the state from which the level follows, so that the last
+    /// caller is the one that saw the last state; it does not sleep for long and takes no lock of
+    /// the driver's. While the device is stopped the level is noted and delivered later.
+    pub fn set_interrupt(&self, asserted: bool) {
+        self.irqs.set_line(asserted);
+    }
+
+    /// The mdev, for messages in the kernel log.
+    pub fn device(&self) -> &Device {
+        &self.dev
+    }
+
+    /// What the device looks like on its bus.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn irqs(self: Pin<&Self>) -> Pin<&Irqs> {
+        // SAFETY: `irqs` is structurally pinned.
+        unsafe { self.map_unchecked(|this| &this.irqs) }
+    }
+
+    /// Everything of the SDK's own back to its state after power-on.
+    pub(crate) fn reset(&self) {
+        *self.config.lock() = ConfigSpace::new(&self.identity);
+        self.irqs.reset();
+    }
+}

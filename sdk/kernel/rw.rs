@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `read()` and `write()` of a VFIO device file: configuration space and trapped BARs.
+//!
+//! Errors are those of vfio-pci: EFAULT for configuration space beyond its end, EINVAL for a region
+//! that is not there or an offset beyond its end; an access that begins inside of a BAR is cut at its
+//! end.
+
+use crate::{
+    device::{Device, Opened, Slot},
+    raw,
+};
+use kernel::{
+    prelude::*,
+    uaccess::{UserPtr, UserSlice},
+};
+use mdev_model::{config, region};
+
+/// Where an access goes.
+enum Target {
+    Config,
+    Bar(usize),
+}
+
+/// A checked access: `count` bytes at `offset` of `target`, all inside of it.
+struct Access {
+    target: Target,
+    offset: u64,
+    count: usize,
+    widest: usize,
+}
+
+fn check<T: Device>(opened: &Opened<T>, pos: i64, count: usize) -> Result<Access> {
+    let (index, offset) = region::split(u64::try_from(pos)?);
+    if index == raw::VFIO_PCI_CONFIG_REGION_INDEX {
+        let left = (config::SIZE as u64).checked_sub(offset).ok_or(EFAULT)?;
+        if left == 0 || count as u64 > left {
+            return Err(EFAULT);
+        }
+        return Ok(Access { target: Target::Config, offset, count, widest: 4 });
+    }
+    let index = index as usize;
+    let bar = opened.open.dev.identity().bars.get(index).ok_or(EINVAL)?;
+    let left = bar.size().checked_sub(offset).filter(|left| *left > 0).ok_or(EINVAL)?;
+    Ok(Access {
+        target: Target::Bar(index),
+        offset,
+        count: count.min(usize::try_from(left).unwrap_or(usize::MAX)),
+        widest: bar.widest_access(),
+    })
+}
+
+/// Cuts an access into single ones, `each(offset, width)`, and says how many bytes were done.
+fn cut(access: &Access, mut each: impl FnMut(u64, usize) -> Result) -> Result<usize> {
+    let mut done = 0;
+    while done < access.count {
+        let offset = access.offset + done as u64;
+        let width = region::access_width(offset, access.count - done, access.widest);
+        each(offset, width)?;
+        done += width;
+    }
+    Ok(done)
+}
+
+/// # Safety
+///
+/// Called by VFIO: `vdev` is an open device of `T`, `ppos` the position of a file.
+pub(crate) unsafe extern "C" fn read<T: Device>(
+    vdev: *mut raw::vfio_device,
+    buf: *mut c_char,
+    count: usize,
+    ppos: *mut i64,
+) -> isize {
+    kernel::error::from_result(|| {
+        // SAFETY: By the function's contract.
+        let (opened, pos) = unsafe { (Slot::<T>::opened(vdev)?, &mut *ppos) };
+        let access = check(opened, *pos, count)?;
+        let mut user = UserSlice::new(UserPtr::from_ptr(buf.cast()), access.count).writer();
+        let dev = &opened.open.dev;
+        let done = cut(&access, |offset, width| {
+            let mut data = [0; 8];
+            let data = &mut data[..width];
+            match access.target {
+                Target::Config => {
+                    // In bounds by `check`.
+                    let _ = dev.config.lock().read(offset, data);
+                }
+                Target::Bar(bar) => opened.open.driver.read(dev, bar, offset, data)?,
+            }
+            user.write_slice(data)
+        })?;
+        *pos += done as i64;
+        Ok(done as isize)
+    })
+}
+
+/// # Safety
+///
+/// Called by VFIO: `vdev` is an open device of `T`, `ppos` the position of a file.
+pub(crate) unsafe extern "C" fn write<T: Device>(
+    vdev: *mut raw::vfio_device,
+    buf: *const c_char,
+    count: usize,
+    ppos: *mut i64,
+) -> isize {
+    kernel::error::from_result(|| {
+        // SAFETY: By the function's contract.
+        let (opened, pos) = unsafe { (Slot::<T>::opened(vdev)?, &mut *ppos) };
+        let access = check(opened, *pos, count)?;
+        let user = UserPtr::from_ptr(buf.cast_mut().cast());
+        let mut user = UserSlice::new(user, access.count).reader();
+        let dev = &opened.open.dev;
+        let done = cut(&access, |offset, width| {
+            let mut data = [0; 8];
+            let data = &mut data[..width];
+            user.read_slice(data)?;
+            match access.target {
+                Target::Config => {
+                    // In bounds by `check`.
+                    let _ = dev.config.lock().write(offset, data);
+                    Ok(())
+                }
+                Target::Bar(bar) => opened.open.driver.write(dev, bar, offset, data),
+            }
+        })?;
+        *pos += done as i64;
+        Ok(done as isize)
+    })
+}

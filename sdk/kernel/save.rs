@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The outgoing side of a session: what the driver saves, as a file that is read.
+
+use crate::{
+    device::{Device, Open},
+    migrate::{crc32c, Codec, Migrate, Pending, Phase, Progress, RecordWriter},
+    raw,
+};
+use kernel::{prelude::*, uaccess::UserSliceWriter};
+use mdev_model::{
+    config,
+    stream::{MatchData, Saver, Tag, END_LEN, HEADER_LEN},
+};
+
+/// QEMU sizes its buffer by this answer and cannot do with little.
+const LEAST_STOP_COPY: u64 = 4096;
+
+/// What the SDK adds to the driver's records in STOP_COPY.
+const TRAILER: u64 = (2 * HEADER_LEN + config::SIZE + END_LEN) as u64;
+
+/// How much [`Outgoing::pre_copy`] says is left.
+pub(crate) struct PreCopyLeft {
+    pub(crate) initial: u64,
+    pub(crate) dirty: u64,
+}
+
+/// A saving session.
+pub(crate) struct Outgoing<T: Device> {
+    pub(crate) phase: Phase,
+    driver: <T as Migrate>::Saving,
+    /// None if the driver frames the stream itself.
+    saver: Option<Saver>,
+    /// Saved and not yet read: from `read` on.
+    out: KVVec<u8>,
+    read: usize,
+    /// The driver and the SDK have nothing to add any more.
+    finished: bool,
+    /// Initial data was read to its end once: what comes now is dirty data.
+    initial_read: bool,
+}
+
+impl<T: Device> Outgoing<T> {
+    /// Begins a session; its match data is the first that can be read.
+    pub(crate) fn new(open: &Open<T>) -> Result<Self> {
+        let driver = &open.driver;
+        let mut new = Outgoing {
+            phase: Phase::PreCopy,
+            driver: driver.start_saving()?,
+            saver: (driver.codec() == Codec::Records).then(|| Saver::new(crc32c)),
+            out: KVVec::new(),
+            read: 0,
+            finished: false,
+            initial_read: false,
+        };
+        if new.saver.is_some() {
+            let data = MatchData::new(&T::FORMAT, driver.kind(), driver.geometry());
+            new.writer().record(Tag::MATCH, &data.encode())?;
+        }
+        Ok(new)
+    }
+
+    fn writer(&mut self) -> RecordWriter<'_> {
+        RecordWriter { out: &mut self.out, saver: self.saver.as_mut() }
+    }
+
+    /// Whether a read would give data or the end of the stream at once.
+    pub(crate) fn is_readable(&self, open: &Open<T>) -> bool {
+        let pending = || open.driver.pending(Some(&self.driver));
+        self.phase == Phase::StopCopy
+            || self.read < self.out.len()
+            || matches!(pending(), Pending { initial, dirty, .. } if initial + dirty > 0)
+    }
+
+    /// Fills `user`, as far as there is something to save now. ENOMSG: nothing now, but later; 0: the
+    /// end of the stream.
+    pub(crate) fn read(&mut self, open: &Open<T>, user: &mut UserSliceWriter) -> Result<usize> {
+        let wanted = user.len();
+        while !user.is_empty() {
+            if self.read == self.out.len() && !self.refill(open)? {
+                break;
+            }
+            let some = (self.out.len() - self.read).min(user.len());
+            user.write_slice(&self.out[self.read..self.read + some])?;
+            self.read += some;
+        }
+        match wanted - user.len() {
+            0 if wanted > 0 && self.phase == Phase::PreCopy => Err(raw::error(raw::ENOMSG)),
+            done => Ok(done),
+        }
+    }
+
+    /// Asks the driver for more; whether there is any.
+    fn refill(&mut self, open: &Open<T>) -> Result<bool> {
+        self.out.clear();
+        self.read = 0;
+        while self.out.is_empty() && !self.finished {
+            let phase = self.phase;
+            let mut writer = RecordWriter { out: &mut self.out, saver: self.saver.as_mut() };
+            let progress = open.driver.save(&mut self.driver, phase, &mut writer)?;
+            match (progress, phase) {
+                (Progress::More, _) if !self.out.is_empty() => {}
+                // A driver that promises more and delivers nothing would be asked for ever.
+                (Progress::More, _) => return Err(EIO),
+                (Progress::Done, Phase::PreCopy) => {
+                    self.initial_read = true;
+                    break;
+                }
+                (Progress::Done, Phase::StopCopy) => self.finish(open)?,
+            }
+        }
+        Ok(!self.out.is_empty())
+    }
+
+    /// Adds what the SDK itself has to say at the end.
+    fn finish(&mut self, open: &Open<T>) -> Result {
+        self.finished = true;
+        if self.saver.is_some() {
+            let config = *open.dev.config.lock().bytes();
+            self.writer().record(Tag::CONFIG, &config)?;
+        }
+        if let Some(saver) = &self.saver {
+            self.out.extend_from_slice(&saver.end(), GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(())
+    }
+
+    /// For `VFIO_MIG_GET_PRECOPY_INFO`.
+    pub(crate) fn pre_copy(&self, open: &Open<T>) -> PreCopyLeft {
+        let pending = open.driver.pending(Some(&self.driver));
+        let buffered = (self.out.len() - self.read) as u64;
+        if self.initial_read {
+            PreCopyLeft { initial: pending.initial, dirty: pending.dirty + buffered }
+        } else {
+            PreCopyLeft { initial: pending.initial + buffered, dirty: pending.dirty }
+        }
+    }
+
+    fn stop_copy(&self, open: &Open<T>) -> u64 {
+        let buffered = (self.out.len() - self.read) as u64;
+        open.driver.pending(Some(&self.driver)).stop_copy + buffered
+    }
+}
+
+/// For `VFIO_DEVICE_FEATURE_MIG_DATA_SIZE`: what STOP_COPY would still carry.
+pub(crate) fn stop_copy_length<T: Device>(open: &Open<T>, saving: Option<&Outgoing<T>>) -> u64 {
+    let driver = match saving {
+        Some(saving) => saving.stop_copy(open),
+        None => open.driver.pending(None).stop_copy,
+    };
+    (driver + TRAILER).max(LEAST_STOP_COPY)
+}

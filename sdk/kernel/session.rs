@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The migration session of an open device: one state, one owner, one lock.
+//!
+//! User space asks for a state; the session walks there in single arcs and does what each arc means.
+//! Data files refer to the session by number and not by pointer: when it ends, by whatever way, the
+//! number is used up and the file gives ENODEV.
+
+use crate::{
+    device::{Device, Open},
+    load::Incoming,
+    migrate::Phase,
+    save::Outgoing,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{poll::PollCondVar, Arc, Mutex},
+};
+use mdev_model::{
+    state::{self, State},
+};
+
+/// What connects an open device and its data files: outlives both.
+#[pin_data]
+pub(crate) struct Link<T: Device> {
+    #[pin]
+    session: Mutex<Session<T>>,
+    /// Wakes who polls for a data file to become readable.
+    #[pin]
+    pub(crate) readable: PollCondVar,
+}
+
+/// The data of an open data file: absent while none is open.
+pub(crate) enum Transfer<T: Device> {
+    None,
+    Saving(Outgoing<T>),
+    Loading(Incoming<T>),
+}
+
+pub(crate) struct Session<T: Device> {
+    /// None once the device is closed.
+    open: Option<Arc<Open<T>>>,
+    state: State,
+    /// The number of the current session; data files of another number are dead.
+    number: u64,
+    transfer: Transfer<T>,
+}
+
+/// A data file that a change of state has opened.
+pub(crate) struct NewFile {
+    /// The session that the file belongs to.
+    pub(crate) number: u64,
+    /// Whether it is written to, and not read.
+    pub(crate) loads: bool,
+}
+
+impl<T: Device> Link<T> {
+    pub(crate) fn new(open: Arc<Open<T>>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                session <- new_mutex!(Session {
+                    open: Some(open),
+                    state: State::Running,
+                    number: 0,
+                    transfer: Transfer::None,
+                }, "mdev_session"),
+                readable <- kernel::new_poll_condvar!("mdev_readable"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The current state.
+    pub(crate) fn state(&self) -> State {
+        self.session.lock().state
+    }
+
+    /// Runs `f` with the device and its state.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&Open<T>, State, &mut Transfer<T>) -> R) -> Result<R> {
+        let mut session = self.session.lock();
+        let session = &mut *session;
+        let open = session.open.as_ref().ok_or(ENODEV)?;
+        Ok(f(open, session.state, &mut session.transfer))
+    }
+
+    /// Runs `f` if session `number` is the current one; ENODEV if not.
+    pub(crate) fn with_session<R>(
+        &self,
+        number: u64,
+        f: impl FnOnce(&Open<T>, State, &mut Transfer<T>) -> Result<R>,
+    ) -> Result<R> {
+        let mut session = self.session.lock();
+        let session = &mut *session;
+        if session.number != number {
+            return Err(ENODEV);
+        }
+        let open = session.open.as_ref().ok_or(ENODEV)?;
+        f(open, session.state, &mut session.transfer)
+    }
+
+    /// Walks to `target`. On an error the device stays in the last state that it reached. The file, if
+    /// there is one, is made by `file` under the lock; if that fails its session ends again.
+    pub(crate) fn set_state<F>(
+        &self,
+        target: State,
+        file: impl FnOnce(NewFile) -> Result<F>,
+    ) -> Result<Option<F>> {
+        let mut session = self.session.lock();
+        let mut new = None;
+        while session.state != target {
+            let (next, arc) = session.state.step_to(target).ok_or(EINVAL)?;
+            new = session.walk(arc)?;
+            session.state = next;
+        }
+        let result = new.map(file).transpose();
+        if result.is_err() {
+            session.abandon();
+        }
+        self.readable.notify_all();
+        result
+    }
+
+    /// Ends whatever is going on, runs `reset` on the device and leaves it in RUNNING.
+    pub(crate) fn reset(&self, reset: impl FnOnce()) {
+        let mut session = self.session.lock();
+        session.end();
+        reset();
+        session.state = State::Running;
+        self.readable.notify_all();
+    }
+
+    /// The device is closed: its data files are dead when this returns, and the device is gone.
+    pub(crate) fn close(&self) {
+        let mut session = self.session.lock();
+        session.end();
+        let open = session.open.take();
+        drop(session);
+        self.readable.notify_all();
+        // The last reference: the driver's destructor runs without the lock.
+        drop(open);
+    }
+}
+
+impl<T: Device> Session<T> {
+    /// Does what `arc` means. The state is still the one before.
+    fn walk(&mut self, arc: state::Arc) -> Result<Option<NewFile>> {
+        let open = self.open.clone().ok_or(ENODEV)?;
+        match arc {
+            // No device of this SDK does peer-to-peer DMA: guest memory is all it can reach.
+            state::Arc::HoldP2p | state::Arc::ReleaseP2p => {}
+            state::Arc::Quiesce => Self::quiesce(&open)?,
+            state::Arc::Resume => {
+                open.driver.resume(&open.dev);
+                open.dev.irqs.start();
+            }
+            state::Arc::BeginPreCopy => {
+                let saving = Outgoing::new(&open)?;
+                return Ok(Some(self.begin(Transfer::Saving(saving), false)));
+            }
+            state::Arc::BeginStopCopy => {
+                let mut saving = Outgoing::new(&open)?;
+                saving.phase = Phase::StopCopy;
+                return Ok(Some(self.begin(Transfer::Saving(saving), false)));
+            }
+            state::Arc::FinishPreCopy => {
+                Self::quiesce(&open)?;
+                if let Transfer::Saving(saving) = &mut self.transfer {
+                    saving.phase = Phase::StopCopy;
+                }
+            }
+            state::Arc::BeginResuming => {
+                let loading = Incoming::new(&open)?;
+                return Ok(Some(self.begin(Transfer::Loading(loading), true)));
+            }
+            state::Arc::AbandonPreCopy | state::Arc::EndStopCopy => self.end(),
+            state::Arc::Commit => {
+                if let Transfer::Loading(loading) = &mut self.transfer {
+                    loading.commit(&open)?;
+                }
+                self.end();
+            }
+        }
+        Ok(None)
+    }
+
+    fn quiesce(open: &Open<T>) -> Result {
+        open.driver.quiesce(&open.dev)?;
+        open.dev.irqs.stop();
+        Ok(())
+    }
+
+    fn begin(&mut self, transfer: Transfer<T>, loads: bool) -> NewFile {
+        self.end();
+        self.transfer = transfer;
+        NewFile { number: self.number, loads }
+    }
+
+    /// The current session is over: its file is dead.
+    fn end(&mut self) {
+        self.transfer = Transfer::None;
+        self.number += 1;
+    }
+
+    /// User space got no file for the session that was just begun: back to the state before it.
+    fn abandon(&mut self) {
+        self.end();
+        self.state = match self.state {
+            State::PreCopy => State::Running,
+            State::PreCopyP2p => State::RunningP2p,
+            State::StopCopy | State::Resuming => State::Stop,
+            other => other,
+        };
+    }
+}

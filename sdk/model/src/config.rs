@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PCI configuration space of a conventional device: 256 bytes and which bits of them can be
+//! written.
+//!
+//! Source: PCI Local Bus Specification 3.0, chapter 6; names and offsets as in
+//! `include/uapi/linux/pci_regs.h`. BAR sizing needs no code of its own: the address bits below the
+//! size of a BAR cannot be written and read as zero.
+
+/// Size in bytes of the configuration space.
+pub const SIZE: usize = 256;
+
+/// Number of base address registers of a type 0 header.
+pub const BARS: usize = 6;
+
+const COMMAND: usize = 0x04;
+const STATUS: usize = 0x06;
+const BAR0: usize = 0x10;
+const CAPABILITY_LIST: usize = 0x34;
+const INTERRUPT_LINE: usize = 0x3c;
+const FIRST_CAPABILITY: usize = 0x40;
+
+/// I/O space, memory space, bus master, parity, SERR#, INTx disable.
+const COMMAND_WRITABLE: u16 = 0x0547;
+const STATUS_CAP_LIST: u16 = 0x0010;
+/// DEVSEL timing: medium.
+const STATUS_DEVSEL_MEDIUM: u16 = 0x0200;
+
+const MSI_ID: u8 = 0x05;
+/// Length of an MSI capability with a 64-bit address and no per-vector masking.
+const MSI_LEN: usize = 14;
+
+/// What a base address register decodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bar {
+    /// The register is not implemented and reads as zero.
+    None,
+    /// I/O ports; `size` is a power of two of 4 to 256 bytes.
+    Io {
+        /// Size in bytes.
+        size: u32,
+    },
+    /// Memory below 4 GiB; `size` is a power of two of at least 16 bytes.
+    Memory32 {
+        /// Size in bytes.
+        size: u32,
+        /// Reads have no side effects.
+        prefetchable: bool,
+    },
+    /// Memory anywhere; takes this register and the next, which must be [`Bar::None`].
+    Memory64 {
+        /// Size in bytes.
+        size: u64,
+        /// Reads have no side effects.
+        prefetchable: bool,
+    },
+}
+
+impl Bar {
+    /// Size in bytes of what the register decodes; 0 for [`Bar::None`].
+    pub const fn size(self) -> u64 {
+        match self {
+            Bar::None => 0,
+            Bar::Io { size } | Bar::Memory32 { size, .. } => size as u64,
+            Bar::Memory64 { size, .. } => size,
+        }
+    }
+
+    /// The widest access in bytes that one bus transaction carries.
+    pub const fn widest_access(self) -> usize {
+        match self {
+            Bar::None | Bar::Io { .. } => 4,
+            Bar::Memory32 { .. } | Bar::Memory64 { .. } => 8,
+        }
+    }
+
+    /// Type bits and writable address bits of the register pair.
+    const fn register(self) -> (u64, u64) {
+        match self {
+            Bar::None => (0, 0),
+            Bar::Io { size } => (0x1, !(size as u64 - 1) & 0xffff_fffc),
+            Bar::Memory32 { size, prefetchable } => (
+                if prefetchable { 0x8 } else { 0 },
+                !(size as u64 - 1) & 0xffff_fff0,
+            ),
+            Bar::Memory64 { size, prefetchable } => {
+                (if prefetchable { 0xc } else { 0x4 }, !(size - 1) & !0xf)
+            }
+        }
+    }
+
+    const fn is_valid(self) -> bool {
+        match self {
+            Bar::None => true,
+            Bar::Io { size } => size.is_power_of_two() && size >= 4 && size <= 256,
+            Bar::Memory32 { size, .. } => size.is_power_of_two() && size >= 16,
+            Bar::Memory64 { size, .. } => {
+                size.is_power_of_two() && size >= 16 && size < 1 << super::region::OFFSET_SHIFT
+            }
+        }
+    }
+}
+
+/// The read-only face of a function: what a guest's driver binds to.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Vendor id.
+    pub vendor: u16,
+    /// Device id.
+    pub device: u16,
+    /// Subsystem vendor id.
+    pub subsystem_vendor: u16,
+    /// Subsystem id.
+    pub subsystem: u16,
+    /// Class code: base class, sub-class and programming interface, as `0xBBSSPP`.
+    pub class: u32,
+    /// Revision id.
+    pub revision: u8,
+    /// Whether the function has an interrupt pin (INTA#).
+    pub intx: bool,
+    /// Whether the function has an MSI capability of one vector.
+    pub msi: bool,
+    /// What the base address registers decode.
+    pub bars: [Bar; BARS],
+}
+
+impl Identity {
+    /// Whether every BAR has a size that the specification allows and room for its upper half.
+    pub fn is_valid(&self) -> bool {
+        self.bars.iter().enumerate().all(|(i, bar)| {
+            bar.is_valid()
+                && (!matches!(bar, Bar::Memory64 { .. }) || self.bars.get(i + 1) == Some(&Bar::None))
+        })
+    }
+}
+
+/// The configuration space of one open device.
+#[derive(Clone, Debug)]
+pub struct ConfigSpace {
+    bytes: [u8; SIZE],
+    /// Set bits can be written.
+    writable: [u8; SIZE],
+}
+
+/// A saved configuration space differs in a bit that cannot be written: it is another device's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherDevice;
+
+impl ConfigSpace {
+    /// The configuration space of `identity` after a reset.
+    pub fn new(identity: &Identity) -> Self {
+        let mut new = ConfigSpace {
+            bytes: [0; SIZE],
+            writable: [0; SIZE],
+        };
+        new.put(0x00, &identity.vendor.to_le_bytes());
+        new.put(0x02, &identity.device.to_le_bytes());
+        new.allow(COMMAND, &COMMAND_WRITABLE.to_le_bytes());
+        new.put(STATUS, &STATUS_DEVSEL_MEDIUM.to_le_bytes());
+        new.put(0x08, &(identity.class << 8 | u32::from(identity.revision)).to_le_bytes());
+        for (i, bar) in identity.bars.iter().enumerate() {
+            let (bits, writable) = bar.register();
+            let at = BAR0 + 4 * i;
+            // A 64-bit BAR continues in the next register, the others leave that one alone.
+            let len = if matches!(bar, Bar::Memory64 { .. }) { 8 } else { 4 };
+            if *bar != Bar::None {
+                new.put(at, &bits.to_le_bytes()[..len]);
+                new.allow(at, &writable.to_le_bytes()[..len]);
+            }
+        }
+        new.put(0x2c, &identity.subsystem_vendor.to_le_bytes());
+        new.put(0x2e, &identity.subsystem.to_le_bytes());
+        new.allow(INTERRUPT_LINE, &[0xff]);
+        new.put(0x3d, &[u8::from(identity.intx)]);
+        if identity.msi {
+            new.add_msi();
+        }
+        new
+    }
+
+    fn add_msi(&mut self) {
+        let at = FIRST_CAPABILITY;
+        self.put(CAPABILITY_LIST, &[at as u8]);
+        let status = STATUS_DEVSEL_MEDIUM | STATUS_CAP_LIST;
+        self.put(STATUS, &status.to_le_bytes());
+        // Message control: one vector, 64-bit address; its enable bit can be written.
+        self.put(at, &[MSI_ID, 0, 0x80, 0]);
+        self.allow(at + 2, &[0x01, 0]);
+        // Address (dword aligned), upper address, data.
+        let mut writable = [0xff; MSI_LEN - 4];
+        writable[0] = 0xfc;
+        self.allow(at + 4, &writable);
+    }
+
+    fn put(&mut self, at: usize, value: &[u8]) {
+        self.bytes[at..at + value.len()].copy_from_slice(value);
+    }
+
+    fn allow(&mut self, at: usize, mask: &[u8]) {
+        self.writable[at..at + mask.len()].copy_from_slice(mask);
+    }
+
+    /// Copies the bytes from `offset` on into `data`; `false` if they reach beyond the space.
+    #[must_use]
+    pub fn read(&self, offset: u64, data: &mut [u8]) -> bool {
+        match Self::range(offset, data.len()) {
+            Some(range) => {
+                data.copy_from_slice(&self.bytes[range]);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Writes the writable bits of `data` at `offset`; `false` if it reaches beyond the space, and
+    /// then nothing is written.
+    #[must_use]
+    pub fn write(&mut self, offset: u64, data: &[u8]) -> bool {
+        let Some(range) = Self::range(offset, data.len()) else {
+            return false;
+        };
+        for (i, new) in range.zip(data) {
+            self.bytes[i] = self.bytes[i] & !self.writable[i] | new & self.writable[i];
+        }
+        true
+    }
+
+    fn range(offset: u64, len: usize) -> Option<core::ops::Range<usize>> {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(len)?;
+        (end <= SIZE).then_some(start..end)
+    }
+
+    /// Every byte, as saved in a migration stream.
+    pub fn bytes(&self) -> &[u8; SIZE] {
+        &self.bytes
+    }
+
+    /// Whether `saved` came from a device with the same read-only bits.
+    pub fn check(&self, saved: &[u8; SIZE]) -> Result<(), OtherDevice> {
+        let same = (0..SIZE).all(|i| (self.bytes[i] ^ saved[i]) & !self.writable[i] == 0);
+        same.then_some(()).ok_or(OtherDevice)
+    }
+
+    /// Takes over the writable bits of `saved`.
+    pub fn restore(&mut self, saved: &[u8; SIZE]) {
+        // In bounds by type.
+        let _ = self.write(0, saved);
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! INTx and MSI as VFIO user space sees them: a level, a mask, and when to signal.
+//!
+//! VFIO's INTx is level triggered and automasked: a signal masks the interrupt, and unmasking
+//! signals again if the device still asserts its line (`drivers/vfio/pci/vfio_pci_intrs.c` is the
+//! model). MSI is an edge. Nothing is signalled while the device is stopped; what was asserted
+//! meanwhile is signalled once it runs again.
+
+/// How user space has configured the interrupt of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// No interrupt is configured.
+    None,
+    /// `VFIO_PCI_INTX_IRQ_INDEX`.
+    Intx,
+    /// `VFIO_PCI_MSI_IRQ_INDEX`.
+    Msi,
+}
+
+/// The interrupt line of a device and the path from it to user space.
+///
+/// Methods that return `bool` say whether the eventfd of the current [`Mode`] is to be signalled
+/// now.
+#[derive(Debug)]
+pub struct Line {
+    mode: Mode,
+    /// Whether there is an eventfd to signal.
+    armed: bool,
+    asserted: bool,
+    masked: bool,
+    stopped: bool,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Line {
+    /// A line that is not asserted, of a running device without a configured interrupt.
+    pub const fn new() -> Self {
+        Line {
+            mode: Mode::None,
+            armed: false,
+            asserted: false,
+            masked: false,
+            stopped: false,
+        }
+    }
+
+    /// The configured mode.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// User space configures `mode`, with an eventfd if `armed`. A change of mode forgets the mask;
+    /// another eventfd for the same mode does not. An interrupt that is already asserted is delivered
+    /// through the new path.
+    #[must_use]
+    pub fn set_mode(&mut self, mode: Mode, armed: bool) -> bool {
+        if self.mode != mode {
+            self.mode = mode;
+            self.masked = false;
+        }
+        self.armed = armed;
+        self.deliver()
+    }
+
+    /// The device drives its line to `asserted`.
+    #[must_use]
+    pub fn set(&mut self, asserted: bool) -> bool {
+        let edge = asserted && !self.asserted;
+        self.asserted = asserted;
+        match self.mode {
+            Mode::Msi => edge && self.deliver(),
+            _ => self.deliver(),
+        }
+    }
+
+    /// User space masks INTx.
+    pub fn mask(&mut self) {
+        self.masked = true;
+    }
+
+    /// User space unmasks INTx, by value or through its eventfd.
+    #[must_use]
+    pub fn unmask(&mut self) -> bool {
+        self.masked = false;
+        self.mode == Mode::Intx && self.deliver()
+    }
+
+    /// The device stops: nothing is signalled until [`start`](Self::start).
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// The device runs. An asserted MSI is signalled once more: whether its edge was seen before the
+    /// stop is not known here, and a spurious interrupt is harmless where a lost one is not.
+    #[must_use]
+    pub fn start(&mut self) -> bool {
+        self.stopped = false;
+        self.deliver()
+    }
+
+    /// The device was reset: the line falls and the device runs. Mode and mask are user space's and
+    /// stay.
+    pub fn reset(&mut self) {
+        self.asserted = false;
+        self.stopped = false;
+    }
+
+    fn deliver(&mut self) -> bool {
+        if !self.asserted || !self.armed || self.stopped {
+            return false;
+        }
+        match self.mode {
+            Mode::None => false,
+            Mode::Msi => true,
+            Mode::Intx => !core::mem::replace(&mut self.masked, true),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a migratable VFIO mediated device does, decided without a kernel.
+//!
+//! Everything in this crate is pure: it holds state, checks input and says what is to be done, and
+//! leaves the doing to its caller. `mdev_sdk` (the kernel module) is that caller in production,
+//! `cargo test` is the other one. The crate therefore uses `core` alone, allocates nothing and
+//! forbids `unsafe`.
+//!
+//! - [`state`]: the migration states and the single arcs between them.
+//! - [`stream`]: records, match data and the closing checksum of a migration stream.
+//! - [`config`]: PCI configuration space.
+//! - [`irq`]: INTx and MSI as VFIO user space sees them.
+//! - [`region`]: the offsets of a VFIO device file.
+
+#![cfg_attr(not(MODULE), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod irq;
+pub mod region;
+pub mod state;
+pub mod stream;
