@@ -66,10 +66,26 @@ struct Card {
 
 /// In the order of [`Mtty::TYPES`].
 const CARDS: [Card; 4] = [
-    Card { ports: 1, kind: name("mtty-1"), codec: Codec::Records },
-    Card { ports: 2, kind: name("mtty-2"), codec: Codec::Records },
-    Card { ports: 1, kind: name("mtty-1"), codec: Codec::Own },
-    Card { ports: 2, kind: name("mtty-2"), codec: Codec::Own },
+    Card {
+        ports: 1,
+        kind: name("mtty-1"),
+        codec: Codec::Records,
+    },
+    Card {
+        ports: 2,
+        kind: name("mtty-2"),
+        codec: Codec::Records,
+    },
+    Card {
+        ports: 1,
+        kind: name("mtty-1"),
+        codec: Codec::Own,
+    },
+    Card {
+        ports: 2,
+        kind: name("mtty-2"),
+        codec: Codec::Own,
+    },
 ];
 
 /// A share of the ports that the module can make; given back when dropped.
@@ -132,14 +148,19 @@ impl Device for Mtty {
     type Instance = Lease;
 
     fn available(free: &Self::Parent, type_index: usize) -> u32 {
-        free.lock().checked_div(CARDS[type_index].ports).unwrap_or(0) as u32
+        free.lock()
+            .checked_div(CARDS[type_index].ports)
+            .unwrap_or(0) as u32
     }
 
     fn create(new: &NewDevice<'_, Self>) -> Result<Lease> {
         let card = &CARDS[new.type_index];
         let mut free = new.parent.lock();
         *free = free.checked_sub(card.ports).ok_or(ENOSPC)?;
-        Ok(Lease { card, free: new.parent.clone() })
+        Ok(Lease {
+            card,
+            free: new.parent.clone(),
+        })
     }
 
     fn identity(lease: &Lease) -> Identity {
@@ -201,7 +222,12 @@ struct Arrived {
 
 #[vtable]
 impl Migrate for Mtty {
-    const FORMAT: Format = Format { name: name("mtty_rs"), version: 1, oldest: 1, readable_by: 1 };
+    const FORMAT: Format = Format {
+        name: name("mtty_rs"),
+        version: 1,
+        oldest: 1,
+        readable_by: 1,
+    };
     const RECORDS: &'static [(Tag, usize)] = &[(PORT, 1 + State::LEN)];
 
     /// How many pieces were saved: mainline's header, then ports.
@@ -237,10 +263,19 @@ impl Migrate for Mtty {
             (Codec::Own, None | Some(0)) => mainline::HEADER_LEN,
             _ => 0,
         };
-        Pending { initial: header as u64, dirty: 0, stop_copy: (header + ports) as u64 }
+        Pending {
+            initial: header as u64,
+            dirty: 0,
+            stop_copy: (header + ports) as u64,
+        }
     }
 
-    fn save(&self, saved: &mut usize, phase: Phase, out: &mut RecordWriter<'_>) -> Result<Progress> {
+    fn save(
+        &self,
+        saved: &mut usize,
+        phase: Phase,
+        out: &mut RecordWriter<'_>,
+    ) -> Result<Progress> {
         if self.codec() == Codec::Own && *saved == 0 {
             *saved = 1;
             out.raw(&mainline::encode_header(self.card.ports as u32))?;
@@ -271,7 +306,9 @@ impl Migrate for Mtty {
     }
 
     fn load(&self, arrived: &mut Arrived, _tag: Tag, payload: &[u8]) -> Result<(), Refusal> {
-        let (port, state) = payload.split_first().ok_or(Refusal::BadState("an empty record"))?;
+        let (port, state) = payload
+            .split_first()
+            .ok_or(Refusal::BadState("an empty record"))?;
         let slot = arrived.ports[..self.card.ports]
             .get_mut(usize::from(*port))
             .ok_or(Refusal::BadState("a port that the card has not"))?;

@@ -18,6 +18,7 @@ use kernel::{
     error::{from_err_ptr, to_result},
     new_mutex,
     prelude::*,
+    str::as_char_ptr_in_const_context,
     sync::{aref::ARef, Arc, Mutex},
     types::Opaque,
 };
@@ -197,7 +198,7 @@ struct Callbacks<T: Device>(PhantomData<T>);
 
 impl<T: Device> Callbacks<T> {
     const OPS: raw::vfio_device_ops = raw::vfio_device_ops {
-        name: T::NAME.as_ptr().cast_mut().cast(),
+        name: as_char_ptr_in_const_context(T::NAME).cast_mut(),
         init: Some(Self::init),
         release: Some(Self::release),
         open_device: Some(Self::open_device),
@@ -256,7 +257,10 @@ impl<T: Device> Callbacks<T> {
             let dev = ARef::from(dev);
             let identity = T::identity(&body.instance);
             if !identity.is_valid() {
-                dev_err!(dev, "mdev: the driver describes a BAR that PCI does not allow\n");
+                dev_err!(
+                    dev,
+                    "mdev: the driver describes a BAR that PCI does not allow\n"
+                );
                 return Err(EINVAL);
             }
             let open = Arc::pin_init(

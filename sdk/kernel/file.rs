@@ -64,7 +64,9 @@ impl<T: Device> Callbacks<T> {
             // SAFETY: By the function's contract.
             let opened = unsafe { Slot::<T>::opened(vdev)? };
             let target = State::from_raw(new_state).ok_or(EINVAL)?;
-            opened.link.set_state(target, |new| Self::file(vdev, opened.link.clone(), new))
+            opened
+                .link
+                .set_state(target, |new| Self::file(vdev, opened.link.clone(), new))
         };
         match set() {
             Ok(file) => file.unwrap_or(core::ptr::null_mut()),
@@ -100,9 +102,24 @@ impl<T: Device> Callbacks<T> {
         })
     }
 
-    fn file(vdev: *mut raw::vfio_device, link: Arc<Link<T>>, new: NewFile) -> Result<*mut raw::file> {
-        let flags = if new.loads { raw::O_WRONLY } else { raw::O_RDONLY };
-        let data = KBox::new(DataFile { link, number: new.number, vdev }, GFP_KERNEL)?;
+    fn file(
+        vdev: *mut raw::vfio_device,
+        link: Arc<Link<T>>,
+        new: NewFile,
+    ) -> Result<*mut raw::file> {
+        let flags = if new.loads {
+            raw::O_WRONLY
+        } else {
+            raw::O_RDONLY
+        };
+        let data = KBox::new(
+            DataFile {
+                link,
+                number: new.number,
+                vdev,
+            },
+            GFP_KERNEL,
+        )?;
         let data = KBox::into_raw(data);
         // SAFETY: `FOPS` is static, and takes over `data` if there is a file.
         let file = from_err_ptr(unsafe {
@@ -144,10 +161,11 @@ impl<T: Device> Callbacks<T> {
             // SAFETY: By the function's contract.
             let data = unsafe { Self::data(file) };
             let mut user = UserSlice::new(UserPtr::from_ptr(buf.cast()), len).writer();
-            data.link.with_session(data.number, |open, _, transfer| match transfer {
-                Transfer::Saving(saving) => Ok(saving.read(open, &mut user)? as isize),
-                _ => Err(ENODEV),
-            })
+            data.link
+                .with_session(data.number, |open, _, transfer| match transfer {
+                    Transfer::Saving(saving) => Ok(saving.read(open, &mut user)? as isize),
+                    _ => Err(ENODEV),
+                })
         })
     }
 
@@ -165,10 +183,11 @@ impl<T: Device> Callbacks<T> {
             let data = unsafe { Self::data(file) };
             let user = UserPtr::from_ptr(buf.cast_mut().cast());
             let mut user = UserSlice::new(user, len).reader();
-            data.link.with_session(data.number, |open, _, transfer| match transfer {
-                Transfer::Loading(loading) => Ok(loading.write(open, &mut user)? as isize),
-                _ => Err(ENODEV),
-            })
+            data.link
+                .with_session(data.number, |open, _, transfer| match transfer {
+                    Transfer::Loading(loading) => Ok(loading.write(open, &mut user)? as isize),
+                    _ => Err(ENODEV),
+                })
         })
     }
 
@@ -177,12 +196,19 @@ impl<T: Device> Callbacks<T> {
     /// Called by the VFS on a file that [`file`](Self::file) made.
     unsafe extern "C" fn poll(file: *mut raw::file, table: *mut raw::poll_table) -> c_uint {
         // SAFETY: By the function's contract.
-        let (data, file, table) =
-            unsafe { (Self::data(file), File::from_raw_file(file), PollTable::from_raw(table)) };
+        let (data, file, table) = unsafe {
+            (
+                Self::data(file),
+                File::from_raw_file(file),
+                PollTable::from_raw(table),
+            )
+        };
         table.register_wait(file, &data.link.readable);
         let events = data.link.with_session(data.number, |open, _, transfer| {
             Ok(match transfer {
-                Transfer::Saving(saving) if saving.is_readable(open) => raw::POLLIN | raw::POLLRDNORM,
+                Transfer::Saving(saving) if saving.is_readable(open) => {
+                    raw::POLLIN | raw::POLLRDNORM
+                }
                 Transfer::Loading(_) => raw::POLLOUT | raw::POLLWRNORM,
                 _ => 0,
             })
@@ -197,24 +223,25 @@ impl<T: Device> Callbacks<T> {
         from_result(|| {
             // SAFETY: By the function's contract.
             let data = unsafe { Self::data(file) };
-            data.link.with_session(data.number, |open, state, transfer| {
-                let mut info: raw::vfio_precopy_info = pin_init::zeroed();
-                // SAFETY: The session is alive, so `close_device` has not returned and `vdev` lives.
-                // `info` is a local variable.
-                to_result(unsafe {
-                    raw::vfio_check_precopy_ioctl(data.vdev, cmd, arg, &mut info)
-                })?;
-                let saving = match transfer {
-                    Transfer::Saving(saving) if state.is_pre_copy() => saving,
-                    _ => return Err(EINVAL),
-                };
-                debug_assert!(saving.phase == Phase::PreCopy);
-                let left = saving.pre_copy(open);
-                info.initial_bytes = left.initial;
-                info.dirty_bytes = left.dirty;
-                uapi::store(arg, &info, info.argsz)?;
-                Ok(0)
-            })
+            data.link
+                .with_session(data.number, |open, state, transfer| {
+                    let mut info: raw::vfio_precopy_info = pin_init::zeroed();
+                    // SAFETY: The session is alive, so `close_device` has not returned and `vdev` lives.
+                    // `info` is a local variable.
+                    to_result(unsafe {
+                        raw::vfio_check_precopy_ioctl(data.vdev, cmd, arg, &mut info)
+                    })?;
+                    let saving = match transfer {
+                        Transfer::Saving(saving) if state.is_pre_copy() => saving,
+                        _ => return Err(EINVAL),
+                    };
+                    debug_assert!(saving.phase == Phase::PreCopy);
+                    let left = saving.pre_copy(open);
+                    info.initial_bytes = left.initial;
+                    info.dirty_bytes = left.dirty;
+                    uapi::store(arg, &info, info.argsz)?;
+                    Ok(0)
+                })
         })
     }
 

@@ -87,7 +87,14 @@ pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
             raw::VFIO_PCI_CONFIG_REGION_INDEX => CONFIG_SIZE as u64,
             raw::VFIO_PCI_ROM_REGION_INDEX => 0,
             // There is no VGA, as on any vfio-pci device that is no display.
-            _ => opened.open.dev.identity().bars.get(index as usize).ok_or(EINVAL)?.size(),
+            _ => opened
+                .open
+                .dev
+                .identity()
+                .bars
+                .get(index as usize)
+                .ok_or(EINVAL)?
+                .size(),
         };
         info.flags = match info.size {
             0 => 0,
@@ -136,7 +143,9 @@ unsafe fn set_irqs<T: Device>(vdev: *mut raw::vfio_device, arg: usize) -> Result
         )
     })?;
     let mut data = KVec::new();
-    let behind = arg.checked_add(size_of::<raw::vfio_irq_set>()).ok_or(EFAULT)?;
+    let behind = arg
+        .checked_add(size_of::<raw::vfio_irq_set>())
+        .ok_or(EFAULT)?;
     UserSlice::new(UserPtr::from_addr(behind), data_size).read_all(&mut data, GFP_KERNEL)?;
     let set = SetIrqs {
         flags: header.flags,

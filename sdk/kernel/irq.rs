@@ -48,7 +48,9 @@ impl SetIrqs<'_> {
             raw::VFIO_IRQ_SET_DATA_BOOL => Ok(Data::Bool(*self.data.first().ok_or(EINVAL)? != 0)),
             raw::VFIO_IRQ_SET_DATA_EVENTFD => {
                 let bytes = self.data.get(..4).ok_or(EINVAL)?;
-                Ok(Data::EventFd(i32::from_ne_bytes(bytes.try_into().map_err(|_| EINVAL)?)))
+                Ok(Data::EventFd(i32::from_ne_bytes(
+                    bytes.try_into().map_err(|_| EINVAL)?,
+                )))
             }
             _ => Err(EINVAL),
         }

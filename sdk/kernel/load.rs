@@ -36,7 +36,7 @@ enum Framing {
 /// What has arrived and is not the device's yet.
 struct Staged<T: Device> {
     driver: <T as Migrate>::Loading,
-    config: Option<[u8; config::SIZE]>,
+    config: Option<KBox<[u8; config::SIZE]>>,
     /// The payload of the record that is arriving.
     record: KVVec<u8>,
 }
@@ -65,7 +65,9 @@ impl<T: Device> Sink for Receiver<'_, T> {
 
     fn payload(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let record = &mut self.staged.record;
-        record.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT).map_err(|_| Refusal::NoMemory)
+        record
+            .extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)
+            .map_err(|_| Refusal::NoMemory)
     }
 
     fn record(&mut self, tag: Tag) -> Result<(), Refusal> {
@@ -74,14 +76,14 @@ impl<T: Device> Sink for Receiver<'_, T> {
             let bytes: [u8; config::SIZE] = staged.record[..]
                 .try_into()
                 .map_err(|_| Refusal::BadState("configuration space has another length"))?;
-            let config = self.open.dev.config.lock();
-            config
-                .check(&bytes)
-                .map_err(|_| Refusal::BadState("configuration space is another device's"))?;
-            drop(config);
+            let checked = self.open.dev.config.lock().check(&bytes);
+            checked.map_err(|_| Refusal::BadState("configuration space is another device's"))?;
+            let bytes = KBox::new(bytes, GFP_KERNEL_ACCOUNT).map_err(|_| Refusal::NoMemory)?;
             staged.config = Some(bytes);
         } else {
-            self.open.driver.load(&mut staged.driver, tag, &staged.record)?;
+            self.open
+                .driver
+                .load(&mut staged.driver, tag, &staged.record)?;
         }
         staged.record.clear();
         Ok(())
@@ -139,20 +141,28 @@ impl<T: Device> Incoming<T> {
     fn push(&mut self, open: &Open<T>) -> Result<(), Refusal> {
         match &mut self.framing {
             Framing::Records(loader) => {
-                let mut receiver = Receiver { open, staged: &mut self.staged };
+                let mut receiver = Receiver {
+                    open,
+                    staged: &mut self.staged,
+                };
                 loader.push(&self.chunk, &mut receiver)
             }
             Framing::Own(offset) => {
                 let at = *offset;
                 *offset += self.chunk.len() as u64;
-                open.driver.load_raw(&mut self.staged.driver, at, &self.chunk)
+                open.driver
+                    .load_raw(&mut self.staged.driver, at, &self.chunk)
             }
         }
     }
 
     fn refuse(&mut self, open: &Open<T>, refusal: Refusal) {
         self.refused = Some(refusal);
-        dev_warn!(open.dev.device(), "mdev: incoming state refused: {}\n", refusal.reason());
+        dev_warn!(
+            open.dev.device(),
+            "mdev: incoming state refused: {}\n",
+            refusal.reason()
+        );
     }
 
     /// What was staged becomes the device's state; EINVAL if it is not a whole one.

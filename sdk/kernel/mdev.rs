@@ -16,6 +16,7 @@ use kernel::{
     container_of, device,
     error::to_result,
     prelude::*,
+    str::as_char_ptr_in_const_context,
     sync::{aref::ARef, Arc},
     types::Opaque,
 };
@@ -196,7 +197,10 @@ impl<T: Device> NewDevice<'_, T> {
         unsafe {
             let mdev: *mut raw::mdev_device = container_of!(dev, raw::mdev_device, dev);
             let (parent, type_index) = ParentRegistration::<T>::of_type((*mdev).type_);
-            NewDevice { parent: &parent.data, type_index }
+            NewDevice {
+                parent: &parent.data,
+                type_index,
+            }
         }
     }
 }
@@ -205,13 +209,13 @@ struct Callbacks<T: Device>(PhantomData<T>);
 
 impl<T: Device> Callbacks<T> {
     const DRIVER: raw::mdev_driver = raw::mdev_driver {
-        device_api: c"vfio-pci".as_ptr().cast(),
+        device_api: as_char_ptr_in_const_context(c"vfio-pci"),
         probe: Some(Self::probe),
         remove: Some(Self::remove),
         get_available: Some(Self::get_available),
         show_description: Some(Self::show_description),
         driver: raw::device_driver {
-            name: T::NAME.as_ptr().cast(),
+            name: as_char_ptr_in_const_context(T::NAME),
             owner: T::OWNER.as_ptr(),
             ..pin_init::zeroed()
         },
@@ -254,9 +258,7 @@ impl<T: Device> Callbacks<T> {
         let (_, index) = unsafe { ParentRegistration::<T>::of_type(ty) };
         let description = T::TYPES[index].description;
         // SAFETY: sysfs hands in a page; the format takes one C string.
-        let len = unsafe {
-            raw::sysfs_emit(buf, c"%s\n".as_char_ptr(), description.as_char_ptr())
-        };
+        let len = unsafe { raw::sysfs_emit(buf, c"%s\n".as_char_ptr(), description.as_char_ptr()) };
         len as isize
     }
 }

@@ -8,7 +8,7 @@
 
 use crate::{open::OpenDevice, raw};
 use kernel::prelude::*;
-use mdev_model::stream::{Format, Header, Name, Refusal, Saver, Tag};
+use mdev_model::stream::{Format, Header, Name, Refusal, Tag, Tally};
 
 pub(crate) use crate::{file::ops, session::Link};
 
@@ -129,7 +129,7 @@ pub trait Migrate {
 pub struct RecordWriter<'a> {
     pub(crate) out: &'a mut KVVec<u8>,
     /// None if the driver frames the stream itself.
-    pub(crate) saver: Option<&'a mut Saver>,
+    pub(crate) tally: Option<&'a mut Tally>,
 }
 
 impl RecordWriter<'_> {
@@ -145,23 +145,29 @@ impl RecordWriter<'_> {
 
     /// Writes bytes as they are; only with [`Codec::Own`], else EINVAL.
     pub fn raw(&mut self, bytes: &[u8]) -> Result {
-        if self.saver.is_some() {
+        if self.tally.is_some() {
             return Err(EINVAL);
         }
         Ok(self.out.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?)
     }
 
     fn write(&mut self, tag: Tag, optional: bool, payload: &[u8]) -> Result {
-        let Some(saver) = &mut self.saver else {
+        let Some(tally) = &mut self.tally else {
             return Err(EINVAL);
         };
-        let header = Header { size: payload.len() as u64, optional, tag }.encode();
+        let header = Header {
+            size: payload.len() as u64,
+            optional,
+            tag,
+        }
+        .encode();
         // Both or none, so that an error leaves a whole number of records.
-        self.out.reserve(header.len() + payload.len(), GFP_KERNEL_ACCOUNT)?;
+        self.out
+            .reserve(header.len() + payload.len(), GFP_KERNEL_ACCOUNT)?;
         self.out.extend_from_slice(&header, GFP_KERNEL_ACCOUNT)?;
         self.out.extend_from_slice(payload, GFP_KERNEL_ACCOUNT)?;
-        saver.account(&header);
-        saver.account(payload);
+        tally.account(&header);
+        tally.account(payload);
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl VirtualParent {
                     return Err(raw::error(raw::ENAMETOOLONG));
                 }
                 for (to, from) in ids[0].name.iter_mut().zip(bytes) {
-                    *to = *from as _;
+                    *to = *from;
                 }
                 // SAFETY: `slot` is valid for writes.
                 unsafe { slot.write(ids) };

@@ -20,10 +20,7 @@
     unreachable_pub,
     unsafe_op_in_unsafe_fn
 )]
-#![cfg_attr(
-    CONFIG_RUSTC_HAS_UNNECESSARY_TRANSMUTES,
-    allow(unnecessary_transmutes)
-)]
+#![cfg_attr(CONFIG_RUSTC_HAS_UNNECESSARY_TRANSMUTES, allow(unnecessary_transmutes))]
 
 pub use helpers::*;
 pub use kernel::bindings::*;

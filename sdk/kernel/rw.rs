@@ -37,11 +37,20 @@ fn check<T: Device>(opened: &Opened<T>, pos: i64, count: usize) -> Result<Access
         if left == 0 || count as u64 > left {
             return Err(EFAULT);
         }
-        return Ok(Access { target: Target::Config, offset, count, widest: 4 });
+        return Ok(Access {
+            target: Target::Config,
+            offset,
+            count,
+            widest: 4,
+        });
     }
     let index = index as usize;
     let bar = opened.open.dev.identity().bars.get(index).ok_or(EINVAL)?;
-    let left = bar.size().checked_sub(offset).filter(|left| *left > 0).ok_or(EINVAL)?;
+    let left = bar
+        .size()
+        .checked_sub(offset)
+        .filter(|left| *left > 0)
+        .ok_or(EINVAL)?;
     Ok(Access {
         target: Target::Bar(index),
         offset,

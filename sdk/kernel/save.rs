@@ -10,7 +10,7 @@ use crate::{
 use kernel::{prelude::*, uaccess::UserSliceWriter};
 use mdev_model::{
     config,
-    stream::{MatchData, Saver, Tag, END_LEN, HEADER_LEN},
+    stream::{MatchData, Tag, Tally, END_LEN, HEADER_LEN},
 };
 
 /// QEMU sizes its buffer by this answer and cannot do with little.
@@ -30,7 +30,7 @@ pub(crate) struct Outgoing<T: Device> {
     pub(crate) phase: Phase,
     driver: <T as Migrate>::Saving,
     /// None if the driver frames the stream itself.
-    saver: Option<Saver>,
+    tally: Option<Tally>,
     /// Saved and not yet read: from `read` on.
     out: KVVec<u8>,
     read: usize,
@@ -47,13 +47,13 @@ impl<T: Device> Outgoing<T> {
         let mut new = Outgoing {
             phase: Phase::PreCopy,
             driver: driver.start_saving()?,
-            saver: (driver.codec() == Codec::Records).then(|| Saver::new(crc32c)),
+            tally: (driver.codec() == Codec::Records).then(|| Tally::new(crc32c)),
             out: KVVec::new(),
             read: 0,
             finished: false,
             initial_read: false,
         };
-        if new.saver.is_some() {
+        if new.tally.is_some() {
             let data = MatchData::new(&T::FORMAT, driver.kind(), driver.geometry());
             new.writer().record(Tag::MATCH, &data.encode())?;
         }
@@ -61,7 +61,10 @@ impl<T: Device> Outgoing<T> {
     }
 
     fn writer(&mut self) -> RecordWriter<'_> {
-        RecordWriter { out: &mut self.out, saver: self.saver.as_mut() }
+        RecordWriter {
+            out: &mut self.out,
+            tally: self.tally.as_mut(),
+        }
     }
 
     /// Whether a read would give data or the end of the stream at once.
@@ -96,7 +99,10 @@ impl<T: Device> Outgoing<T> {
         self.read = 0;
         while self.out.is_empty() && !self.finished {
             let phase = self.phase;
-            let mut writer = RecordWriter { out: &mut self.out, saver: self.saver.as_mut() };
+            let mut writer = RecordWriter {
+                out: &mut self.out,
+                tally: self.tally.as_mut(),
+            };
             let progress = open.driver.save(&mut self.driver, phase, &mut writer)?;
             match (progress, phase) {
                 (Progress::More, _) if !self.out.is_empty() => {}
@@ -115,12 +121,13 @@ impl<T: Device> Outgoing<T> {
     /// Adds what the SDK itself has to say at the end.
     fn finish(&mut self, open: &Open<T>) -> Result {
         self.finished = true;
-        if self.saver.is_some() {
+        if self.tally.is_some() {
             let config = *open.dev.config.lock().bytes();
             self.writer().record(Tag::CONFIG, &config)?;
         }
-        if let Some(saver) = &self.saver {
-            self.out.extend_from_slice(&saver.end(), GFP_KERNEL_ACCOUNT)?;
+        if let Some(tally) = &self.tally {
+            self.out
+                .extend_from_slice(&tally.end(), GFP_KERNEL_ACCOUNT)?;
         }
         Ok(())
     }
@@ -130,9 +137,15 @@ impl<T: Device> Outgoing<T> {
         let pending = open.driver.pending(Some(&self.driver));
         let buffered = (self.out.len() - self.read) as u64;
         if self.initial_read {
-            PreCopyLeft { initial: pending.initial, dirty: pending.dirty + buffered }
+            PreCopyLeft {
+                initial: pending.initial,
+                dirty: pending.dirty + buffered,
+            }
         } else {
-            PreCopyLeft { initial: pending.initial + buffered, dirty: pending.dirty }
+            PreCopyLeft {
+                initial: pending.initial + buffered,
+                dirty: pending.dirty,
+            }
         }
     }
 

@@ -17,9 +17,7 @@ use kernel::{
     prelude::*,
     sync::{poll::PollCondVar, Arc, Mutex},
 };
-use mdev_model::{
-    state::{self, State},
-};
+use mdev_model::state::{self, State};
 
 /// What connects an open device and its data files: outlives both.
 #[pin_data]
@@ -77,7 +75,10 @@ impl<T: Device> Link<T> {
     }
 
     /// Runs `f` with the device and its state.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&Open<T>, State, &mut Transfer<T>) -> R) -> Result<R> {
+    pub(crate) fn with<R>(
+        &self,
+        f: impl FnOnce(&Open<T>, State, &mut Transfer<T>) -> R,
+    ) -> Result<R> {
         let mut session = self.session.lock();
         let session = &mut *session;
         let open = session.open.as_ref().ok_or(ENODEV)?;
@@ -193,7 +194,10 @@ impl<T: Device> Session<T> {
     fn begin(&mut self, transfer: Transfer<T>, loads: bool) -> NewFile {
         self.end();
         self.transfer = transfer;
-        NewFile { number: self.number, loads }
+        NewFile {
+            number: self.number,
+            loads,
+        }
     }
 
     /// The current session is over: its file is dead.

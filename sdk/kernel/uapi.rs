@@ -49,7 +49,9 @@ pub(crate) fn fetch<T: Uapi>(arg: usize) -> Result<T> {
     let mut value = core::mem::MaybeUninit::<T>::zeroed();
     // SAFETY: `bytes` has `T::MIN` bytes, which is at most the size of `T`, and does not overlap a
     // local variable.
-    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), value.as_mut_ptr().cast(), bytes.len()) };
+    unsafe {
+        core::ptr::copy_nonoverlapping(bytes.as_ptr(), value.as_mut_ptr().cast(), bytes.len())
+    };
     // SAFETY: `Uapi` guarantees integers alone, for which every bit pattern is valid.
     Ok(unsafe { value.assume_init() })
 }
@@ -59,5 +61,7 @@ pub(crate) fn store<T: Uapi>(arg: usize, value: &T, argsz: u32) -> Result {
     let len = size_of::<T>().min(argsz as usize);
     // SAFETY: `Uapi` guarantees that `T` has no padding, so that all its bytes are initialised.
     let bytes = unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), len) };
-    UserSlice::new(UserPtr::from_addr(arg), len).writer().write_slice(bytes)
+    UserSlice::new(UserPtr::from_addr(arg), len)
+        .writer()
+        .write_slice(bytes)
 }

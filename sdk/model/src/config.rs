@@ -129,7 +129,8 @@ impl Identity {
     pub fn is_valid(&self) -> bool {
         self.bars.iter().enumerate().all(|(i, bar)| {
             bar.is_valid()
-                && (!matches!(bar, Bar::Memory64 { .. }) || self.bars.get(i + 1) == Some(&Bar::None))
+                && (!matches!(bar, Bar::Memory64 { .. })
+                    || self.bars.get(i + 1) == Some(&Bar::None))
         })
     }
 }
@@ -157,12 +158,19 @@ impl ConfigSpace {
         new.put(0x02, &identity.device.to_le_bytes());
         new.allow(COMMAND, &COMMAND_WRITABLE.to_le_bytes());
         new.put(STATUS, &STATUS_DEVSEL_MEDIUM.to_le_bytes());
-        new.put(0x08, &(identity.class << 8 | u32::from(identity.revision)).to_le_bytes());
+        new.put(
+            0x08,
+            &(identity.class << 8 | u32::from(identity.revision)).to_le_bytes(),
+        );
         for (i, bar) in identity.bars.iter().enumerate() {
             let (bits, writable) = bar.register();
             let at = BAR0 + 4 * i;
             // A 64-bit BAR continues in the next register, the others leave that one alone.
-            let len = if matches!(bar, Bar::Memory64 { .. }) { 8 } else { 4 };
+            let len = if matches!(bar, Bar::Memory64 { .. }) {
+                8
+            } else {
+                4
+            };
             if *bar != Bar::None {
                 new.put(at, &bits.to_le_bytes()[..len]);
                 new.allow(at, &writable.to_le_bytes()[..len]);

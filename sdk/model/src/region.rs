@@ -15,7 +15,10 @@ pub const fn file_offset(index: u32) -> u64 {
 
 /// The region index and the offset in that region of file offset `pos`.
 pub const fn split(pos: u64) -> (u32, u64) {
-    ((pos >> OFFSET_SHIFT) as u32, pos & ((1 << OFFSET_SHIFT) - 1))
+    (
+        (pos >> OFFSET_SHIFT) as u32,
+        pos & ((1 << OFFSET_SHIFT) - 1),
+    )
 }
 
 /// The width in bytes of the next access of `left` bytes at `offset`: the largest of 8, 4, 2 and 1,

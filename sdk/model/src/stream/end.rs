@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of a session: how many bytes it has, and their checksum.
+
+use super::record::{Header, Tag, HEADER_LEN};
+
+/// Length in bytes of the payload of a [`Tag::END`] record.
+pub const END_LEN: usize = 12;
+
+/// `crc32c(seed, data)` as the kernel has it: Castagnoli, no inversion at either end.
+pub type Crc32c = fn(u32, &[u8]) -> u32;
+
+const CRC_SEED: u32 = !0;
+
+/// Count and checksum of the bytes of a session, saved or loaded so far.
+#[derive(Debug)]
+pub struct Tally {
+    pub(super) crc32c: Crc32c,
+    crc: u32,
+    length: u64,
+}
+
+impl Tally {
+    /// The tally of no bytes.
+    pub fn new(crc32c: Crc32c) -> Self {
+        Tally {
+            crc32c,
+            crc: CRC_SEED,
+            length: 0,
+        }
+    }
+
+    /// Accounts for `bytes`, the next of the session.
+    pub fn account(&mut self, bytes: &[u8]) {
+        self.crc = (self.crc32c)(self.crc, bytes);
+        // Wraps only in a stream of 16 EiB.
+        self.length = self.length.wrapping_add(bytes.len() as u64);
+    }
+
+    /// How many bytes were accounted for.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The closing record, header and payload, of a session with these bytes.
+    pub fn end(&self) -> [u8; HEADER_LEN + END_LEN] {
+        let mut out = [0; HEADER_LEN + END_LEN];
+        let header = Header {
+            size: END_LEN as u64,
+            optional: false,
+            tag: Tag::END,
+        };
+        out[..HEADER_LEN].copy_from_slice(&header.encode());
+        out[HEADER_LEN..HEADER_LEN + 8].copy_from_slice(&self.length.to_le_bytes());
+        // The checksum covers everything before itself.
+        let crc = !(self.crc32c)(self.crc, &out[..HEADER_LEN + 8]);
+        out[HEADER_LEN + 8..].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+}

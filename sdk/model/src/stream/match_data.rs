@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Match data: what source and destination must have in common, said before any state moves.
+
+use super::record::{Fields, Refusal};
+
+/// Length in bytes of the payload of a [`Tag::MATCH`](super::Tag::MATCH) record.
+pub const MATCH_LEN: usize = 64;
+
+/// The first bytes of every session's match data.
+pub const MAGIC: [u8; 8] = *b"MDEVMIG\n";
+/// Version of the framing itself; another value is refused.
+pub const FRAMING: u16 = 1;
+
+/// A name of at most 16 bytes, padded with NUL.
+pub type Name = [u8; 16];
+
+/// `name` as it stands in match data; fails to compile in a constant if it is longer than 16 bytes.
+pub const fn name(name: &str) -> Name {
+    let bytes = name.as_bytes();
+    assert!(
+        bytes.len() <= 16,
+        "a format or type name has at most 16 bytes"
+    );
+    let mut out = [0; 16];
+    let mut i = 0;
+    while i < bytes.len() {
+        out[i] = bytes[i];
+        i += 1;
+    }
+    out
+}
+
+/// A driver's own format and the versions of it that it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Name of the format, usually the driver's.
+    pub name: Name,
+    /// The version that this driver writes, and the newest that it surely reads.
+    pub version: u16,
+    /// The oldest version that this driver reads.
+    pub oldest: u16,
+    /// The oldest version of a reader that can load what this driver writes.
+    pub readable_by: u16,
+}
+
+/// What must agree between source and destination before any state moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatchData {
+    /// Name, version and the oldest reader of the stream.
+    pub format: Name,
+    /// The version that the source wrote.
+    pub version: u16,
+    /// The oldest version of a reader that can load the stream.
+    pub readable_by: u16,
+    /// The device type.
+    pub kind: Name,
+    /// Sizes that must be equal: for instance a number of ports, bytes of video memory.
+    pub geometry: [u64; 2],
+}
+
+impl MatchData {
+    /// The match data of a device of type `kind` saved by a driver with `format`.
+    pub fn new(format: &Format, kind: Name, geometry: [u64; 2]) -> Self {
+        MatchData {
+            format: format.name,
+            version: format.version,
+            readable_by: format.readable_by,
+            kind,
+            geometry,
+        }
+    }
+
+    /// The payload of a match record.
+    pub fn encode(&self) -> [u8; MATCH_LEN] {
+        let mut out = [0; MATCH_LEN];
+        let mut at = 0;
+        let mut put = |bytes: &[u8]| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        put(&MAGIC);
+        put(&FRAMING.to_le_bytes());
+        put(&self.version.to_le_bytes());
+        put(&self.readable_by.to_le_bytes());
+        put(&[0; 2]);
+        put(&self.format);
+        put(&self.kind);
+        put(&self.geometry[0].to_le_bytes());
+        put(&self.geometry[1].to_le_bytes());
+        out
+    }
+
+    /// Reads the payload of a match record.
+    pub fn decode(bytes: &[u8; MATCH_LEN]) -> Result<Self, Refusal> {
+        let mut at = Fields(bytes);
+        if at.take() != MAGIC || u16::from_le_bytes(at.take()) != FRAMING {
+            return Err(Refusal::NotOurs);
+        }
+        let version = u16::from_le_bytes(at.take());
+        let readable_by = u16::from_le_bytes(at.take());
+        if at.take() != [0u8; 2] {
+            return Err(Refusal::NotOurs);
+        }
+        Ok(MatchData {
+            version,
+            readable_by,
+            format: at.take(),
+            kind: at.take(),
+            geometry: [u64::from_le_bytes(at.take()), u64::from_le_bytes(at.take())],
+        })
+    }
+
+    /// Whether a device of type `kind` and `geometry`, whose driver reads `format`, can load a stream
+    /// with this match data.
+    pub fn check(&self, format: &Format, kind: Name, geometry: [u64; 2]) -> Result<(), Refusal> {
+        if self.format != format.name {
+            Err(Refusal::OtherFormat)
+        } else if self.version < format.oldest
+            || (self.version > format.version && self.readable_by > format.version)
+        {
+            Err(Refusal::OtherVersion)
+        } else if self.kind != kind {
+            Err(Refusal::OtherType)
+        } else if self.geometry != geometry {
+            Err(Refusal::OtherGeometry)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One record of a stream: its header, and why one is refused.
+
+/// Length in bytes of a record header.
+pub const HEADER_LEN: usize = 16;
+
+/// What a record carries. Tags below [`Tag::FIRST_DRIVER`] are the SDK's, the others the driver's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag(pub u32);
+
+impl Tag {
+    /// Match data: the first record of a session.
+    pub const MATCH: Tag = Tag(1);
+    /// Length and checksum of the session: its last record.
+    pub const END: Tag = Tag(2);
+    /// PCI configuration space.
+    pub const CONFIG: Tag = Tag(3);
+    /// The first tag that a driver may use.
+    pub const FIRST_DRIVER: Tag = Tag(0x100);
+}
+
+/// The 16 bytes before each payload: `{ le64 size, le32 flags, le32 tag }`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Length in bytes of the payload.
+    pub size: u64,
+    /// Whether a reader that does not know the tag may skip the record.
+    pub optional: bool,
+    /// What the payload is.
+    pub tag: Tag,
+}
+
+const FLAG_OPTIONAL: u32 = 1;
+
+impl Header {
+    /// The header as it stands in the stream.
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let flags = if self.optional { FLAG_OPTIONAL } else { 0 };
+        let mut out = [0; HEADER_LEN];
+        out[..8].copy_from_slice(&self.size.to_le_bytes());
+        out[8..12].copy_from_slice(&flags.to_le_bytes());
+        out[12..].copy_from_slice(&self.tag.0.to_le_bytes());
+        out
+    }
+
+    /// Reads a header; an unknown flag is refused.
+    pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, Refusal> {
+        let mut at = Fields(bytes);
+        let header = Header {
+            size: u64::from_le_bytes(at.take()),
+            optional: match u32::from_le_bytes(at.take()) {
+                0 => false,
+                FLAG_OPTIONAL => true,
+                _ => return Err(Refusal::UnknownFlags),
+            },
+            tag: Tag(u32::from_le_bytes(at.take())),
+        };
+        Ok(header)
+    }
+}
+
+/// Reads fixed-size fields one after the other.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl Fields<'_> {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (head, tail) = self.0.split_at(N);
+        self.0 = tail;
+        let mut out = [0; N];
+        out.copy_from_slice(head);
+        out
+    }
+}
+
+/// Why a stream is refused. The first refusal ends the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A record header has a flag that this version does not know.
+    UnknownFlags,
+    /// The session does not begin with a match record of the right length.
+    NoMatchData,
+    /// The match data is not this SDK's or of another framing.
+    NotOurs,
+    /// The stream was saved by another driver.
+    OtherFormat,
+    /// The stream's version is outside of what this driver reads.
+    OtherVersion,
+    /// The stream was saved by a device of another type.
+    OtherType,
+    /// The stream was saved by a device of another geometry.
+    OtherGeometry,
+    /// A record that this version does not know must not be skipped.
+    UnknownRecord,
+    /// A record is longer than its tag allows.
+    RecordTooLong,
+    /// The length in the closing record is not that of the session.
+    WrongLength,
+    /// The checksum in the closing record is not that of the session.
+    WrongChecksum,
+    /// The driver found a value in a record that its device cannot have.
+    BadState(&'static str),
+    /// The host has not the memory to take the record.
+    NoMemory,
+}
+
+impl Refusal {
+    /// The reason in words, for the kernel log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::UnknownFlags => "a record has unknown flags",
+            Refusal::NoMatchData => "the stream does not begin with match data",
+            Refusal::NotOurs => "the match data has another magic or framing",
+            Refusal::OtherFormat => "the stream was saved by another driver",
+            Refusal::OtherVersion => "the stream's version is outside of the accepted window",
+            Refusal::OtherType => "the stream was saved by a device of another type",
+            Refusal::OtherGeometry => "the stream was saved by a device of another geometry",
+            Refusal::UnknownRecord => "an unknown record is not optional",
+            Refusal::RecordTooLong => "a record is longer than its tag allows",
+            Refusal::WrongLength => "the closing record has another length",
+            Refusal::WrongChecksum => "the closing record has another checksum",
+            Refusal::BadState(reason) => reason,
+            Refusal::NoMemory => "no memory for a record",
+        }
+    }
+}
