@@ -6,13 +6,19 @@
 
 use crate::{
     eventfd::EventFd,
+    guest_memory::GuestMemory,
     info,
     mdev::{NewDevice, Type},
     migrate::{Link, Migrate},
     open::OpenDevice,
+    pins::Pins,
     raw, rw,
 };
-use core::{cell::UnsafeCell, marker::PhantomData, ptr};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    ptr::{self, NonNull},
+};
 use kernel::{
     device,
     error::{from_err_ptr, to_result},
@@ -99,10 +105,13 @@ pub(crate) struct Opened<T: Device> {
 #[pin_data]
 pub(crate) struct Body<T: Device> {
     instance: T::Instance,
-    /// Where user space wants to hear that the device is to go (`VFIO_PCI_REQ_IRQ_INDEX`). It is the
-    /// one part of an open device that a callback may reach while the device is being closed.
+    /// Where user space wants to hear that the device is to go (`VFIO_PCI_REQ_IRQ_INDEX`). Here, and
+    /// not in `opened`, because VFIO may ask while the device is being opened or closed.
     #[pin]
     pub(crate) request: Mutex<Option<EventFd>>,
+    /// The guest memory that is pinned through the device; here for the same reason.
+    #[pin]
+    pins: Mutex<Option<Arc<Pins>>>,
     opened: UnsafeCell<Option<Opened<T>>>,
 }
 
@@ -208,6 +217,7 @@ impl<T: Device> Callbacks<T> {
         ioctl: Some(info::ioctl::<T>),
         get_region_info_caps: Some(info::get_region_info_caps::<T>),
         request: Some(Self::request),
+        dma_unmap: Some(Self::dma_unmap),
         #[cfg(CONFIG_IOMMUFD)]
         bind_iommufd: Some(raw::vfio_iommufd_emulated_bind),
         #[cfg(CONFIG_IOMMUFD)]
@@ -229,6 +239,7 @@ impl<T: Device> Callbacks<T> {
             let body = try_pin_init!(Body::<T> {
                 instance: T::create(&new)?,
                 request <- new_mutex!(None, "mdev_request"),
+                pins <- new_mutex!(None, "mdev_slot_pins"),
                 opened: UnsafeCell::new(None),
             } ? Error);
             // SAFETY: `register` asked for the memory of a whole `Slot`, which VFIO never moves.
@@ -263,14 +274,19 @@ impl<T: Device> Callbacks<T> {
                 );
                 return Err(EINVAL);
             }
+            // SAFETY: `vdev` is being opened. `close_device` calls `close`; after an error below nobody
+            // has used it yet.
+            let pins = unsafe { Pins::new(NonNull::new(vdev).ok_or(EINVAL)?)? };
+            let memory = GuestMemory(pins.clone());
             let open = Arc::pin_init(
                 try_pin_init!(Open::<T> {
-                    dev <- OpenDevice::new(dev, identity),
+                    dev <- OpenDevice::new(dev, identity, memory),
                     driver <- T::open(&body.instance),
                 }),
                 GFP_KERNEL,
             )?;
             let link = Link::new(open.clone())?;
+            *body.pins.lock() = Some(pins);
             // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
             unsafe { *body.opened.get() = Some(Opened { open, link }) };
             Ok(())
@@ -288,6 +304,21 @@ impl<T: Device> Callbacks<T> {
         // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
         if let Some(opened) = unsafe { (*body.opened.get()).take() } {
             opened.link.close();
+        }
+        let pins = body.pins.lock().take();
+        if let Some(pins) = pins {
+            pins.close();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `vdev` is a registered `vfio_device` of `T`.
+    unsafe extern "C" fn dma_unmap(vdev: *mut raw::vfio_device, iova: u64, length: u64) {
+        // SAFETY: By the function's contract.
+        let pins = unsafe { Slot::<T>::body(vdev) }.pins.lock().clone();
+        if let (Some(pins), Some(more)) = (pins, length.checked_sub(1)) {
+            pins.revoke(iova..=iova.saturating_add(more));
         }
     }
 

@@ -14,6 +14,7 @@
 mod device;
 mod eventfd;
 mod file;
+mod guest_memory;
 mod info;
 mod irq;
 mod load;
@@ -22,6 +23,7 @@ mod migrate;
 mod module;
 mod open;
 mod parent;
+mod pins;
 mod raw;
 mod rw;
 mod save;
@@ -29,6 +31,7 @@ mod session;
 mod uapi;
 
 pub use device::Device;
+pub use guest_memory::{Access, GuestMemory, Pinned, Read, Write};
 pub use mdev::{DriverRegistration, NewDevice, ParentRegistration, Type};
 pub use mdev_model as model;
 pub use migrate::{Codec, Migrate, Pending, Phase, Progress, RecordWriter};

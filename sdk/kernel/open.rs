@@ -2,7 +2,7 @@
 
 //! What the SDK keeps for an open device, and what of it a driver sees: [`OpenDevice`].
 
-use crate::irq::Irqs;
+use crate::{guest_memory::GuestMemory, irq::Irqs};
 use kernel::{device::Device, new_mutex, prelude::*, sync::aref::ARef, sync::Mutex};
 use mdev_model::config::{ConfigSpace, Identity};
 
@@ -13,6 +13,7 @@ use mdev_model::config::{ConfigSpace, Identity};
 pub struct OpenDevice {
     dev: ARef<Device>,
     identity: Identity,
+    memory: GuestMemory,
     #[pin]
     pub(crate) config: Mutex<ConfigSpace>,
     #[pin]
@@ -20,11 +21,16 @@ pub struct OpenDevice {
 }
 
 impl OpenDevice {
-    pub(crate) fn new(dev: ARef<Device>, identity: Identity) -> impl PinInit<Self> {
+    pub(crate) fn new(
+        dev: ARef<Device>,
+        identity: Identity,
+        memory: GuestMemory,
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
             config <- new_mutex!(ConfigSpace::new(&identity), "mdev_config"),
             dev,
             identity,
+            memory,
             irqs <- Irqs::new(),
         })
     }
@@ -37,6 +43,11 @@ impl OpenDevice {
     /// the driver's. While the device is stopped the level is noted and delivered later.
     pub fn set_interrupt(&self, asserted: bool) {
         self.irqs.set_line(asserted);
+    }
+
+    /// The memory of the guest that has the device.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
     }
 
     /// The mdev, for messages in the kernel log.

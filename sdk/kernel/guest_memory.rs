@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Guest memory, by IOVA: the one way for a driver to reach it, so that what it writes is accounted.
+//!
+//! | call | for | what counts as dirty |
+//! |---|---|---|
+//! | [`read`](GuestMemory::read), [`write`](GuestMemory::write) | small copies: descriptors, fences | the pages written |
+//! | [`pin_read`](GuestMemory::pin_read) | reading for a while | nothing of the device's doing |
+//! | [`pin_write`](GuestMemory::pin_write) | reading and writing for a while | the pages written |
+//!
+//! The type1 container keeps an account of its own, and counts every page that is pinned, for whatever
+//! purpose, in every report until the first one after it was unpinned: pin what a command touches, for
+//! as long as it runs.
+
+use crate::{
+    pins::{Pins, Range},
+    raw,
+};
+use core::marker::PhantomData;
+use kernel::{prelude::*, sync::Arc};
+
+/// The guest memory of an open device.
+///
+/// A clone may outlive the device; its calls then give ENODEV. Errors of all calls: EINVAL for a length
+/// of zero, a range that wraps or one that is not mapped; EPERM for a mapping that does not allow the
+/// access; ENOMEM where a limit of the process does not allow the pin. After an error no page is
+/// pinned. All calls may sleep, for as long as user space takes to provide the memory: hold no lock
+/// that `read` and `write` of [`Device`](crate::Device) take.
+#[derive(Clone)]
+pub struct GuestMemory(pub(crate) Arc<Pins>);
+
+impl GuestMemory {
+    /// Copies the bytes at `iova` into `data`. After an error `data` holds anything.
+    pub fn read(&self, iova: u64, data: &mut [u8]) -> Result {
+        // SAFETY: The pointer and the length are those of a slice that may be written.
+        unsafe { self.0.copy(iova, data.as_mut_ptr(), data.len(), false) }
+    }
+
+    /// Copies `data` to `iova`. After an error a first part may have been written, and is accounted.
+    pub fn write(&self, iova: u64, data: &[u8]) -> Result {
+        // SAFETY: The pointer and the length are those of a slice, which a write only reads.
+        unsafe {
+            self.0
+                .copy(iova, data.as_ptr().cast_mut(), data.len(), true)
+        }
+    }
+
+    /// Pins the pages of `len` bytes at `iova` for reading.
+    pub fn pin_read(&self, iova: u64, len: usize) -> Result<Pinned<Read>> {
+        self.pin(iova, len, raw::IOMMU_READ)
+    }
+
+    /// Pins the pages of `len` bytes at `iova` for reading and writing.
+    pub fn pin_write(&self, iova: u64, len: usize) -> Result<Pinned<Write>> {
+        self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE)
+    }
+
+    fn pin<A: Access>(&self, iova: u64, len: usize, prot: u32) -> Result<Pinned<A>> {
+        Ok(Pinned {
+            range: self.0.pin(iova, len, prot)?,
+            pins: self.0.clone(),
+            offset: iova as usize % kernel::page::PAGE_SIZE,
+            len,
+            _access: PhantomData,
+        })
+    }
+}
+
+/// What a pinned range is for: [`Read`] or [`Write`].
+pub trait Access: sealed::Sealed {}
+
+/// A range pinned for reading.
+pub enum Read {}
+
+/// A range pinned for reading and writing.
+pub enum Write {}
+
+impl Access for Read {}
+impl Access for Write {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Read {}
+    impl Sealed for super::Write {}
+}
+
+/// A pinned range of guest memory; dropping it unpins.
+///
+/// When user space unmaps the range, or closes the device, it is unpinned at once, and every access
+/// through the guard from then on gives EFAULT.
+pub struct Pinned<A: Access> {
+    range: Arc<Range>,
+    pins: Arc<Pins>,
+    /// Where the range begins in its first page.
+    offset: usize,
+    len: usize,
+    _access: PhantomData<A>,
+}
+
+impl<A: Access> Pinned<A> {
+    /// Length in bytes.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "an empty range cannot be pinned"
+    )]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies the bytes from `offset` of the range on into `data`; EINVAL beyond its end.
+    pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
+        let at = self.bound(offset, data.len())?;
+        self.range
+            .with_pages(at, data.len(), |page, in_page, done, some| {
+                let piece = &mut data[done..done + some];
+                // SAFETY: `piece` has `some` bytes. The guest may write the page meanwhile: that is a
+                // race of the guest's, with bytes that have no meaning to the kernel.
+                unsafe { page.read_raw(piece.as_mut_ptr(), in_page, some) }
+            })
+    }
+
+    fn bound(&self, offset: usize, len: usize) -> Result<usize> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(self.offset + offset),
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+impl Pinned<Write> {
+    /// Copies `data` to `offset` of the range; EINVAL beyond its end, and then nothing is written.
+    pub fn write(&self, offset: usize, data: &[u8]) -> Result {
+        let at = self.bound(offset, data.len())?;
+        self.range
+            .with_pages(at, data.len(), |page, in_page, done, some| {
+                let piece = &data[done..done + some];
+                // SAFETY: `piece` has `some` bytes; for a race with the guest see `read`.
+                unsafe { page.write_raw(piece.as_ptr(), in_page, some) }
+            })
+    }
+}
+
+impl<A: Access> Drop for Pinned<A> {
+    fn drop(&mut self) {
+        self.pins.release(&self.range);
+    }
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pinned ranges of an open device, and how they are taken back when user space unmaps them.
+//!
+//! VFIO asks a device in its `dma_unmap` callback to have unpinned a range before it returns; type1
+//! looks again at most ten times and then calls `BUG()`. So a range is in the table before its first
+//! page is pinned and until its last one is unpinned, and the callback waits for a pin or an unpin
+//! that is under way in another thread. That wait ends: the callback runs with type1's `iommu->lock`
+//! released, which is all that pinning and unpinning wait for. No lock of this file is held across a
+//! call into VFIO.
+//!
+//! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
+
+use crate::raw;
+use core::{ops::RangeInclusive, ptr::NonNull};
+use kernel::{
+    new_condvar, new_mutex,
+    page::{BorrowedPage, PAGE_SIZE},
+    prelude::*,
+    sync::{Arc, CondVar, Mutex},
+};
+
+/// How many pages VFIO pins in one call.
+const MAX_PAGES: usize = raw::VFIO_PIN_PAGES_MAX_ENTRIES as usize;
+
+/// An open VFIO device, as far as guest memory is reached through it.
+#[derive(Clone, Copy)]
+struct Vdev(NonNull<raw::vfio_device>);
+
+// SAFETY: VFIO locks by itself; the pointer is used only as `Pins` says.
+unsafe impl Send for Vdev {}
+
+type Pages = KVVec<NonNull<raw::page>>;
+
+enum State {
+    /// Being pinned, by the thread that made the range.
+    Pinning,
+    /// Pinned.
+    Live(Pages),
+    /// Being unpinned, by whoever came first.
+    Unpinning,
+    /// Not pinned, for good.
+    Gone,
+}
+
+// SAFETY: A pinned page may be reached and unpinned from any thread.
+unsafe impl Send for State {}
+
+/// A range of whole pages of guest memory that is, was or becomes pinned.
+#[pin_data]
+pub(crate) struct Range {
+    /// The first page's IOVA.
+    start: u64,
+    pages: usize,
+    #[pin]
+    state: Mutex<State>,
+    #[pin]
+    settled: CondVar,
+}
+
+impl Range {
+    fn last(&self) -> u64 {
+        self.start + (self.pages as u64 * PAGE_SIZE as u64 - 1)
+    }
+
+    fn overlaps(&self, range: &RangeInclusive<u64>) -> bool {
+        self.start <= *range.end() && *range.start() <= self.last()
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(*self.state.lock(), State::Gone)
+    }
+
+    /// Calls `each(page, offset in page, done before, length)` for the pieces of `len` bytes from
+    /// `offset` on, which the caller has bounded by the range. EFAULT if the range was unmapped; it
+    /// cannot be while this runs.
+    pub(crate) fn with_pages(
+        &self,
+        offset: usize,
+        len: usize,
+        mut each: impl FnMut(&BorrowedPage<'_>, usize, usize, usize) -> Result,
+    ) -> Result {
+        let state = self.state.lock();
+        let State::Live(pages) = &*state else {
+            return Err(EFAULT);
+        };
+        let mut done = 0;
+        while done < len {
+            let at = offset + done;
+            let in_page = at % PAGE_SIZE;
+            let some = (PAGE_SIZE - in_page).min(len - done);
+            let page = pages.get(at / PAGE_SIZE).ok_or(EINVAL)?;
+            // SAFETY: The page is pinned, and stays so while `state` is locked.
+            let page = unsafe { BorrowedPage::from_raw(*page) };
+            each(&page, in_page, done, some)?;
+            done += some;
+        }
+        Ok(())
+    }
+}
+
+struct Table {
+    /// None once the device is being closed.
+    vdev: Option<Vdev>,
+    /// How many `vfio_dma_rw()` are under way.
+    copies: usize,
+    ranges: KVec<Arc<Range>>,
+}
+
+/// The guest memory that an open device reaches.
+///
+/// # Invariants
+///
+/// VFIO is called for `vdev` only by a thread that has an entry in the table, which is a range that is
+/// not gone, or a copy; and [`close`](Self::close) returns only when there is none. It is called
+/// before `close_device` returns, so the VFIO device is open during every call.
+#[pin_data]
+pub(crate) struct Pins {
+    #[pin]
+    table: Mutex<Table>,
+    #[pin]
+    copied: CondVar,
+}
+
+impl Pins {
+    /// # Safety
+    ///
+    /// `vdev` is a VFIO device that is being opened; [`close`](Self::close) is called before it is
+    /// closed.
+    pub(crate) unsafe fn new(vdev: NonNull<raw::vfio_device>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                table <- new_mutex!(Table {
+                    vdev: Some(Vdev(vdev)),
+                    copies: 0,
+                    ranges: KVec::new(),
+                }, "mdev_pins"),
+                copied <- new_condvar!("mdev_pins_copied"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Pins the pages that hold `len` bytes from `iova` on.
+    pub(crate) fn pin(&self, iova: u64, len: usize, prot: u32) -> Result<Arc<Range>> {
+        let last = (len as u64)
+            .checked_sub(1)
+            .and_then(|more| iova.checked_add(more));
+        let page_of = |iova: u64| iova / PAGE_SIZE as u64;
+        let pages = usize::try_from(page_of(last.ok_or(EINVAL)?) - page_of(iova))?;
+        let pages = pages.checked_add(1).ok_or(EINVAL)?;
+        let mut pinned = Pages::with_capacity(pages, GFP_KERNEL_ACCOUNT)?;
+        let range = Arc::pin_init(
+            pin_init!(Range {
+                start: page_of(iova) * PAGE_SIZE as u64,
+                pages,
+                state <- new_mutex!(State::Pinning, "mdev_range"),
+                settled <- new_condvar!("mdev_range_settled"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let vdev = {
+            let mut table = self.table.lock();
+            table.ranges.push(range.clone(), GFP_KERNEL)?;
+            match table.vdev {
+                Some(vdev) => vdev,
+                None => {
+                    table.ranges.pop();
+                    return Err(ENODEV);
+                }
+            }
+        };
+        let result = Self::pin_pages(vdev, range.start, pages, prot, &mut pinned);
+        let failed = result.is_err();
+        *range.state.lock() = if failed {
+            State::Gone
+        } else {
+            State::Live(pinned)
+        };
+        range.settled.notify_all();
+        if failed {
+            self.forget(&range);
+        }
+        result.map(|()| range)
+    }
+
+    /// Pins into `pinned`, which has room; all pages or none.
+    fn pin_pages(vdev: Vdev, start: u64, pages: usize, prot: u32, pinned: &mut Pages) -> Result {
+        let mut batch = KVec::from_elem(core::ptr::null_mut(), pages.min(MAX_PAGES), GFP_KERNEL)?;
+        while pinned.len() < pages {
+            let some = (pages - pinned.len()).min(MAX_PAGES);
+            let iova = start + (pinned.len() * PAGE_SIZE) as u64;
+            // SAFETY: By the invariant of `Pins`; `batch` has room for `some` pages.
+            let done = unsafe {
+                raw::vfio_pin_pages(
+                    vdev.0.as_ptr(),
+                    iova,
+                    some as c_int,
+                    prot as c_int,
+                    batch.as_mut_ptr(),
+                )
+            };
+            for page in batch.iter().take(usize::try_from(done).unwrap_or(0)) {
+                let page = NonNull::new(*page).ok_or(EFAULT)?;
+                pinned.push(page, GFP_KERNEL)?;
+            }
+            if done != some as c_int {
+                Self::unpin_pages(vdev, start, pinned.len());
+                return Err(if done < 0 {
+                    Error::from_errno(done)
+                } else {
+                    EFAULT
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn unpin_pages(vdev: Vdev, start: u64, pages: usize) {
+        for first in (0..pages).step_by(MAX_PAGES) {
+            let some = (pages - first).min(MAX_PAGES);
+            let iova = start + (first * PAGE_SIZE) as u64;
+            // SAFETY: By the invariant of `Pins`; the pages were pinned and are unpinned once.
+            unsafe { raw::vfio_unpin_pages(vdev.0.as_ptr(), iova, some as c_int) };
+        }
+    }
+
+    /// Unpins `range` unless somebody else has; when this returns it is unpinned.
+    fn unpin(&self, vdev: Vdev, range: &Range) {
+        let mut state = range.state.lock();
+        loop {
+            match &*state {
+                State::Pinning | State::Unpinning => range.settled.wait(&mut state),
+                State::Gone => return,
+                State::Live(_) => break,
+            }
+        }
+        *state = State::Unpinning;
+        drop(state);
+        Self::unpin_pages(vdev, range.start, range.pages);
+        *range.state.lock() = State::Gone;
+        range.settled.notify_all();
+    }
+
+    /// The guard of `range` is dropped.
+    pub(crate) fn release(&self, range: &Arc<Range>) {
+        let vdev = self.table.lock().vdev;
+        // None: the device is being closed, which unpins everything.
+        if let Some(vdev) = vdev {
+            self.unpin(vdev, range);
+        }
+        self.forget(range);
+    }
+
+    fn forget(&self, range: &Arc<Range>) {
+        let mut table = self.table.lock();
+        table.ranges.retain(|other| !Arc::ptr_eq(other, range));
+    }
+
+    /// User space unmaps `iovas`: everything in there is unpinned when this returns.
+    pub(crate) fn revoke(&self, iovas: RangeInclusive<u64>) {
+        let Some(vdev) = self.table.lock().vdev else {
+            return;
+        };
+        self.unpin_all(vdev, &iovas);
+    }
+
+    fn unpin_all(&self, vdev: Vdev, iovas: &RangeInclusive<u64>) {
+        loop {
+            let table = self.table.lock();
+            let found = table
+                .ranges
+                .iter()
+                .find(|range| range.overlaps(iovas) && !range.is_gone());
+            let Some(range) = found.cloned() else {
+                return;
+            };
+            drop(table);
+            self.unpin(vdev, &range);
+        }
+    }
+
+    /// The device is closed: nothing is pinned and nobody copies when this returns.
+    pub(crate) fn close(&self) {
+        let Some(vdev) = self.table.lock().vdev.take() else {
+            return;
+        };
+        self.unpin_all(vdev, &(0..=u64::MAX));
+        let mut table = self.table.lock();
+        while table.copies > 0 {
+            self.copied.wait(&mut table);
+        }
+    }
+
+    /// `vfio_dma_rw()`: copies `len` bytes between `data` and guest memory at `iova`.
+    ///
+    /// # Safety
+    ///
+    /// `data` is valid for reads of `len` bytes, and for writes too unless `write` is set.
+    pub(crate) unsafe fn copy(&self, iova: u64, data: *mut u8, len: usize, write: bool) -> Result {
+        if len == 0 || iova.checked_add(len as u64 - 1).is_none() {
+            return Err(EINVAL);
+        }
+        let vdev = {
+            let mut table = self.table.lock();
+            let vdev = table.vdev.ok_or(ENODEV)?;
+            table.copies += 1;
+            vdev
+        };
+        // SAFETY: By the invariant of `Pins`, and for `data` by the function's contract.
+        let ret = unsafe { raw::vfio_dma_rw(vdev.0.as_ptr(), iova, data.cast(), len, write) };
+        let mut table = self.table.lock();
+        table.copies -= 1;
+        drop(table);
+        self.copied.notify_all();
+        kernel::error::to_result(ret)
+    }
+}
