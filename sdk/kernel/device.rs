@@ -5,6 +5,7 @@
 //! C header: `include/linux/vfio.h`
 
 use crate::{
+    device_memory::DeviceMemory,
     eventfd::EventFd,
     guest_memory::GuestMemory,
     info,
@@ -28,7 +29,7 @@ use kernel::{
     sync::{aref::ARef, Arc, Mutex},
     types::Opaque,
 };
-use mdev_model::config::Identity;
+use mdev_model::config::{self, Identity};
 
 /// A kind of mediated PCI device.
 ///
@@ -73,6 +74,13 @@ pub trait Device: Migrate + Sized + Send + Sync + 'static {
     /// of the BAR.
     fn write(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &[u8]) -> Result;
 
+    /// The memory behind BAR `bar`, if the BAR is memory and nothing else. The SDK then answers for it,
+    /// mapped and trapped, and `read` and `write` are not called for that BAR. It is as large as the
+    /// BAR and stays the same as long as the device is open.
+    fn memory(&self, _bar: usize) -> Option<&Arc<DeviceMemory>> {
+        None
+    }
+
     /// Back to the state after power-on, whatever the device is doing. The SDK has ended a migration
     /// session before, and resets configuration space and interrupt line itself.
     fn reset(&self, dev: &OpenDevice);
@@ -88,6 +96,11 @@ pub(crate) struct Open<T: Device> {
 }
 
 impl<T: Device> Open<T> {
+    /// The BARs that are memory.
+    pub(crate) fn memories(&self) -> impl Iterator<Item = (usize, &Arc<DeviceMemory>)> {
+        (0..config::BARS).filter_map(|bar| Some((bar, self.driver.memory(bar)?)))
+    }
+
     pub(crate) fn dev(&self) -> Pin<&OpenDevice> {
         // SAFETY: An `Open` exists only inside of an `Arc` that was initialised in place, and an
         // `Arc` never moves its contents.
@@ -214,6 +227,7 @@ impl<T: Device> Callbacks<T> {
         close_device: Some(Self::close_device),
         read: Some(rw::read::<T>),
         write: Some(rw::write::<T>),
+        mmap: Some(rw::mmap::<T>),
         ioctl: Some(info::ioctl::<T>),
         get_region_info_caps: Some(info::get_region_info_caps::<T>),
         request: Some(Self::request),
@@ -285,7 +299,17 @@ impl<T: Device> Callbacks<T> {
                 }),
                 GFP_KERNEL,
             )?;
+            for (bar, memory) in open.memories() {
+                if memory.size() as u64 != identity.bars[bar].size() {
+                    dev_err!(open.dev.device(), "mdev: memory and BAR differ in size\n");
+                    return Err(EINVAL);
+                }
+            }
             let link = Link::new(open.clone())?;
+            for (bar, memory) in open.memories() {
+                // SAFETY: `vdev` is being opened, and `close_device` detaches.
+                unsafe { memory.attach(vdev, bar) };
+            }
             *body.pins.lock() = Some(pins);
             // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
             unsafe { *body.opened.get() = Some(Opened { open, link }) };
@@ -303,6 +327,10 @@ impl<T: Device> Callbacks<T> {
         *body.request.lock() = None;
         // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
         if let Some(opened) = unsafe { (*body.opened.get()).take() } {
+            opened
+                .open
+                .memories()
+                .for_each(|(_, memory)| memory.detach());
             opened.link.close();
         }
         let pins = body.pins.lock().take();

@@ -6,7 +6,6 @@
 
 use crate::{
     device::{Device, Slot},
-    migrate::Phase,
     raw,
     save::stop_copy_length,
     session::{Link, NewFile, Transfer},
@@ -235,7 +234,6 @@ impl<T: Device> Callbacks<T> {
                         Transfer::Saving(saving) if state.is_pre_copy() => saving,
                         _ => return Err(EINVAL),
                     };
-                    debug_assert!(saving.phase == Phase::PreCopy);
                     let left = saving.pre_copy(open);
                     info.initial_bytes = left.initial;
                     info.dirty_bytes = left.dirty;

@@ -77,7 +77,7 @@ fn get_info(arg: usize) -> Result {
 pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
     vdev: *mut raw::vfio_device,
     info: *mut raw::vfio_region_info,
-    _caps: *mut raw::vfio_info_cap,
+    caps: *mut raw::vfio_info_cap,
 ) -> c_int {
     kernel::error::from_result(|| {
         // SAFETY: By the function's contract.
@@ -101,7 +101,41 @@ pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
             _ => raw::VFIO_REGION_INFO_FLAG_READ | raw::VFIO_REGION_INFO_FLAG_WRITE,
         };
         info.offset = region::file_offset(index);
+        if let Some((_, memory)) = opened
+            .open
+            .memories()
+            .find(|(bar, _)| *bar == index as usize)
+        {
+            info.flags |= raw::VFIO_REGION_INFO_FLAG_MMAP;
+            // SAFETY: By the function's contract.
+            unsafe { add_sparse_mmap(caps, memory.size() as u64)? };
+        }
         Ok(0)
+    })
+}
+
+/// Says that all of a region can be mapped.
+///
+/// # Safety
+///
+/// `caps` is VFIO's own.
+unsafe fn add_sparse_mmap(caps: *mut raw::vfio_info_cap, size: u64) -> Result {
+    /// `struct vfio_region_info_cap_sparse_mmap` with one area.
+    #[repr(C)]
+    struct OneArea {
+        cap: raw::vfio_region_info_cap_sparse_mmap,
+        area: raw::vfio_region_sparse_mmap_area,
+    }
+    let mut one: OneArea = OneArea {
+        cap: pin_init::zeroed(),
+        area: raw::vfio_region_sparse_mmap_area { offset: 0, size },
+    };
+    one.cap.header.id = raw::VFIO_REGION_INFO_CAP_SPARSE_MMAP as u16;
+    one.cap.header.version = 1;
+    one.cap.nr_areas = 1;
+    // SAFETY: The function copies that many bytes, from the header on.
+    to_result(unsafe {
+        raw::vfio_info_add_capability(caps, (&raw mut one).cast(), size_of::<OneArea>())
     })
 }
 

@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 mod device;
+mod device_memory;
 mod eventfd;
 mod file;
 mod guest_memory;
@@ -31,6 +32,7 @@ mod session;
 mod uapi;
 
 pub use device::Device;
+pub use device_memory::DeviceMemory;
 pub use guest_memory::{Access, GuestMemory, Pinned, Read, Write};
 pub use mdev::{DriverRegistration, NewDevice, ParentRegistration, Type};
 pub use mdev_model as model;

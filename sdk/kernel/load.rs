@@ -120,22 +120,32 @@ impl<T: Device> Incoming<T> {
         })
     }
 
-    /// Takes all of `user`, or refuses the stream for good; the reason goes to the kernel log once.
+    /// Takes `user` as far as it can be read, or refuses the stream for good; the reason goes to the
+    /// kernel log once.
     pub(crate) fn write(&mut self, open: &Open<T>, user: &mut UserSliceReader) -> Result<usize> {
         if self.refused.is_some() {
             return Err(ENODEV);
         }
-        let wanted = user.len();
+        let mut done = 0;
         while !user.is_empty() {
-            let some = user.len().min(CHUNK);
-            self.chunk.resize(some, 0, GFP_KERNEL_ACCOUNT)?;
-            user.read_slice(&mut self.chunk)?;
+            match self.fetch(user) {
+                // What was taken before is taken; the error shows again at the next write.
+                Err(_) if done > 0 => break,
+                fetched => fetched?,
+            }
             if let Err(refusal) = self.push(open) {
                 self.refuse(open, refusal);
                 return Err(errno(refusal));
             }
+            done += self.chunk.len();
         }
-        Ok(wanted)
+        Ok(done)
+    }
+
+    fn fetch(&mut self, user: &mut UserSliceReader) -> Result {
+        let some = user.len().min(CHUNK);
+        self.chunk.resize(some, 0, GFP_KERNEL_ACCOUNT)?;
+        user.read_slice(&mut self.chunk)
     }
 
     fn push(&mut self, open: &Open<T>) -> Result<(), Refusal> {

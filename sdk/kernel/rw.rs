@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `read()` and `write()` of a VFIO device file: configuration space and trapped BARs.
+//! `read()`, `write()` and `mmap()` of a VFIO device file: configuration space and BARs.
 //!
 //! Errors are those of vfio-pci: EFAULT for configuration space beyond its end, EINVAL for a region
 //! that is not there or an offset beyond its end; an access that begins inside of a BAR is cut at its
@@ -11,6 +11,7 @@ use crate::{
     raw,
 };
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     uaccess::{UserPtr, UserSlice},
 };
@@ -94,7 +95,10 @@ pub(crate) unsafe extern "C" fn read<T: Device>(
                     // In bounds by `check`.
                     let _ = dev.config.lock().read(offset, data);
                 }
-                Target::Bar(bar) => opened.open.driver.read(dev, bar, offset, data)?,
+                Target::Bar(bar) => match opened.open.driver.memory(bar) {
+                    Some(memory) => memory.read(usize::try_from(offset)?, data)?,
+                    None => opened.open.driver.read(dev, bar, offset, data)?,
+                },
             }
             user.write_slice(data)
         })?;
@@ -129,10 +133,36 @@ pub(crate) unsafe extern "C" fn write<T: Device>(
                     let _ = dev.config.lock().write(offset, data);
                     Ok(())
                 }
-                Target::Bar(bar) => opened.open.driver.write(dev, bar, offset, data),
+                Target::Bar(bar) => match opened.open.driver.memory(bar) {
+                    Some(memory) => memory.write(usize::try_from(offset)?, data),
+                    None => opened.open.driver.write(dev, bar, offset, data),
+                },
             }
         })?;
         *pos += done as i64;
         Ok(done as isize)
+    })
+}
+
+/// # Safety
+///
+/// Called by VFIO: `vdev` is an open device of `T`, `vma` is being made by `mmap()` of its file.
+pub(crate) unsafe extern "C" fn mmap<T: Device>(
+    vdev: *mut raw::vfio_device,
+    vma: *mut raw::vm_area_struct,
+) -> c_int {
+    kernel::error::from_result(|| {
+        // SAFETY: By the function's contract.
+        let (opened, pgoff) = unsafe { (Slot::<T>::opened(vdev)?, (*vma).vm_pgoff) };
+        let pos = (pgoff as u64).checked_mul(PAGE_SIZE as u64).ok_or(EINVAL)?;
+        let (bar, _) = region::split(pos);
+        let bar = bar as usize;
+        if bar >= config::BARS {
+            return Err(EINVAL);
+        }
+        let memory = opened.open.driver.memory(bar).ok_or(EINVAL)?;
+        // SAFETY: By the function's contract; the memory was attached when the device was opened.
+        unsafe { memory.mmap(vma)? };
+        Ok(0)
     })
 }

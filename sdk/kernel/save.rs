@@ -78,19 +78,31 @@ impl<T: Device> Outgoing<T> {
     /// Fills `user`, as far as there is something to save now. ENOMSG: nothing now, but later; 0: the
     /// end of the stream.
     pub(crate) fn read(&mut self, open: &Open<T>, user: &mut UserSliceWriter) -> Result<usize> {
-        let wanted = user.len();
+        let mut done = 0;
         while !user.is_empty() {
-            if self.read == self.out.len() && !self.refill(open)? {
-                break;
+            match self.read_piece(open, user) {
+                Ok(0) if done == 0 && self.phase == Phase::PreCopy => {
+                    return Err(raw::error(raw::ENOMSG));
+                }
+                Ok(0) => break,
+                Ok(some) => done += some,
+                // What was read before is user space's; the error shows again at the next read.
+                Err(_) if done > 0 => break,
+                Err(e) => return Err(e),
             }
-            let some = (self.out.len() - self.read).min(user.len());
-            user.write_slice(&self.out[self.read..self.read + some])?;
-            self.read += some;
         }
-        match wanted - user.len() {
-            0 if wanted > 0 && self.phase == Phase::PreCopy => Err(raw::error(raw::ENOMSG)),
-            done => Ok(done),
+        Ok(done)
+    }
+
+    /// Copies a piece of what is saved; 0 if there is nothing.
+    fn read_piece(&mut self, open: &Open<T>, user: &mut UserSliceWriter) -> Result<usize> {
+        if self.read == self.out.len() && !self.refill(open)? {
+            return Ok(0);
         }
+        let some = (self.out.len() - self.read).min(user.len());
+        user.write_slice(&self.out[self.read..self.read + some])?;
+        self.read += some;
+        Ok(some)
     }
 
     /// Asks the driver for more; whether there is any.

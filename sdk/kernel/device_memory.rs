@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory of a device behind a BAR: user space maps it, and what is written to it is known by page.
+//!
+//! A driver writes through [`DeviceMemory`], which notes the page. User space writes through its
+//! mapping, whose pages are read-only until the first write: that write faults and notes the page.
+//! [`take_dirty`](DeviceMemory::take_dirty) clears the notes of some pages, takes their mappings away
+//! and so lets the next write fault again; whoever copies the pages after that misses nothing. A
+//! guest's writes arrive here the same way, because KVM's mappings follow user space's.
+//!
+//! C headers: `include/linux/mm.h`, `include/linux/mm_types.h`
+
+use crate::raw;
+use core::{
+    ops::Range,
+    ptr,
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+};
+use kernel::{
+    page::{Page, PAGE_SIZE},
+    prelude::*,
+    sync::Arc,
+};
+use mdev_model::region;
+
+/// A set of pages that any thread may add to.
+struct PageSet(KVVec<AtomicU64>);
+
+impl PageSet {
+    fn new(pages: usize) -> Result<Self> {
+        let mut words = KVVec::new();
+        for _ in 0..pages.div_ceil(64) {
+            words.push(AtomicU64::new(0), GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(PageSet(words))
+    }
+
+    fn add(&self, page: usize) {
+        if let Some(word) = self.0.get(page / 64) {
+            word.fetch_or(1 << (page % 64), Ordering::AcqRel);
+        }
+    }
+
+    /// Whether `page` was in the set, which it is no longer.
+    fn take(&self, page: usize) -> bool {
+        let bit = 1 << (page % 64);
+        let word = self.0.get(page / 64);
+        word.is_some_and(|word| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
+    }
+
+    fn len(&self) -> usize {
+        let bits = |word: &AtomicU64| word.load(Ordering::Acquire).count_ones() as usize;
+        self.0.iter().map(bits).sum()
+    }
+
+    /// The first page of the set that is not below `from`.
+    fn next(&self, from: usize) -> Option<usize> {
+        let first = from / 64;
+        let words = self.0.iter().enumerate().skip(first);
+        words
+            .map(|(i, word)| {
+                let bits = word.load(Ordering::Acquire);
+                let below = if i == first {
+                    (1u64 << (from % 64)) - 1
+                } else {
+                    0
+                };
+                (i, bits & !below)
+            })
+            .find(|(_, bits)| *bits != 0)
+            .map(|(i, bits)| i * 64 + bits.trailing_zeros() as usize)
+    }
+
+    fn add_all_of(&self, other: &PageSet) {
+        for (to, from) in self.0.iter().zip(other.0.iter()) {
+            to.fetch_or(from.load(Ordering::Acquire), Ordering::AcqRel);
+        }
+    }
+
+    fn clear(&self) {
+        for word in self.0.iter() {
+            word.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// The memory behind a BAR of an open device. It begins as zeros.
+///
+/// # Invariants
+///
+/// `mapping` is null, or the `address_space` of the VFIO device through whose file this memory can be
+/// mapped, with `base` the file offset of the BAR. A mapping holds the file, and the file this memory.
+pub struct DeviceMemory {
+    pages: KVVec<Page>,
+    /// Written since the last [`start_tracking`](Self::start_tracking) and not yet taken.
+    dirty: PageSet,
+    /// Written since it was zero: what a migration has to carry.
+    used: PageSet,
+    mapping: AtomicPtr<raw::address_space>,
+    base: AtomicU64,
+}
+
+impl DeviceMemory {
+    /// Memory of `size` bytes, a multiple of the page size.
+    pub fn new(size: usize) -> Result<Arc<Self>> {
+        if size == 0 || size % PAGE_SIZE != 0 {
+            return Err(EINVAL);
+        }
+        let count = size / PAGE_SIZE;
+        let mut pages = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..count {
+            let page = Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_HIGHMEM)?;
+            pages.push(page, GFP_KERNEL)?;
+        }
+        let memory = DeviceMemory {
+            pages,
+            dirty: PageSet::new(count)?,
+            used: PageSet::new(count)?,
+            mapping: AtomicPtr::new(ptr::null_mut()),
+            base: AtomicU64::new(0),
+        };
+        Ok(Arc::new(memory, GFP_KERNEL)?)
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> usize {
+        self.pages.len() * PAGE_SIZE
+    }
+
+    /// Copies the bytes from `offset` on into `data`; EINVAL beyond the end.
+    pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
+        self.pieces(offset, data.len(), |page, in_page, done, some| {
+            let piece = &mut data[done..done + some];
+            // SAFETY: `piece` has `some` bytes. User space may write the page meanwhile: that is a race
+            // of its own, with bytes that have no meaning to the kernel.
+            unsafe { self.pages[page].read_raw(piece.as_mut_ptr(), in_page, some) }
+        })
+    }
+
+    /// Copies `data` to `offset`; EINVAL beyond the end, and then nothing is written.
+    pub fn write(&self, offset: usize, data: &[u8]) -> Result {
+        self.pieces(offset, data.len(), |page, in_page, done, some| {
+            let piece = &data[done..done + some];
+            // SAFETY: `piece` has `some` bytes; for a race with user space see `read`.
+            unsafe { self.pages[page].write_raw(piece.as_ptr(), in_page, some)? };
+            // After the write: whoever takes the note sees the bytes.
+            self.note(page);
+            Ok(())
+        })
+    }
+
+    /// Back to zeros.
+    pub fn clear(&self) -> Result {
+        self.unmap(0..self.pages.len());
+        let mut from = 0;
+        while let Some(page) = self.used.next(from) {
+            // SAFETY: The whole page, inside of it.
+            unsafe { self.pages[page].fill_zero_raw(0, PAGE_SIZE)? };
+            from = page + 1;
+        }
+        self.used.clear();
+        self.dirty.clear();
+        Ok(())
+    }
+
+    /// Begins to report: everything that is not zero is dirty.
+    pub fn start_tracking(&self) {
+        self.dirty.add_all_of(&self.used);
+    }
+
+    /// Bytes in the pages that [`take_dirty`](Self::take_dirty) would still find. Costs time in the size
+    /// of the memory, a bit a page.
+    pub fn dirty_bytes(&self) -> u64 {
+        (self.dirty.len() * PAGE_SIZE) as u64
+    }
+
+    /// Bytes in the pages that are not zero.
+    pub fn used_bytes(&self) -> u64 {
+        (self.used.len() * PAGE_SIZE) as u64
+    }
+
+    /// The next run of dirty pages at or behind `from`, of at most `most` bytes: its range in bytes.
+    /// The pages are clean then, and a later write makes them dirty again; copy them after the call.
+    pub fn take_dirty(&self, from: usize, most: usize) -> Option<Range<usize>> {
+        let first = self.dirty.next(from.div_ceil(PAGE_SIZE))?;
+        let most = (most / PAGE_SIZE).max(1);
+        let mut end = first;
+        while end < self.pages.len() && end - first < most && self.dirty.take(end) {
+            end += 1;
+        }
+        // Lost to another taker, which reports it.
+        if end == first {
+            return None;
+        }
+        self.unmap(first..end);
+        Some(first * PAGE_SIZE..end * PAGE_SIZE)
+    }
+
+    fn note(&self, page: usize) {
+        self.used.add(page);
+        self.dirty.add(page);
+    }
+
+    fn pieces(
+        &self,
+        offset: usize,
+        len: usize,
+        mut each: impl FnMut(usize, usize, usize, usize) -> Result,
+    ) -> Result {
+        let end = offset.checked_add(len).ok_or(EINVAL)?;
+        if end > self.size() {
+            return Err(EINVAL);
+        }
+        let mut done = 0;
+        while done < len {
+            let at = offset + done;
+            let some = (PAGE_SIZE - at % PAGE_SIZE).min(len - done);
+            each(at / PAGE_SIZE, at % PAGE_SIZE, done, some)?;
+            done += some;
+        }
+        Ok(())
+    }
+
+    /// Takes user space's mappings of `pages` away; they fault in again.
+    fn unmap(&self, pages: Range<usize>) {
+        let mapping = self.mapping.load(Ordering::Acquire);
+        if mapping.is_null() {
+            return;
+        }
+        let start = self.base.load(Ordering::Relaxed) + (pages.start * PAGE_SIZE) as u64;
+        let len = pages.len() * PAGE_SIZE;
+        // SAFETY: By the type invariant `mapping` lives as long as the device's file, and `detach`
+        // forgets it before the device is closed.
+        unsafe { raw::unmap_mapping_range(mapping, start as i64, len as i64, 1) };
+    }
+
+    /// The memory is that of BAR `bar` of an open device.
+    ///
+    /// # Safety
+    ///
+    /// `vdev` is a VFIO device that is being opened; [`detach`](Self::detach) is called before it is
+    /// closed.
+    pub(crate) unsafe fn attach(&self, vdev: *mut raw::vfio_device, bar: usize) {
+        let base = region::file_offset(bar as u32);
+        self.base.store(base, Ordering::Relaxed);
+        // SAFETY: VFIO gives a device its inode before it can be opened.
+        let mapping = unsafe { (*(*vdev).inode).i_mapping };
+        self.mapping.store(mapping, Ordering::Release);
+    }
+
+    /// The device is being closed; nobody has the memory mapped any more.
+    pub(crate) fn detach(&self) {
+        self.mapping.store(ptr::null_mut(), Ordering::Release);
+    }
+
+    /// Lets `vma` show the memory.
+    ///
+    /// # Safety
+    ///
+    /// `vma` is being made, by `mmap()` of the file of the open VFIO device that this memory is
+    /// attached to, for the part of the file that is the memory's BAR.
+    pub(crate) unsafe fn mmap(&self, vma: *mut raw::vm_area_struct) -> Result {
+        // SAFETY: By the function's contract `vma` is ours to set up. It holds the file, which holds
+        // the device open, which holds `self`: the pointer outlives every fault.
+        unsafe {
+            if (*vma).__bindgen_anon_2.vm_flags & raw::VM_SHARED == 0 {
+                return Err(EINVAL);
+            }
+            let (_, offset) = region::split((*vma).vm_pgoff as u64 * PAGE_SIZE as u64);
+            let bounds = (*vma).__bindgen_anon_1.__bindgen_anon_1;
+            let end = offset + (bounds.vm_end - bounds.vm_start) as u64;
+            if end > self.size() as u64 {
+                return Err(EINVAL);
+            }
+            raw::mdev_set_pfnmap(vma);
+            (*vma).vm_private_data = ptr::from_ref(self).cast_mut().cast();
+            (*vma).vm_ops = &VM_OPS;
+        }
+        Ok(())
+    }
+}
+
+const VM_OPS: raw::vm_operations_struct = raw::vm_operations_struct {
+    fault: Some(fault),
+    pfn_mkwrite: Some(pfn_mkwrite),
+    ..pin_init::zeroed()
+};
+
+/// The memory and the page of it that `vmf` is about.
+///
+/// # Safety
+///
+/// `vmf` is a fault in a mapping that [`DeviceMemory::mmap`] set up.
+unsafe fn faulting<'a>(vmf: *mut raw::vm_fault) -> (&'a DeviceMemory, usize) {
+    // SAFETY: By the function's contract; see `mmap` for the pointer. Locals are copies.
+    unsafe {
+        let info = (*vmf).__bindgen_anon_1;
+        let vma = info.vma;
+        let (_, offset) = region::split(info.pgoff as u64 * PAGE_SIZE as u64);
+        (&*(*vma).vm_private_data.cast(), offset as usize / PAGE_SIZE)
+    }
+}
+
+/// # Safety
+///
+/// Called by the kernel on a mapping that [`DeviceMemory::mmap`] set up.
+unsafe extern "C" fn fault(vmf: *mut raw::vm_fault) -> c_uint {
+    // SAFETY: By the function's contract.
+    let (memory, page) = unsafe { faulting(vmf) };
+    let Some(page) = memory.pages.get(page) else {
+        return raw::vm_fault_reason_VM_FAULT_SIGBUS;
+    };
+    // SAFETY: The page lives as long as the mapping. It goes in read-only, because `VM_OPS` has
+    // `pfn_mkwrite`.
+    unsafe { raw::mdev_insert_page(vmf, page.as_ptr()) }
+}
+
+/// # Safety
+///
+/// Called by the kernel on a mapping that [`DeviceMemory::mmap`] set up.
+unsafe extern "C" fn pfn_mkwrite(vmf: *mut raw::vm_fault) -> c_uint {
+    // SAFETY: By the function's contract.
+    let (memory, page) = unsafe { faulting(vmf) };
+    // Before the page becomes writable. If `take_dirty` takes the note at once it also takes the
+    // mapping, and the kernel finds that out and faults again.
+    memory.note(page);
+    0
+}
