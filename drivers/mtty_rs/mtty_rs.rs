@@ -177,15 +177,16 @@ impl Device for Mtty {
             intx: true,
             // Mainline's card has no capabilities, and QEMU compares them.
             msi: lease.card.codec == Codec::Records,
+            msix: None,
             bars,
         }
     }
 
-    fn open(lease: &Lease) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
+    fn open(lease: &Lease, _dev: Arc<OpenDevice>) -> Result<impl PinInit<Self, Error>> {
+        Ok(try_pin_init!(Self {
             card: lease.card,
             ports <- new_mutex!([Uart::new(), Uart::new()], "mtty_card"),
-        })
+        }))
     }
 
     fn read(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &mut [u8]) -> Result {

@@ -63,8 +63,9 @@ pub trait Device: Migrate + Sized + Send + Sync + 'static {
     /// What a guest sees of `instance` on its PCI bus.
     fn identity(instance: &Self::Instance) -> Identity;
 
-    /// The device is opened for the first time.
-    fn open(instance: &Self::Instance) -> impl PinInit<Self, Error>;
+    /// The device is opened for the first time. `dev` is what the callbacks get as well; keep a
+    /// reference for work that goes on between them.
+    fn open(instance: &Self::Instance, dev: Arc<OpenDevice>) -> Result<impl PinInit<Self, Error>>;
 
     /// User space reads `data.len()` bytes (1, 2, 4 or 8, aligned) at `offset` of BAR `bar`; they are
     /// inside of the BAR, and `data` is zero before.
@@ -89,8 +90,7 @@ pub trait Device: Migrate + Sized + Send + Sync + 'static {
 /// One open of a device: the SDK's part and the driver's.
 #[pin_data]
 pub(crate) struct Open<T: Device> {
-    #[pin]
-    pub(crate) dev: OpenDevice,
+    pub(crate) dev: Arc<OpenDevice>,
     #[pin]
     pub(crate) driver: T,
 }
@@ -99,12 +99,6 @@ impl<T: Device> Open<T> {
     /// The BARs that are memory.
     pub(crate) fn memories(&self) -> impl Iterator<Item = (usize, &Arc<DeviceMemory>)> {
         (0..config::BARS).filter_map(|bar| Some((bar, self.driver.memory(bar)?)))
-    }
-
-    pub(crate) fn dev(&self) -> Pin<&OpenDevice> {
-        // SAFETY: An `Open` exists only inside of an `Arc` that was initialised in place, and an
-        // `Arc` never moves its contents.
-        unsafe { Pin::new_unchecked(&self.dev) }
     }
 }
 
@@ -292,11 +286,10 @@ impl<T: Device> Callbacks<T> {
             // has used it yet.
             let pins = unsafe { Pins::new(NonNull::new(vdev).ok_or(EINVAL)?)? };
             let memory = GuestMemory(pins.clone());
+            let dev = Arc::pin_init(OpenDevice::new(dev, identity, memory), GFP_KERNEL)?;
+            let driver = T::open(&body.instance, dev.clone())?;
             let open = Arc::pin_init(
-                try_pin_init!(Open::<T> {
-                    dev <- OpenDevice::new(dev, identity, memory),
-                    driver <- T::open(&body.instance),
-                }),
+                try_pin_init!(Open::<T> { dev, driver <- driver }),
                 GFP_KERNEL,
             )?;
             for (bar, memory) in open.memories() {
@@ -332,6 +325,7 @@ impl<T: Device> Callbacks<T> {
                 .memories()
                 .for_each(|(_, memory)| memory.detach());
             opened.link.close();
+            opened.open.dev.irqs.close();
         }
         let pins = body.pins.lock().take();
         if let Some(pins) = pins {

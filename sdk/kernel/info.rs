@@ -17,6 +17,7 @@ use kernel::{
 };
 use mdev_model::{
     config::{Identity, SIZE as CONFIG_SIZE},
+    irq::Mode,
     region,
 };
 
@@ -25,7 +26,7 @@ fn irq_count(identity: &Identity, index: u32) -> Result<u32> {
     match index {
         raw::VFIO_PCI_INTX_IRQ_INDEX => Ok(identity.intx.into()),
         raw::VFIO_PCI_MSI_IRQ_INDEX => Ok(identity.msi.into()),
-        raw::VFIO_PCI_MSIX_IRQ_INDEX => Ok(0),
+        raw::VFIO_PCI_MSIX_IRQ_INDEX => Ok(identity.msix.is_some().into()),
         raw::VFIO_PCI_REQ_IRQ_INDEX => Ok(1),
         _ => Err(EINVAL),
     }
@@ -187,10 +188,11 @@ unsafe fn set_irqs<T: Device>(vdev: *mut raw::vfio_device, arg: usize) -> Result
         count: header.count,
         data: &data,
     };
-    let irqs = opened.open.dev().irqs();
+    let irqs = opened.open.dev.irqs();
     match header.index {
         raw::VFIO_PCI_INTX_IRQ_INDEX => irqs.set_intx(&set),
-        raw::VFIO_PCI_MSI_IRQ_INDEX => irqs.get_ref().set_msi(&set),
+        raw::VFIO_PCI_MSI_IRQ_INDEX => irqs.get_ref().set_message(Mode::Msi, &set),
+        raw::VFIO_PCI_MSIX_IRQ_INDEX => irqs.get_ref().set_message(Mode::Msix, &set),
         raw::VFIO_PCI_REQ_IRQ_INDEX => {
             if set.flags & raw::VFIO_IRQ_SET_ACTION_TYPE_MASK != raw::VFIO_IRQ_SET_ACTION_TRIGGER {
                 return Err(ENOTTY);

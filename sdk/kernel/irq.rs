@@ -157,6 +157,20 @@ impl Irqs {
         });
     }
 
+    /// The device is closed: no eventfd is signalled or listened to any more.
+    pub(crate) fn close(&self) {
+        let _setup = self.setup.lock();
+        self.switch_off();
+    }
+
+    fn switch_off(&self) {
+        self.unmask.disable();
+        let mut state = self.delivery.state.lock();
+        // No mode, nothing to deliver.
+        let _ = state.line.set_mode(Mode::None, false);
+        state.trigger = None;
+    }
+
     /// `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_INTX_IRQ_INDEX`.
     pub(crate) fn set_intx(self: Pin<&Self>, set: &SetIrqs<'_>) -> Result {
         let _setup = self.setup.lock();
@@ -191,11 +205,11 @@ impl Irqs {
         }
     }
 
-    /// `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_MSI_IRQ_INDEX`.
-    pub(crate) fn set_msi(&self, set: &SetIrqs<'_>) -> Result {
+    /// `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_MSI_IRQ_INDEX` and `VFIO_PCI_MSIX_IRQ_INDEX`.
+    pub(crate) fn set_message(&self, mode: Mode, set: &SetIrqs<'_>) -> Result {
         let _setup = self.setup.lock();
         match set.action() {
-            raw::VFIO_IRQ_SET_ACTION_TRIGGER => self.configure(Mode::Msi, set),
+            raw::VFIO_IRQ_SET_ACTION_TRIGGER => self.configure(mode, set),
             _ => Err(ENOTTY),
         }
     }
@@ -214,11 +228,7 @@ impl Irqs {
     fn configure(&self, mode: Mode, set: &SetIrqs<'_>) -> Result {
         let current = self.mode();
         if set.disables() && current == mode {
-            self.unmask.disable();
-            let mut state = self.delivery.state.lock();
-            // No mode, nothing to deliver.
-            let _ = state.line.set_mode(Mode::None, false);
-            state.trigger = None;
+            self.switch_off();
             return Ok(());
         }
         if current != mode && current != Mode::None {

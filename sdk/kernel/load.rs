@@ -22,7 +22,8 @@ const CHUNK: usize = 64 * 1024;
 /// A loading session.
 pub(crate) struct Incoming<T: Device> {
     framing: Framing,
-    staged: Staged<T>,
+    /// None once it was committed.
+    staged: Option<Staged<T>>,
     chunk: KVVec<u8>,
     refused: Option<Refusal>,
 }
@@ -114,7 +115,7 @@ impl<T: Device> Incoming<T> {
                 Codec::Records => Framing::Records(Loader::new(crc32c)),
                 Codec::Own => Framing::Own(0),
             },
-            staged: Staged::new(open)?,
+            staged: Some(Staged::new(open)?),
             chunk: KVVec::new(),
             refused: None,
         })
@@ -149,19 +150,18 @@ impl<T: Device> Incoming<T> {
     }
 
     fn push(&mut self, open: &Open<T>) -> Result<(), Refusal> {
+        let Some(staged) = &mut self.staged else {
+            return Err(Refusal::NoMatchData);
+        };
         match &mut self.framing {
             Framing::Records(loader) => {
-                let mut receiver = Receiver {
-                    open,
-                    staged: &mut self.staged,
-                };
+                let mut receiver = Receiver { open, staged };
                 loader.push(&self.chunk, &mut receiver)
             }
             Framing::Own(offset) => {
                 let at = *offset;
                 *offset += self.chunk.len() as u64;
-                open.driver
-                    .load_raw(&mut self.staged.driver, at, &self.chunk)
+                open.driver.load_raw(&mut staged.driver, at, &self.chunk)
             }
         }
     }
@@ -175,16 +175,16 @@ impl<T: Device> Incoming<T> {
         );
     }
 
-    /// What was staged becomes the device's state; EINVAL if it is not a whole one.
+    /// What was staged becomes the device's state; EINVAL if it is not a whole one, and nothing else.
     pub(crate) fn commit(&mut self, open: &Open<T>) -> Result {
-        let whole = match &self.framing {
-            Framing::Records(loader) => loader.is_complete(),
-            Framing::Own(_) => open.driver.complete(&self.staged.driver).is_ok(),
-        };
-        if self.refused.is_some() || !whole {
-            return Err(EINVAL);
-        }
-        let staged = core::mem::replace(&mut self.staged, Staged::new(open)?);
+        let staged = self.staged.take_if(|staged| {
+            let whole = match &self.framing {
+                Framing::Records(loader) => loader.is_complete(),
+                Framing::Own(_) => open.driver.complete(&staged.driver).is_ok(),
+            };
+            whole && self.refused.is_none()
+        });
+        let staged = staged.ok_or(EINVAL)?;
         if let Some(config) = &staged.config {
             open.dev.config.lock().restore(config);
         }

@@ -3,12 +3,18 @@
 //! What the SDK keeps for an open device, and what of it a driver sees: [`OpenDevice`].
 
 use crate::{guest_memory::GuestMemory, irq::Irqs};
-use kernel::{device::Device, new_mutex, prelude::*, sync::aref::ARef, sync::Mutex};
+use kernel::{
+    device::Device,
+    new_mutex,
+    prelude::*,
+    sync::{aref::ARef, Arc, Mutex},
+};
 use mdev_model::config::{ConfigSpace, Identity};
 
 /// An open device, as its driver sees it from a callback.
 ///
-/// It lives from the first open of the VFIO device to its last close.
+/// It is made at the first open of the VFIO device. After the last close a driver that kept a reference
+/// can still call it, but nothing comes of it: no interrupt is delivered, guest memory gives ENODEV.
 #[pin_data]
 pub struct OpenDevice {
     dev: ARef<Device>,
@@ -60,9 +66,10 @@ impl OpenDevice {
         &self.identity
     }
 
-    pub(crate) fn irqs(self: Pin<&Self>) -> Pin<&Irqs> {
-        // SAFETY: `irqs` is structurally pinned.
-        unsafe { self.map_unchecked(|this| &this.irqs) }
+    pub(crate) fn irqs(self: &Arc<Self>) -> Pin<&Irqs> {
+        // SAFETY: An `Arc` never moves its contents, and gives them to nobody by value; `irqs` was
+        // initialised in place.
+        unsafe { Pin::new_unchecked(&self.irqs) }
     }
 
     /// Everything of the SDK's own back to its state after power-on.

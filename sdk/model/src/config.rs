@@ -18,7 +18,6 @@ const STATUS: usize = 0x06;
 const BAR0: usize = 0x10;
 const CAPABILITY_LIST: usize = 0x34;
 const INTERRUPT_LINE: usize = 0x3c;
-const FIRST_CAPABILITY: usize = 0x40;
 
 /// I/O space, memory space, bus master, parity, SERR#, INTx disable.
 const COMMAND_WRITABLE: u16 = 0x0547;
@@ -26,9 +25,13 @@ const STATUS_CAP_LIST: u16 = 0x0010;
 /// DEVSEL timing: medium.
 const STATUS_DEVSEL_MEDIUM: u16 = 0x0200;
 
+const MSI_AT: usize = 0x40;
 const MSI_ID: u8 = 0x05;
 /// Length of an MSI capability with a 64-bit address and no per-vector masking.
 const MSI_LEN: usize = 14;
+
+const MSIX_AT: usize = 0x50;
+const MSIX_ID: u8 = 0x11;
 
 /// What a base address register decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,29 @@ impl Bar {
     }
 }
 
+/// Where an MSI-X capability of one vector has its table and its pending bits.
+///
+/// User space emulates both, so nothing has to be behind them but a BAR of that size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Msix {
+    /// Index of the BAR that both are in.
+    pub bar: u8,
+    /// Offset in bytes of the table, a multiple of 8; it has 16 bytes.
+    pub table: u32,
+    /// Offset in bytes of the pending bits, a multiple of 8; they have 8 bytes.
+    pub pending: u32,
+}
+
+impl Msix {
+    fn is_valid(&self, bars: &[Bar; BARS]) -> bool {
+        let size = bars.get(usize::from(self.bar)).map_or(0, |bar| bar.size());
+        let (table, pending) = (u64::from(self.table), u64::from(self.pending));
+        let fits = |offset: u64, len: u64| offset % 8 == 0 && offset + len <= size;
+        let apart = pending >= table + 16 || table >= pending + 8;
+        fits(table, 16) && fits(pending, 8) && apart
+    }
+}
+
 /// The read-only face of a function: what a guest's driver binds to.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
@@ -120,18 +146,23 @@ pub struct Identity {
     pub intx: bool,
     /// Whether the function has an MSI capability of one vector.
     pub msi: bool,
+    /// Where the function has the table of an MSI-X capability of one vector, if it has one.
+    pub msix: Option<Msix>,
     /// What the base address registers decode.
     pub bars: [Bar; BARS],
 }
 
 impl Identity {
-    /// Whether every BAR has a size that the specification allows and room for its upper half.
+    /// Whether the class code has 24 bits, every BAR has a size that the specification allows and room for its upper half, and the
+    /// MSI-X table is inside of one.
     pub fn is_valid(&self) -> bool {
-        self.bars.iter().enumerate().all(|(i, bar)| {
+        let table_fits = self.msix.is_none_or(|msix| msix.is_valid(&self.bars));
+        let bars_fit = self.bars.iter().enumerate().all(|(i, bar)| {
             bar.is_valid()
                 && (!matches!(bar, Bar::Memory64 { .. })
                     || self.bars.get(i + 1) == Some(&Bar::None))
-        })
+        });
+        self.class < 1 << 24 && table_fits && bars_fit
     }
 }
 
@@ -180,24 +211,46 @@ impl ConfigSpace {
         new.put(0x2e, &identity.subsystem.to_le_bytes());
         new.allow(INTERRUPT_LINE, &[0xff]);
         new.put(0x3d, &[u8::from(identity.intx)]);
+        // The next capability is linked to here.
+        let mut link = CAPABILITY_LIST;
         if identity.msi {
-            new.add_msi();
+            link = new.add_capability(link, MSI_AT, MSI_ID);
+            new.fill_msi();
+        }
+        if let Some(msix) = &identity.msix {
+            link = new.add_capability(link, MSIX_AT, MSIX_ID);
+            new.fill_msix(msix);
+        }
+        if link != CAPABILITY_LIST {
+            let status = STATUS_DEVSEL_MEDIUM | STATUS_CAP_LIST;
+            new.put(STATUS, &status.to_le_bytes());
         }
         new
     }
 
-    fn add_msi(&mut self) {
-        let at = FIRST_CAPABILITY;
-        self.put(CAPABILITY_LIST, &[at as u8]);
-        let status = STATUS_DEVSEL_MEDIUM | STATUS_CAP_LIST;
-        self.put(STATUS, &status.to_le_bytes());
+    /// Begins capability `id` at `at` and links it to `link`; says where the next one is linked.
+    fn add_capability(&mut self, link: usize, at: usize, id: u8) -> usize {
+        self.put(link, &[at as u8]);
+        self.put(at, &[id]);
+        at + 1
+    }
+
+    fn fill_msi(&mut self) {
         // Message control: one vector, 64-bit address; its enable bit can be written.
-        self.put(at, &[MSI_ID, 0, 0x80, 0]);
-        self.allow(at + 2, &[0x01, 0]);
+        self.put(MSI_AT + 2, &[0x80, 0]);
+        self.allow(MSI_AT + 2, &[0x01, 0]);
         // Address (dword aligned), upper address, data.
         let mut writable = [0xff; MSI_LEN - 4];
         writable[0] = 0xfc;
-        self.allow(at + 4, &writable);
+        self.allow(MSI_AT + 4, &writable);
+    }
+
+    fn fill_msix(&mut self, msix: &Msix) {
+        // Message control: a table of one; enable and function mask can be written.
+        self.allow(MSIX_AT + 2, &[0, 0xc0]);
+        let bar = u32::from(msix.bar);
+        self.put(MSIX_AT + 4, &(msix.table | bar).to_le_bytes());
+        self.put(MSIX_AT + 8, &(msix.pending | bar).to_le_bytes());
     }
 
     fn put(&mut self, at: usize, value: &[u8]) {

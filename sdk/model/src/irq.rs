@@ -4,7 +4,7 @@
 //!
 //! VFIO's INTx is level triggered and automasked: a signal masks the interrupt, and unmasking
 //! signals again if the device still asserts its line (`drivers/vfio/pci/vfio_pci_intrs.c` is the
-//! model). MSI is an edge. Nothing is signalled while the device is stopped; what was asserted
+//! model). MSI and MSI-X are edges. Nothing is signalled while the device is stopped; what was asserted
 //! meanwhile is signalled once it runs again.
 
 /// How user space has configured the interrupt of a device.
@@ -16,6 +16,8 @@ pub enum Mode {
     Intx,
     /// `VFIO_PCI_MSI_IRQ_INDEX`.
     Msi,
+    /// `VFIO_PCI_MSIX_IRQ_INDEX`.
+    Msix,
 }
 
 /// The interrupt line of a device and the path from it to user space.
@@ -74,7 +76,7 @@ impl Line {
         let edge = asserted && !self.asserted;
         self.asserted = asserted;
         match self.mode {
-            Mode::Msi => edge && self.deliver(),
+            Mode::Msi | Mode::Msix => edge && self.deliver(),
             _ => self.deliver(),
         }
     }
@@ -117,7 +119,7 @@ impl Line {
         }
         match self.mode {
             Mode::None => false,
-            Mode::Msi => true,
+            Mode::Msi | Mode::Msix => true,
             Mode::Intx => !core::mem::replace(&mut self.masked, true),
         }
     }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::*;
+use common::stream::*;
 use mdev_model::stream::{Header, Refusal, Tag, MATCH_LEN};
 use proptest::prelude::*;
 

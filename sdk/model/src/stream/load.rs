@@ -154,7 +154,6 @@ impl Loader {
             }
             // A session begins anew, also in the middle of another one that was given up.
             self.tally = Tally::new(self.tally.crc32c);
-            self.began = false;
             self.tally.account(&bytes);
             self.step = Step::Own(Tag::MATCH);
             return Ok(());

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! For the tests of configuration space: a function with everything, and accesses.
+
+use mdev_model::config::{Bar, ConfigSpace, Identity, Msix, BARS};
+
+/// Offset of the first base address register.
+pub const BAR0: u64 = 0x10;
+
+pub const NONE: Bar = Bar::None;
+pub const fn io(size: u32) -> Bar {
+    Bar::Io { size }
+}
+pub const fn memory32(size: u32, prefetchable: bool) -> Bar {
+    Bar::Memory32 { size, prefetchable }
+}
+pub const fn memory64(size: u64, prefetchable: bool) -> Bar {
+    Bar::Memory64 { size, prefetchable }
+}
+
+pub const FULL: Identity = Identity {
+    vendor: 0x1122,
+    device: 0x3344,
+    subsystem_vendor: 0x5566,
+    subsystem: 0x7788,
+    class: 0x99_aabb,
+    revision: 0xcc,
+    intx: true,
+    msi: true,
+    msix: Some(Msix {
+        bar: 1,
+        table: 0,
+        pending: 0x800,
+    }),
+    bars: [
+        io(8),
+        memory32(0x1000, false),
+        memory64(1 << 33, true),
+        NONE,
+        NONE,
+        memory32(16, true),
+    ],
+};
+
+pub fn with_bars(bars: [Bar; BARS]) -> Identity {
+    Identity {
+        bars,
+        msix: None,
+        ..FULL
+    }
+}
+
+pub fn with_bar(bar: Bar) -> Identity {
+    with_bars([bar, NONE, NONE, NONE, NONE, NONE])
+}
+
+pub fn read<const N: usize>(config: &ConfigSpace, offset: u64) -> [u8; N] {
+    let mut out = [0; N];
+    assert!(config.read(offset, &mut out));
+    out
+}
+
+pub fn read16(config: &ConfigSpace, offset: u64) -> u16 {
+    u16::from_le_bytes(read(config, offset))
+}
+
+pub fn read32(config: &ConfigSpace, offset: u64) -> u32 {
+    u32::from_le_bytes(read(config, offset))
+}
+
+pub fn write(config: &mut ConfigSpace, offset: u64, data: &[u8]) {
+    assert!(config.write(offset, data));
+}
+
+/// The bits at `offset` that a write can change.
+pub fn writable<const N: usize>(identity: &Identity, offset: u64) -> [u8; N] {
+    let mut config = ConfigSpace::new(identity);
+    write(&mut config, offset, &[0; N]);
+    let zeros: [u8; N] = read(&config, offset);
+    write(&mut config, offset, &[0xff; N]);
+    let ones: [u8; N] = read(&config, offset);
+    std::array::from_fn(|i| ones[i] ^ zeros[i])
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! For the tests of interrupts: what can happen to a line.
+
+use mdev_model::irq::{Line, Mode};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// The device drives the line.
+    Set(bool),
+    Mask,
+    Unmask,
+    Stop,
+    Start,
+    Reset,
+    /// User space configures a mode, with or without an eventfd.
+    Mode(Mode, bool),
+}
+
+pub const INTX: Event = Event::Mode(Mode::Intx, true);
+pub const INTX_UNARMED: Event = Event::Mode(Mode::Intx, false);
+pub const MSI: Event = Event::Mode(Mode::Msi, true);
+pub const MSI_UNARMED: Event = Event::Mode(Mode::Msi, false);
+pub const MSIX: Event = Event::Mode(Mode::Msix, true);
+pub const OFF: Event = Event::Mode(Mode::None, false);
+
+/// Whether the eventfd is signalled.
+pub fn run(line: &mut Line, event: Event) -> bool {
+    match event {
+        Event::Set(asserted) => line.set(asserted),
+        Event::Unmask => line.unmask(),
+        Event::Start => line.start(),
+        Event::Mode(mode, armed) => line.set_mode(mode, armed),
+        Event::Mask => {
+            line.mask();
+            false
+        }
+        Event::Stop => {
+            line.stop();
+            false
+        }
+        Event::Reset => {
+            line.reset();
+            false
+        }
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The interrupt line under random events, against a second description of the same rules.
+
+mod common;
+
+use common::irq::Event::{self, Mask, Reset, Set, Start, Stop, Unmask};
+use common::irq::*;
+use mdev_model::irq::{Line, Mode};
+use proptest::prelude::*;
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => any::<bool>().prop_map(Set),
+        1 => Just(Mask),
+        3 => Just(Unmask),
+        1 => Just(Stop),
+        2 => Just(Start),
+        1 => Just(Reset),
+        2 => prop_oneof![Just(INTX), Just(INTX_UNARMED), Just(MSI), Just(MSI_UNARMED),
+            Just(MSIX), Just(OFF)],
+    ]
+}
+
+/// The rules a second time: what was said last decides, whatever was said before it.
+#[derive(Debug)]
+struct Rules {
+    mode: Mode,
+    armed: bool,
+    running: bool,
+    level: bool,
+    /// User space masks INTx, or was signalled and has not unmasked it.
+    masked: bool,
+}
+
+impl Rules {
+    fn signals(&mut self, event: Event) -> bool {
+        let rises = event == Set(true) && !self.level;
+        match event {
+            Set(level) => self.level = level,
+            Mask => self.masked = true,
+            Unmask => self.masked = false,
+            Stop => self.running = false,
+            Start => self.running = true,
+            Reset => (self.level, self.running) = (false, true),
+            Event::Mode(mode, armed) => {
+                self.masked &= self.mode == mode;
+                (self.mode, self.armed) = (mode, armed);
+            }
+        }
+        let able = self.level && self.armed && self.running;
+        match self.mode {
+            Mode::None => false,
+            Mode::Intx => {
+                let now = able && !self.masked;
+                self.masked |= now;
+                now
+            }
+            Mode::Msi | Mode::Msix => able && (rises || matches!(event, Start | Event::Mode(..))),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_events_signal_as_the_rules_say(events in prop::collection::vec(event(), 0..100)) {
+        let mut line = Line::new();
+        let mut rules = Rules {
+            mode: Mode::None,
+            armed: false,
+            running: true,
+            level: false,
+            masked: false,
+        };
+        for (i, &event) in events.iter().enumerate() {
+            let (signalled, expected) = (run(&mut line, event), rules.signals(event));
+            prop_assert_eq!(signalled, expected, "event {}, {:?}", i, event);
+            prop_assert!(!signalled || rules.level && rules.armed && rules.running);
+        }
+    }
+
+    #[test]
+    fn an_asserted_intx_is_signalled_exactly_once_for_each_unmask(
+        events in prop::collection::vec(event(), 0..100),
+    ) {
+        let mut line = Line::new();
+        for &event in &events {
+            run(&mut line, event);
+        }
+        // Whatever went before: running, armed, asserted INTx, and one signal for one unmask.
+        for event in [OFF, Set(true), Start, Mask] {
+            run(&mut line, event);
+        }
+        prop_assert!(run(&mut line, INTX), "the new mode forgets the mask");
+        for _ in 0..3 {
+            prop_assert!(run(&mut line, Unmask));
+            for event in [Set(true), Start, INTX] {
+                prop_assert!(!run(&mut line, event), "{:?}", event);
+            }
+        }
+    }
+}
