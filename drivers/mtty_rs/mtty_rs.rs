@@ -182,11 +182,11 @@ impl Device for Mtty {
         }
     }
 
-    fn open(lease: &Lease, _dev: Arc<OpenDevice>) -> Result<impl PinInit<Self, Error>> {
-        Ok(try_pin_init!(Self {
+    fn open(lease: &Lease, _dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
             card: lease.card,
             ports <- new_mutex!([Uart::new(), Uart::new()], "mtty_card"),
-        }))
+        })
     }
 
     fn read(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &mut [u8]) -> Result {

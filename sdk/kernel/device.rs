@@ -65,7 +65,7 @@ pub trait Device: Migrate + Sized + Send + Sync + 'static {
 
     /// The device is opened for the first time. `dev` is what the callbacks get as well; keep a
     /// reference for work that goes on between them.
-    fn open(instance: &Self::Instance, dev: Arc<OpenDevice>) -> Result<impl PinInit<Self, Error>>;
+    fn open(instance: &Self::Instance, dev: Arc<OpenDevice>) -> impl PinInit<Self, Error>;
 
     /// User space reads `data.len()` bytes (1, 2, 4 or 8, aligned) at `offset` of BAR `bar`; they are
     /// inside of the BAR, and `data` is zero before.
@@ -82,9 +82,30 @@ pub trait Device: Migrate + Sized + Send + Sync + 'static {
         None
     }
 
+    /// What a display of the device shows now; none while it is off. A device that implements this is a
+    /// display to VFIO, with its picture in a memory BAR (`VFIO_GFX_PLANE_TYPE_REGION`).
+    fn plane(&self) -> Option<Plane> {
+        None
+    }
+
     /// Back to the state after power-on, whatever the device is doing. The SDK has ended a migration
     /// session before, and resets configuration space and interrupt line itself.
     fn reset(&self, dev: &OpenDevice);
+}
+
+/// The picture of a display, at the beginning of a memory BAR.
+#[derive(Clone, Copy, Debug)]
+pub struct Plane {
+    /// Index of the BAR.
+    pub bar: u32,
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Bytes from one row to the next.
+    pub stride: u32,
+    /// Pixel format, as a DRM fourcc code.
+    pub format: u32,
 }
 
 /// One open of a device: the SDK's part and the driver's.
@@ -287,7 +308,7 @@ impl<T: Device> Callbacks<T> {
             let pins = unsafe { Pins::new(NonNull::new(vdev).ok_or(EINVAL)?)? };
             let memory = GuestMemory(pins.clone());
             let dev = Arc::pin_init(OpenDevice::new(dev, identity, memory), GFP_KERNEL)?;
-            let driver = T::open(&body.instance, dev.clone())?;
+            let driver = T::open(&body.instance, dev.clone());
             let open = Arc::pin_init(
                 try_pin_init!(Open::<T> { dev, driver <- driver }),
                 GFP_KERNEL,
@@ -327,10 +348,12 @@ impl<T: Device> Callbacks<T> {
             opened.link.close();
             opened.open.dev.irqs.close();
         }
-        let pins = body.pins.lock().take();
+        // Until nothing is pinned `dma_unmap` has to find the ranges: it must not return before.
+        let pins = body.pins.lock().clone();
         if let Some(pins) = pins {
             pins.close();
         }
+        *body.pins.lock() = None;
     }
 
     /// # Safety
@@ -340,7 +363,7 @@ impl<T: Device> Callbacks<T> {
         // SAFETY: By the function's contract.
         let pins = unsafe { Slot::<T>::body(vdev) }.pins.lock().clone();
         if let (Some(pins), Some(more)) = (pins, length.checked_sub(1)) {
-            pins.revoke(iova..=iova.saturating_add(more));
+            pins.revoke(&(iova..=iova.saturating_add(more)));
         }
     }
 

@@ -8,18 +8,22 @@
 //! and so lets the next write fault again; whoever copies the pages after that misses nothing. A
 //! guest's writes arrive here the same way, because KVM's mappings follow user space's.
 //!
+//! The pages are mapped as pages and not as bare frame numbers: of the latter KVM does not make a
+//! read-only one writable, but emulates the guest's instruction, if it can.
+//!
 //! C headers: `include/linux/mm.h`, `include/linux/mm_types.h`
 
 use crate::raw;
 use core::{
     ops::Range,
-    ptr,
-    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU64, Ordering},
 };
 use kernel::{
+    new_mutex,
     page::{Page, PAGE_SIZE},
     prelude::*,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 use mdev_model::region;
 
@@ -84,20 +88,31 @@ impl PageSet {
     }
 }
 
+/// Where user space can have the memory mapped.
+struct Mapping {
+    space: NonNull<raw::address_space>,
+    /// File offset of the BAR.
+    base: u64,
+}
+
+// SAFETY: The memory manager locks an `address_space` by itself.
+unsafe impl Send for Mapping {}
+
 /// The memory behind a BAR of an open device. It begins as zeros.
 ///
 /// # Invariants
 ///
-/// `mapping` is null, or the `address_space` of the VFIO device through whose file this memory can be
-/// mapped, with `base` the file offset of the BAR. A mapping holds the file, and the file this memory.
+/// `mapping` is that of the VFIO device through whose file this memory can be mapped, and none while
+/// that is not open. A mapping holds the file, and the file this memory.
+#[pin_data]
 pub struct DeviceMemory {
     pages: KVVec<Page>,
     /// Written since the last [`start_tracking`](Self::start_tracking) and not yet taken.
     dirty: PageSet,
     /// Written since it was zero: what a migration has to carry.
     used: PageSet,
-    mapping: AtomicPtr<raw::address_space>,
-    base: AtomicU64,
+    #[pin]
+    mapping: Mutex<Option<Mapping>>,
 }
 
 impl DeviceMemory {
@@ -112,14 +127,15 @@ impl DeviceMemory {
             let page = Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_HIGHMEM)?;
             pages.push(page, GFP_KERNEL)?;
         }
-        let memory = DeviceMemory {
-            pages,
-            dirty: PageSet::new(count)?,
-            used: PageSet::new(count)?,
-            mapping: AtomicPtr::new(ptr::null_mut()),
-            base: AtomicU64::new(0),
-        };
-        Ok(Arc::new(memory, GFP_KERNEL)?)
+        Arc::pin_init(
+            try_pin_init!(Self {
+                pages,
+                dirty: PageSet::new(count)?,
+                used: PageSet::new(count)?,
+                mapping <- new_mutex!(None, "mdev_mapping"),
+            }),
+            GFP_KERNEL,
+        )
     }
 
     /// Size in bytes.
@@ -151,15 +167,31 @@ impl DeviceMemory {
 
     /// Back to zeros.
     pub fn clear(&self) -> Result {
-        self.unmap(0..self.pages.len());
+        self.dirty.clear();
         let mut from = 0;
-        while let Some(page) = self.used.next(from) {
-            // SAFETY: The whole page, inside of it.
-            unsafe { self.pages[page].fill_zero_raw(0, PAGE_SIZE)? };
+        while let Some(run) = self.take(&self.used, from, usize::MAX) {
+            from = run.end;
+            for page in run {
+                // SAFETY: The whole page, inside of it.
+                unsafe { self.pages[page].fill_zero_raw(0, PAGE_SIZE)? };
+            }
+        }
+        Ok(())
+    }
+
+    /// Becomes a copy of `other`, which is of the same size and of which nobody else knows. Cannot fail
+    /// on the way: `buffer` has to be a page.
+    pub fn copy_from(&self, other: &DeviceMemory, buffer: &mut [u8]) -> Result {
+        if self.size() != other.size() || buffer.len() != PAGE_SIZE {
+            return Err(EINVAL);
+        }
+        self.clear()?;
+        let mut from = 0;
+        while let Some(page) = other.used.next(from) {
+            other.read(page * PAGE_SIZE, buffer)?;
+            self.write(page * PAGE_SIZE, buffer)?;
             from = page + 1;
         }
-        self.used.clear();
-        self.dirty.clear();
         Ok(())
     }
 
@@ -182,18 +214,45 @@ impl DeviceMemory {
     /// The next run of dirty pages at or behind `from`, of at most `most` bytes: its range in bytes.
     /// The pages are clean then, and a later write makes them dirty again; copy them after the call.
     pub fn take_dirty(&self, from: usize, most: usize) -> Option<Range<usize>> {
-        let first = self.dirty.next(from.div_ceil(PAGE_SIZE))?;
-        let most = (most / PAGE_SIZE).max(1);
-        let mut end = first;
-        while end < self.pages.len() && end - first < most && self.dirty.take(end) {
-            end += 1;
+        let run = self.take(
+            &self.dirty,
+            from.div_ceil(PAGE_SIZE),
+            (most / PAGE_SIZE).max(1),
+        )?;
+        Some(run.start * PAGE_SIZE..run.end * PAGE_SIZE)
+    }
+
+    /// Takes the next run of at most `most` pages of `set` at or behind `from` out of it, and their
+    /// mappings away: a write to them from here on notes them again.
+    fn take(&self, set: &PageSet, mut from: usize, most: usize) -> Option<Range<usize>> {
+        loop {
+            let first = set.next(from)?;
+            let mut end = first;
+            while end < self.pages.len() && end - first < most && self.take_page(set, end) {
+                end += 1;
+            }
+            if end > first {
+                self.unmap(first..end);
+                return Some(first..end);
+            }
+            // Another thread took it.
+            from = first + 1;
         }
-        // Lost to another taker, which reports it.
-        if end == first {
-            return None;
-        }
-        self.unmap(first..end);
-        Some(first * PAGE_SIZE..end * PAGE_SIZE)
+    }
+
+    /// Takes `page` out of `set`; whether it was in there.
+    fn take_page(&self, set: &PageSet, page: usize) -> bool {
+        let Some(raw) = self.pages.get(page) else {
+            return false;
+        };
+        // SAFETY: The page is `self`'s. The kernel maps a page for writing with the page locked, from
+        // `page_mkwrite` on: either its note is not made yet and will last, or it is taken and the
+        // mapping is there for `unmap` to find.
+        unsafe { raw::lock_page(raw.as_ptr()) };
+        let taken = set.take(page);
+        // SAFETY: Locked just above.
+        unsafe { raw::unlock_page(raw.as_ptr()) };
+        taken
     }
 
     fn note(&self, page: usize) {
@@ -223,15 +282,13 @@ impl DeviceMemory {
 
     /// Takes user space's mappings of `pages` away; they fault in again.
     fn unmap(&self, pages: Range<usize>) {
-        let mapping = self.mapping.load(Ordering::Acquire);
-        if mapping.is_null() {
-            return;
+        let mapping = self.mapping.lock();
+        if let Some(Mapping { space, base }) = &*mapping {
+            let start = base + (pages.start * PAGE_SIZE) as u64;
+            let len = pages.len() * PAGE_SIZE;
+            // SAFETY: By the type invariant the device is open, for `detach` waits for the lock.
+            unsafe { raw::unmap_mapping_range(space.as_ptr(), start as i64, len as i64, 1) };
         }
-        let start = self.base.load(Ordering::Relaxed) + (pages.start * PAGE_SIZE) as u64;
-        let len = pages.len() * PAGE_SIZE;
-        // SAFETY: By the type invariant `mapping` lives as long as the device's file, and `detach`
-        // forgets it before the device is closed.
-        unsafe { raw::unmap_mapping_range(mapping, start as i64, len as i64, 1) };
     }
 
     /// The memory is that of BAR `bar` of an open device.
@@ -241,16 +298,17 @@ impl DeviceMemory {
     /// `vdev` is a VFIO device that is being opened; [`detach`](Self::detach) is called before it is
     /// closed.
     pub(crate) unsafe fn attach(&self, vdev: *mut raw::vfio_device, bar: usize) {
-        let base = region::file_offset(bar as u32);
-        self.base.store(base, Ordering::Relaxed);
         // SAFETY: VFIO gives a device its inode before it can be opened.
-        let mapping = unsafe { (*(*vdev).inode).i_mapping };
-        self.mapping.store(mapping, Ordering::Release);
+        let space = NonNull::new(unsafe { (*(*vdev).inode).i_mapping });
+        *self.mapping.lock() = space.map(|space| Mapping {
+            space,
+            base: region::file_offset(bar as u32),
+        });
     }
 
     /// The device is being closed; nobody has the memory mapped any more.
     pub(crate) fn detach(&self) {
-        self.mapping.store(ptr::null_mut(), Ordering::Release);
+        *self.mapping.lock() = None;
     }
 
     /// Lets `vma` show the memory.
@@ -272,7 +330,7 @@ impl DeviceMemory {
             if end > self.size() as u64 {
                 return Err(EINVAL);
             }
-            raw::mdev_set_pfnmap(vma);
+            raw::vm_flags_set(vma, raw::VM_DONTEXPAND | raw::VM_DONTDUMP);
             (*vma).vm_private_data = ptr::from_ref(self).cast_mut().cast();
             (*vma).vm_ops = &VM_OPS;
         }
@@ -282,7 +340,7 @@ impl DeviceMemory {
 
 const VM_OPS: raw::vm_operations_struct = raw::vm_operations_struct {
     fault: Some(fault),
-    pfn_mkwrite: Some(pfn_mkwrite),
+    page_mkwrite: Some(page_mkwrite),
     ..pin_init::zeroed()
 };
 
@@ -310,19 +368,24 @@ unsafe extern "C" fn fault(vmf: *mut raw::vm_fault) -> c_uint {
     let Some(page) = memory.pages.get(page) else {
         return raw::vm_fault_reason_VM_FAULT_SIGBUS;
     };
-    // SAFETY: The page lives as long as the mapping. It goes in read-only, because `VM_OPS` has
-    // `pfn_mkwrite`.
-    unsafe { raw::mdev_insert_page(vmf, page.as_ptr()) }
+    // SAFETY: The page is `memory`'s; the kernel takes over the reference. For writing it is mapped only
+    // after `page_mkwrite`, because `VM_OPS` has that.
+    unsafe {
+        raw::get_page(page.as_ptr());
+        (*vmf).page = page.as_ptr();
+    }
+    0
 }
 
 /// # Safety
 ///
 /// Called by the kernel on a mapping that [`DeviceMemory::mmap`] set up.
-unsafe extern "C" fn pfn_mkwrite(vmf: *mut raw::vm_fault) -> c_uint {
-    // SAFETY: By the function's contract.
-    let (memory, page) = unsafe { faulting(vmf) };
-    // Before the page becomes writable. If `take_dirty` takes the note at once it also takes the
-    // mapping, and the kernel finds that out and faults again.
+unsafe extern "C" fn page_mkwrite(vmf: *mut raw::vm_fault) -> c_uint {
+    // SAFETY: By the function's contract. The kernel unlocks the page once it is mapped.
+    let (memory, page) = unsafe {
+        raw::lock_page((*vmf).page);
+        faulting(vmf)
+    };
     memory.note(page);
-    0
+    raw::vm_fault_reason_VM_FAULT_LOCKED
 }

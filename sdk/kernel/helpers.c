@@ -3,6 +3,7 @@
 
 #include <linux/eventfd.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/platform_device.h>
 #include <linux/vfio.h>
 
@@ -32,14 +33,20 @@ struct platform_device *rust_helper_platform_device_register_simple(const char *
 	return platform_device_register_simple(name, PLATFORM_DEVID_NONE, NULL, 0);
 }
 
-void rust_helper_mdev_set_pfnmap(struct vm_area_struct *vma);
-void rust_helper_mdev_set_pfnmap(struct vm_area_struct *vma)
+void rust_helper_vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags);
+void rust_helper_vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {
-	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vm_flags_set(vma, flags);
 }
 
-vm_fault_t rust_helper_mdev_insert_page(struct vm_fault *vmf, struct page *page);
-vm_fault_t rust_helper_mdev_insert_page(struct vm_fault *vmf, struct page *page)
+void rust_helper_lock_page(struct page *page);
+void rust_helper_lock_page(struct page *page)
 {
-	return vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
+	lock_page(page);
+}
+
+void rust_helper_get_page(struct page *page);
+void rust_helper_get_page(struct page *page)
+{
+	get_page(page);
 }

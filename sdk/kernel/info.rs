@@ -5,13 +5,14 @@
 //! C header: `include/uapi/linux/vfio.h`
 
 use crate::{
-    device::{Device, Slot},
+    device::{Device, Plane, Slot},
     irq::{trigger, Data, SetIrqs},
     raw, uapi,
 };
 use core::mem::size_of;
 use kernel::{
     error::to_result,
+    page::PAGE_SIZE,
     prelude::*,
     uaccess::{UserPtr, UserSlice},
 };
@@ -20,6 +21,8 @@ use mdev_model::{
     irq::Mode,
     region,
 };
+
+const PLANE_PROBE_REGION: u32 = raw::VFIO_GFX_PLANE_TYPE_PROBE | raw::VFIO_GFX_PLANE_TYPE_REGION;
 
 /// Number of vectors of interrupt `index`, EINVAL if a device of this SDK has no such interrupt.
 fn irq_count(identity: &Identity, index: u32) -> Result<u32> {
@@ -49,6 +52,9 @@ pub(crate) unsafe extern "C" fn ioctl<T: Device>(
             raw::VFIO_DEVICE_GET_IRQ_INFO => get_irq_info(identity, arg),
             // SAFETY: By the function's contract.
             raw::VFIO_DEVICE_SET_IRQS => unsafe { set_irqs::<T>(vdev, arg) },
+            raw::VFIO_DEVICE_QUERY_GFX_PLANE if T::HAS_PLANE => {
+                query_gfx_plane(opened.open.driver.plane(), arg)
+            }
             raw::VFIO_DEVICE_RESET => {
                 opened.reset();
                 Ok(())
@@ -154,6 +160,34 @@ fn get_irq_info(identity: &Identity, arg: usize) -> Result {
             }
             _ => raw::VFIO_IRQ_INFO_NORESIZE,
         };
+    uapi::store(arg, &info, argsz)
+}
+
+/// `VFIO_DEVICE_QUERY_GFX_PLANE`: a picture in a region is the one kind there is.
+fn query_gfx_plane(plane: Option<Plane>, arg: usize) -> Result {
+    let mut info: raw::vfio_device_gfx_plane_info = uapi::fetch(arg)?;
+    let argsz = info.argsz;
+    if (argsz as usize) < size_of::<raw::vfio_device_gfx_plane_info>() {
+        return Err(EINVAL);
+    }
+    match info.flags {
+        PLANE_PROBE_REGION => return Ok(()),
+        raw::VFIO_GFX_PLANE_TYPE_REGION => {}
+        _ => return Err(EINVAL),
+    }
+    // No format stands for no picture.
+    info.drm_format = 0;
+    info.size = 0;
+    if let Some(plane) = plane {
+        let size = u64::from(plane.stride) * u64::from(plane.height);
+        info.drm_format = plane.format;
+        info.width = plane.width;
+        info.height = plane.height;
+        info.stride = plane.stride;
+        info.size = u32::try_from(size.next_multiple_of(PAGE_SIZE as u64))?;
+        // SAFETY: Both members of the union are a u32.
+        unsafe { *info.__bindgen_anon_1.region_index.as_mut() = plane.bar };
+    }
     uapi::store(arg, &info, argsz)
 }
 

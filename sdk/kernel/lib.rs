@@ -30,15 +30,17 @@ mod rw;
 mod save;
 mod session;
 mod uapi;
+mod worker;
 
-pub use device::Device;
+pub use device::{Device, Plane};
 pub use device_memory::DeviceMemory;
 pub use guest_memory::{Access, GuestMemory, Pinned, Read, Write};
 pub use mdev::{DriverRegistration, NewDevice, ParentRegistration, Type};
 pub use mdev_model as model;
-pub use migrate::{Codec, Migrate, Pending, Phase, Progress, RecordWriter};
+pub use migrate::{crc32c, Codec, Migrate, Pending, Phase, Progress, RecordWriter};
 pub use open::OpenDevice;
 pub use parent::VirtualParent;
+pub use worker::{Task, Worker};
 
 /// The prefix of this module's messages.
 const __LOG_PREFIX: &[u8] = c"mdev_sdk".to_bytes_with_nul();

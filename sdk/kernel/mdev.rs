@@ -83,11 +83,12 @@ impl<T: Device> PinnedDrop for DriverRegistration<T> {
 pub struct ParentRegistration<T: Device> {
     #[pin]
     parent: Opaque<raw::mdev_parent>,
+    /// Before the types: a reference to an mdev that a driver put in here goes first.
+    data: T::Parent,
     types: KVec<Opaque<raw::mdev_type>>,
     pointers: KVec<*mut raw::mdev_type>,
     _device: ARef<device::Device>,
     _driver: Arc<DriverRegistration<T>>,
-    data: T::Parent,
     #[pin]
     _pin: PhantomPinned,
 }

@@ -172,8 +172,8 @@ impl RecordWriter<'_> {
     }
 }
 
-/// The checksum of a stream, by the fastest means of the machine.
-pub(crate) fn crc32c(seed: u32, data: &[u8]) -> u32 {
+/// CRC32C (Castagnoli) by the fastest means of the machine, without inversion at either end.
+pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
     // SAFETY: The pointer and the length are those of a slice.
     unsafe { raw::crc32c(seed, data.as_ptr().cast(), data.len()) }
 }

@@ -14,6 +14,7 @@
 use crate::raw;
 use core::{ops::RangeInclusive, ptr::NonNull};
 use kernel::{
+    error::to_result,
     new_condvar, new_mutex,
     page::{BorrowedPage, PAGE_SIZE},
     prelude::*,
@@ -24,11 +25,12 @@ use kernel::{
 const MAX_PAGES: usize = raw::VFIO_PIN_PAGES_MAX_ENTRIES as usize;
 
 /// An open VFIO device, as far as guest memory is reached through it.
-#[derive(Clone, Copy)]
 struct Vdev(NonNull<raw::vfio_device>);
 
 // SAFETY: VFIO locks by itself; the pointer is used only as `Pins` says.
 unsafe impl Send for Vdev {}
+// SAFETY: As above.
+unsafe impl Sync for Vdev {}
 
 type Pages = KVVec<NonNull<raw::page>>;
 
@@ -60,7 +62,8 @@ pub(crate) struct Range {
 
 impl Range {
     fn last(&self) -> u64 {
-        self.start + (self.pages as u64 * PAGE_SIZE as u64 - 1)
+        // The first byte of the last page and the rest of it: a sum that fits even for all of memory.
+        self.start + (self.pages as u64 - 1) * PAGE_SIZE as u64 + (PAGE_SIZE as u64 - 1)
     }
 
     fn overlaps(&self, range: &RangeInclusive<u64>) -> bool {
@@ -100,8 +103,8 @@ impl Range {
 }
 
 struct Table {
-    /// None once the device is being closed.
-    vdev: Option<Vdev>,
+    /// Until the device is being closed: new ranges and copies may begin.
+    open: bool,
     /// How many `vfio_dma_rw()` are under way.
     copies: usize,
     ranges: KVec<Arc<Range>>,
@@ -111,11 +114,13 @@ struct Table {
 ///
 /// # Invariants
 ///
-/// VFIO is called for `vdev` only by a thread that has an entry in the table, which is a range that is
-/// not gone, or a copy; and [`close`](Self::close) returns only when there is none. It is called
-/// before `close_device` returns, so the VFIO device is open during every call.
+/// VFIO is called for `vdev` only on behalf of an entry in the table, which is a range that is not
+/// gone, or a copy. A range leaves the table only when it is gone, and [`close`](Self::close) returns
+/// only when there is no entry any more and never will be. It is called before `close_device`
+/// returns, so the VFIO device is open during every call.
 #[pin_data]
 pub(crate) struct Pins {
+    vdev: Vdev,
     #[pin]
     table: Mutex<Table>,
     #[pin]
@@ -130,8 +135,9 @@ impl Pins {
     pub(crate) unsafe fn new(vdev: NonNull<raw::vfio_device>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
+                vdev: Vdev(vdev),
                 table <- new_mutex!(Table {
-                    vdev: Some(Vdev(vdev)),
+                    open: true,
                     copies: 0,
                     ranges: KVec::new(),
                 }, "mdev_pins"),
@@ -149,7 +155,7 @@ impl Pins {
         let page_of = |iova: u64| iova / PAGE_SIZE as u64;
         let pages = usize::try_from(page_of(last.ok_or(EINVAL)?) - page_of(iova))?;
         let pages = pages.checked_add(1).ok_or(EINVAL)?;
-        let mut pinned = Pages::with_capacity(pages, GFP_KERNEL_ACCOUNT)?;
+        let mut pinned = Pages::new();
         let range = Arc::pin_init(
             pin_init!(Range {
                 start: page_of(iova) * PAGE_SIZE as u64,
@@ -159,19 +165,18 @@ impl Pins {
             }),
             GFP_KERNEL,
         )?;
-        let vdev = {
+        {
             let mut table = self.table.lock();
-            table.ranges.push(range.clone(), GFP_KERNEL)?;
-            match table.vdev {
-                Some(vdev) => vdev,
-                None => {
-                    table.ranges.pop();
-                    return Err(ENODEV);
-                }
+            if !table.open {
+                return Err(ENODEV);
             }
-        };
-        let result = Self::pin_pages(vdev, range.start, pages, prot, &mut pinned);
+            table.ranges.push(range.clone(), GFP_KERNEL)?;
+        }
+        let result = self.pin_pages(range.start, pages, prot, &mut pinned);
         let failed = result.is_err();
+        if failed {
+            self.unpin_pages(range.start, pinned.len());
+        }
         *range.state.lock() = if failed {
             State::Gone
         } else {
@@ -184,16 +189,18 @@ impl Pins {
         result.map(|()| range)
     }
 
-    /// Pins into `pinned`, which has room; all pages or none.
-    fn pin_pages(vdev: Vdev, start: u64, pages: usize, prot: u32, pinned: &mut Pages) -> Result {
+    /// Pins into `pinned`; after an error it holds what was pinned before. A length may be the guest's,
+    /// so there is never memory for more than one call ahead of what user space has really mapped.
+    fn pin_pages(&self, start: u64, pages: usize, prot: u32, pinned: &mut Pages) -> Result {
         let mut batch = KVec::from_elem(core::ptr::null_mut(), pages.min(MAX_PAGES), GFP_KERNEL)?;
         while pinned.len() < pages {
             let some = (pages - pinned.len()).min(MAX_PAGES);
+            pinned.reserve(some, GFP_KERNEL_ACCOUNT)?;
             let iova = start + (pinned.len() * PAGE_SIZE) as u64;
             // SAFETY: By the invariant of `Pins`; `batch` has room for `some` pages.
             let done = unsafe {
                 raw::vfio_pin_pages(
-                    vdev.0.as_ptr(),
+                    self.vdev.0.as_ptr(),
                     iova,
                     some as c_int,
                     prot as c_int,
@@ -202,10 +209,9 @@ impl Pins {
             };
             for page in batch.iter().take(usize::try_from(done).unwrap_or(0)) {
                 let page = NonNull::new(*page).ok_or(EFAULT)?;
-                pinned.push(page, GFP_KERNEL)?;
+                pinned.push(page, GFP_KERNEL_ACCOUNT)?;
             }
             if done != some as c_int {
-                Self::unpin_pages(vdev, start, pinned.len());
                 return Err(if done < 0 {
                     Error::from_errno(done)
                 } else {
@@ -216,17 +222,17 @@ impl Pins {
         Ok(())
     }
 
-    fn unpin_pages(vdev: Vdev, start: u64, pages: usize) {
+    fn unpin_pages(&self, start: u64, pages: usize) {
         for first in (0..pages).step_by(MAX_PAGES) {
             let some = (pages - first).min(MAX_PAGES);
             let iova = start + (first * PAGE_SIZE) as u64;
             // SAFETY: By the invariant of `Pins`; the pages were pinned and are unpinned once.
-            unsafe { raw::vfio_unpin_pages(vdev.0.as_ptr(), iova, some as c_int) };
+            unsafe { raw::vfio_unpin_pages(self.vdev.0.as_ptr(), iova, some as c_int) };
         }
     }
 
     /// Unpins `range` unless somebody else has; when this returns it is unpinned.
-    fn unpin(&self, vdev: Vdev, range: &Range) {
+    fn unpin(&self, range: &Range) {
         let mut state = range.state.lock();
         loop {
             match &*state {
@@ -237,35 +243,26 @@ impl Pins {
         }
         *state = State::Unpinning;
         drop(state);
-        Self::unpin_pages(vdev, range.start, range.pages);
+        self.unpin_pages(range.start, range.pages);
         *range.state.lock() = State::Gone;
         range.settled.notify_all();
     }
 
     /// The guard of `range` is dropped.
     pub(crate) fn release(&self, range: &Arc<Range>) {
-        let vdev = self.table.lock().vdev;
-        // None: the device is being closed, which unpins everything.
-        if let Some(vdev) = vdev {
-            self.unpin(vdev, range);
-        }
+        self.unpin(range);
         self.forget(range);
     }
 
+    /// `range` is gone.
     fn forget(&self, range: &Arc<Range>) {
         let mut table = self.table.lock();
         table.ranges.retain(|other| !Arc::ptr_eq(other, range));
     }
 
-    /// User space unmaps `iovas`: everything in there is unpinned when this returns.
-    pub(crate) fn revoke(&self, iovas: RangeInclusive<u64>) {
-        let Some(vdev) = self.table.lock().vdev else {
-            return;
-        };
-        self.unpin_all(vdev, &iovas);
-    }
-
-    fn unpin_all(&self, vdev: Vdev, iovas: &RangeInclusive<u64>) {
+    /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
+    /// device is being closed.
+    pub(crate) fn revoke(&self, iovas: &RangeInclusive<u64>) {
         loop {
             let table = self.table.lock();
             let found = table
@@ -276,16 +273,14 @@ impl Pins {
                 return;
             };
             drop(table);
-            self.unpin(vdev, &range);
+            self.unpin(&range);
         }
     }
 
     /// The device is closed: nothing is pinned and nobody copies when this returns.
     pub(crate) fn close(&self) {
-        let Some(vdev) = self.table.lock().vdev.take() else {
-            return;
-        };
-        self.unpin_all(vdev, &(0..=u64::MAX));
+        self.table.lock().open = false;
+        self.revoke(&(0..=u64::MAX));
         let mut table = self.table.lock();
         while table.copies > 0 {
             self.copied.wait(&mut table);
@@ -301,18 +296,35 @@ impl Pins {
         if len == 0 || iova.checked_add(len as u64 - 1).is_none() {
             return Err(EINVAL);
         }
-        let vdev = {
+        {
             let mut table = self.table.lock();
-            let vdev = table.vdev.ok_or(ENODEV)?;
+            if !table.open {
+                return Err(ENODEV);
+            }
             table.copies += 1;
-            vdev
-        };
-        // SAFETY: By the invariant of `Pins`, and for `data` by the function's contract.
-        let ret = unsafe { raw::vfio_dma_rw(vdev.0.as_ptr(), iova, data.cast(), len, write) };
+        }
+        let mut done = 0;
+        let mut result = Ok(());
+        while done < len && result.is_ok() {
+            let at = iova + done as u64;
+            // A write that fails is not accounted, though a first part of it may have arrived. A page
+            // arrives or does not, so a write is cut into pages.
+            let some = match write {
+                true => (PAGE_SIZE - at as usize % PAGE_SIZE).min(len - done),
+                false => len,
+            };
+            // SAFETY: By the invariant of `Pins`; `done + some` is at most `len`, and for `data` by the
+            // function's contract.
+            let ret = unsafe {
+                raw::vfio_dma_rw(self.vdev.0.as_ptr(), at, data.add(done).cast(), some, write)
+            };
+            result = to_result(ret);
+            done += some;
+        }
         let mut table = self.table.lock();
         table.copies -= 1;
         drop(table);
         self.copied.notify_all();
-        kernel::error::to_result(ret)
+        result
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Outgoing<T: Device> {
     finished: bool,
     /// Initial data was read to its end once: what comes now is dirty data.
     initial_read: bool,
+    /// What the driver failed with. It may have forgotten what it could not save, so there is no more.
+    failed: Option<Error>,
 }
 
 impl<T: Device> Outgoing<T> {
@@ -52,6 +54,7 @@ impl<T: Device> Outgoing<T> {
             read: 0,
             finished: false,
             initial_read: false,
+            failed: None,
         };
         if new.tally.is_some() {
             let data = MatchData::new(&T::FORMAT, driver.kind(), driver.geometry());
@@ -96,7 +99,12 @@ impl<T: Device> Outgoing<T> {
 
     /// Copies a piece of what is saved; 0 if there is nothing.
     fn read_piece(&mut self, open: &Open<T>, user: &mut UserSliceWriter) -> Result<usize> {
-        if self.read == self.out.len() && !self.refill(open)? {
+        if let Some(e) = self.failed {
+            return Err(e);
+        }
+        if self.read == self.out.len()
+            && !self.refill(open).inspect_err(|e| self.failed = Some(*e))?
+        {
             return Ok(0);
         }
         let some = (self.out.len() - self.read).min(user.len());

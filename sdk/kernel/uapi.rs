@@ -36,6 +36,10 @@ unsafe impl Uapi for raw::vfio_irq_info {
 unsafe impl Uapi for raw::vfio_irq_set {
     const MIN: usize = size_of::<raw::vfio_irq_set>();
 }
+// SAFETY: See the header: four u32, a u64, ten u32.
+unsafe impl Uapi for raw::vfio_device_gfx_plane_info {
+    const MIN: usize = size_of::<raw::vfio_device_gfx_plane_info>();
+}
 // SAFETY: See the header: two u32, two u64.
 unsafe impl Uapi for raw::vfio_precopy_info {
     const MIN: usize = size_of::<raw::vfio_precopy_info>();

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command that is being executed and how far it is: all there is to carry over.
+
+use crate::{
+    command::Command,
+    error::Error,
+    state::{require, BadState},
+    uapi::COMMAND_LEN,
+};
+
+/// A checked command in progress. Every step leaves a whole one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Job {
+    /// As fetched; this is what migrates.
+    bytes: [u8; COMMAND_LEN],
+    /// The same, checked.
+    pub(crate) command: Command,
+    /// Bytes of data that it is through with: fewer than all, as the last step ends it.
+    pub(crate) done: u32,
+    /// CRC32C of these bytes, if that is the command, else 0.
+    pub(crate) crc: u32,
+}
+
+impl Job {
+    pub(crate) fn new(bytes: [u8; COMMAND_LEN], vram_size: u32) -> Result<Self, Error> {
+        Ok(Job {
+            bytes,
+            command: Command::decode(&bytes, vram_size)?,
+            done: 0,
+            crc: 0,
+        })
+    }
+
+    /// The job that goes on where another one was saved.
+    pub(crate) fn restore(
+        bytes: [u8; COMMAND_LEN],
+        done: u32,
+        crc: u32,
+        vram_size: u32,
+    ) -> Result<Self, BadState> {
+        let new = Self::new(bytes, vram_size);
+        let job = new.map_err(|_| BadState("a command in progress that is not valid"))?;
+        let begun = done > 0;
+        require(
+            !begun || done < job.command.len(),
+            "a command that is further than its end",
+        )?;
+        let has_crc = begun && matches!(job.command, Command::Crc32c { .. });
+        require(has_crc || crc == 0, "a checksum of nothing")?;
+        Ok(Job { done, crc, ..job })
+    }
+
+    /// What [`Self::restore`] takes.
+    pub(crate) fn parts(&self) -> ([u8; COMMAND_LEN], u32, u32) {
+        (self.bytes, self.done, self.crc)
+    }
+}

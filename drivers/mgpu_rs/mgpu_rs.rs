@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A toy GPU that migrates while it works: a command ring in guest memory, VRAM that the guest's CPU
+//! maps, a display.
+//!
+//! ```sh
+//! modprobe mgpu_rs vram_budget_mib=512
+//! cd /sys/class/mdev_bus/mgpu_rs/mdev_supported_types
+//! cat mgpu-16/{name,description,available_instances}
+//! uuid=$(cat /proc/sys/kernel/random/uuid)
+//! echo $uuid > mgpu-16/create
+//! # On source and destination (the latter with -incoming), in the same guest slot:
+//! qemu-system-x86_64 ... -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/$uuid,enable-migration=on
+//! # In the source's monitor: migrate unix:/tmp/migrate
+//! echo 1 > /sys/bus/mdev/devices/$uuid/remove
+//! ```
+//!
+//! What a guest's driver sees is in `uapi/mgpu.h`. What the device does with it is in the other files
+//! here, none of which needs a kernel; this one joins them to the SDK.
+
+#![forbid(unsafe_code)]
+
+pub mod display;
+pub mod engine;
+pub mod error;
+pub mod memory;
+pub mod pages;
+pub mod registers;
+pub mod state;
+pub mod uapi;
+
+mod command;
+mod fields;
+mod job;
+mod ring;
+mod transfer;
+
+use engine::{Engine, SLICE};
+use kernel::{
+    new_condvar, new_mutex,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{Arc, CondVar, Mutex},
+};
+use mdev_sdk::{
+    crc32c,
+    model::{
+        config::{Bar, Identity, Msix},
+        stream::{name, Format, Name, Refusal, Tag},
+    },
+    Device, DeviceMemory, Migrate, NewDevice, OpenDevice, Pending, Phase, Plane, Progress,
+    RecordWriter, Task, Type, Worker,
+};
+use registers::{Effects, Registers};
+use state::{BadState, State};
+
+mdev_sdk::module_mdev_driver! {
+    driver: Gpu,
+    parent: c"mgpu_rs",
+    parent_driver: c"mgpu",
+    parent_data: Arc::pin_init(
+        new_mutex!(*module_parameters::vram_budget_mib.value(), "mgpu_budget"),
+        GFP_KERNEL,
+    )?,
+    name: "mgpu_rs",
+    authors: ["The mdev SDK authors"],
+    description: "Toy GPU that migrates, a sample of the mdev SDK",
+    license: "GPL",
+    params: {
+        vram_budget_mib: u32 {
+            default: 1024,
+            description: "VRAM of all devices together, in MiB",
+        },
+    },
+}
+
+/// The registers and work in progress: [`State::encode`].
+const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
+/// A run of pages of VRAM: see `pages.rs`.
+const VRAM: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
+
+/// What a type of device is.
+struct Model {
+    vram_mib: u32,
+    kind: Name,
+}
+
+/// In the order of [`Gpu::TYPES`].
+const MODELS: [Model; 3] = [
+    Model {
+        vram_mib: 16,
+        kind: name("mgpu-16"),
+    },
+    Model {
+        vram_mib: 64,
+        kind: name("mgpu-64"),
+    },
+    Model {
+        vram_mib: 256,
+        kind: name("mgpu-256"),
+    },
+];
+
+/// A share of the VRAM budget; given back when dropped.
+struct Lease {
+    model: &'static Model,
+    free: Arc<Mutex<u32>>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        *self.free.lock() += self.model.vram_mib;
+    }
+}
+
+/// What the callbacks and the worker share.
+#[pin_data]
+struct Core {
+    dev: Arc<OpenDevice>,
+    vram: Arc<DeviceMemory>,
+    #[pin]
+    registers: Mutex<Registers>,
+    /// No step is out.
+    #[pin]
+    idle: CondVar,
+    /// The data of a step; only the worker takes it.
+    #[pin]
+    scratch: Mutex<KVVec<u8>>,
+}
+
+impl Core {
+    /// Lets the interrupt follow the registers, whose lock is held. The message is an edge.
+    fn interrupt(&self, registers: &Registers, effects: Effects) {
+        if effects.message {
+            self.dev.set_interrupt(false);
+        }
+        self.dev.set_interrupt(registers.interrupt_level());
+    }
+
+    /// Waits until memory is not being accessed; nothing may be given out meanwhile.
+    fn wait_idle(&self, registers: &mut kernel::sync::lock::mutex::MutexGuard<'_, Registers>) {
+        while !registers.is_idle() {
+            self.idle.wait(registers);
+        }
+    }
+}
+
+/// The work of the engine: steps, until there are none.
+struct Steps(Arc<Core>);
+
+impl Task for Steps {
+    fn run(&self) {
+        let core = &self.0;
+        let mut scratch = core.scratch.lock();
+        loop {
+            let Some(work) = core.registers.lock().take_work() else {
+                return;
+            };
+            let outcome = Engine {
+                guest: &mut Guest(&core.dev),
+                vram: &mut Vram(&core.vram),
+                crc32c,
+                scratch: &mut scratch,
+            }
+            .step(work);
+            let mut registers = core.registers.lock();
+            let effects = registers.publish(outcome);
+            core.interrupt(&registers, effects);
+            drop(registers);
+            core.idle.notify_all();
+        }
+    }
+}
+
+/// Guest memory as the engine wants it: pinned for as long as a piece of a command touches it.
+struct Guest<'a>(&'a OpenDevice);
+
+impl memory::GuestMemory for Guest<'_> {
+    fn read(&mut self, iova: u64, data: &mut [u8]) -> Result<(), memory::Fault> {
+        let memory = self.0.memory();
+        let read = if data.len() < PAGE_SIZE {
+            memory.read(iova, data)
+        } else {
+            let pinned = memory.pin_read(iova, data.len());
+            pinned.and_then(|pinned| pinned.read(0, data))
+        };
+        read.map_err(|_| memory::Fault)
+    }
+
+    fn write(&mut self, iova: u64, data: &[u8]) -> Result<(), memory::Fault> {
+        let memory = self.0.memory();
+        let written = if data.len() < PAGE_SIZE {
+            memory.write(iova, data)
+        } else {
+            let pinned = memory.pin_write(iova, data.len());
+            pinned.and_then(|pinned| pinned.write(0, data))
+        };
+        written.map_err(|_| memory::Fault)
+    }
+}
+
+/// VRAM as the engine wants it: it has checked every range.
+struct Vram<'a>(&'a DeviceMemory);
+
+impl memory::Vram for Vram<'_> {
+    fn read(&mut self, offset: u64, data: &mut [u8]) {
+        if self.0.read(offset as usize, data).is_err() {
+            pr_err!("the engine reads beyond VRAM\n");
+        }
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        if self.0.write(offset as usize, data).is_err() {
+            pr_err!("the engine writes beyond VRAM\n");
+        }
+    }
+}
+
+/// An open device. The worker is the first field: it is gone before what it works on.
+struct Gpu {
+    worker: Worker<Steps>,
+    core: Arc<Core>,
+    model: &'static Model,
+}
+
+impl Gpu {
+    /// Does what the registers ask for. Their lock is held.
+    fn act(&self, registers: &Registers, effects: Effects) {
+        self.core.interrupt(registers, effects);
+        if effects.kick {
+            self.worker.kick();
+        }
+    }
+
+    fn size(model: &Model) -> u32 {
+        model.vram_mib << 20
+    }
+
+    fn new(model: &'static Model, dev: Arc<OpenDevice>) -> Result<Self> {
+        let size = Self::size(model);
+        let vram = DeviceMemory::new(size as usize)?;
+        let scratch = KVVec::from_elem(0, SLICE, GFP_KERNEL_ACCOUNT)?;
+        let core = Arc::pin_init(
+            pin_init!(Core {
+                dev,
+                vram,
+                registers <- new_mutex!(Registers::new(size), "mgpu_registers"),
+                idle <- new_condvar!("mgpu_idle"),
+                scratch <- new_mutex!(scratch, "mgpu_scratch"),
+            }),
+            GFP_KERNEL,
+        )?;
+        Ok(Self {
+            worker: Worker::new(Steps(core.clone()))?,
+            core,
+            model,
+        })
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        // What is in progress is given up after its step; the worker's end is waited for.
+        self.core.registers.lock().stop();
+    }
+}
+
+#[vtable]
+impl Device for Gpu {
+    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const NAME: &'static CStr = c"mgpu_rs";
+    const TYPES: &'static [Type] = &[
+        Type {
+            sysfs_name: c"16",
+            name: c"Toy GPU, 16 MiB",
+            description: c"Toy GPU with 16 MiB of VRAM",
+        },
+        Type {
+            sysfs_name: c"64",
+            name: c"Toy GPU, 64 MiB",
+            description: c"Toy GPU with 64 MiB of VRAM",
+        },
+        Type {
+            sysfs_name: c"256",
+            name: c"Toy GPU, 256 MiB",
+            description: c"Toy GPU with 256 MiB of VRAM",
+        },
+    ];
+
+    type Parent = Arc<Mutex<u32>>;
+    type Instance = Lease;
+
+    fn available(free: &Self::Parent, type_index: usize) -> u32 {
+        let wanted = MODELS[type_index].vram_mib;
+        free.lock().checked_div(wanted).unwrap_or(0)
+    }
+
+    fn create(new: &NewDevice<'_, Self>) -> Result<Lease> {
+        let model = &MODELS[new.type_index];
+        let mut free = new.parent.lock();
+        *free = free.checked_sub(model.vram_mib).ok_or(ENOSPC)?;
+        Ok(Lease {
+            model,
+            free: new.parent.clone(),
+        })
+    }
+
+    fn identity(lease: &Lease) -> Identity {
+        let mut bars = [Bar::None; 6];
+        bars[uapi::BAR_REGISTERS] = Bar::Memory32 {
+            size: uapi::REGISTERS_SIZE,
+            prefetchable: false,
+        };
+        bars[uapi::BAR_VRAM] = Bar::Memory64 {
+            size: Self::size(lease.model).into(),
+            prefetchable: true,
+        };
+        bars[uapi::BAR_MSIX] = Bar::Memory32 {
+            size: uapi::MSIX_SIZE,
+            prefetchable: false,
+        };
+        Identity {
+            vendor: uapi::PCI_VENDOR_ID,
+            device: uapi::PCI_DEVICE_ID,
+            subsystem_vendor: uapi::PCI_VENDOR_ID,
+            subsystem: uapi::PCI_DEVICE_ID,
+            class: uapi::PCI_CLASS,
+            revision: 0,
+            intx: false,
+            msi: false,
+            msix: Some(Msix {
+                bar: uapi::BAR_MSIX as u8,
+                table: uapi::MSIX_TABLE,
+                pending: uapi::MSIX_PBA,
+            }),
+            bars,
+        }
+    }
+
+    fn open(lease: &Lease, dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
+        Self::new(lease.model, dev)
+    }
+
+    fn read(&self, _dev: &OpenDevice, bar: usize, offset: u64, data: &mut [u8]) -> Result {
+        // Registers are of 32 bits; what is narrower or wider, and the MSI-X table, reads as zero.
+        if bar == uapi::BAR_REGISTERS && data.len() == 4 {
+            let value = self.core.registers.lock().read(offset);
+            data.copy_from_slice(&value.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    fn write(&self, _dev: &OpenDevice, bar: usize, offset: u64, data: &[u8]) -> Result {
+        if let (uapi::BAR_REGISTERS, Ok(value)) = (bar, <[u8; 4]>::try_from(data)) {
+            let mut registers = self.core.registers.lock();
+            let effects = registers.write(offset, u32::from_le_bytes(value));
+            self.act(&registers, effects);
+        }
+        Ok(())
+    }
+
+    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+        (bar == uapi::BAR_VRAM).then_some(&self.core.vram)
+    }
+
+    fn plane(&self) -> Option<Plane> {
+        let picture = self.core.registers.lock().picture()?;
+        Some(Plane {
+            bar: uapi::BAR_VRAM as u32,
+            width: picture.width,
+            height: picture.height,
+            stride: picture.stride,
+            format: uapi::FORMAT_XRGB8888,
+        })
+    }
+
+    fn reset(&self, dev: &OpenDevice) {
+        let mut registers = self.core.registers.lock();
+        registers.stop();
+        self.core.wait_idle(&mut registers);
+        registers.reset();
+        if let Err(e) = self.core.vram.clear() {
+            dev_err!(dev.device(), "mgpu: VRAM was not cleared: {e:?}\n");
+        }
+    }
+}
+
+/// What a saving session has to remember.
+struct Saving {
+    /// Where in VRAM to go on.
+    cursor: usize,
+    /// Every page of VRAM was sent once.
+    first_pass: bool,
+    /// The registers were sent.
+    registers: bool,
+    buffer: KVVec<u8>,
+}
+
+/// What arrived of a device.
+struct Arrived {
+    state: Option<State>,
+    vram: Arc<DeviceMemory>,
+    /// For the commit, which must not allocate.
+    page: KVVec<u8>,
+}
+
+#[vtable]
+impl Migrate for Gpu {
+    const FORMAT: Format = Format {
+        name: name("mgpu_rs"),
+        version: 1,
+        oldest: 1,
+        readable_by: 1,
+    };
+    const RECORDS: &'static [(Tag, usize)] = &[(REGISTERS, State::LEN), (VRAM, pages::PAYLOAD_MAX)];
+
+    type Saving = Saving;
+    type Loading = Arrived;
+
+    fn kind(&self) -> Name {
+        self.model.kind
+    }
+
+    fn geometry(&self) -> [u64; 2] {
+        [Self::size(self.model).into(), 0]
+    }
+
+    fn quiesce(&self, _dev: &OpenDevice) -> Result {
+        let mut registers = self.core.registers.lock();
+        registers.stop();
+        self.core.wait_idle(&mut registers);
+        Ok(())
+    }
+
+    fn resume(&self, _dev: &OpenDevice) {
+        let mut registers = self.core.registers.lock();
+        let effects = registers.start();
+        self.act(&registers, effects);
+    }
+
+    fn start_saving(&self) -> Result<Saving> {
+        self.core.vram.start_tracking();
+        Ok(Saving {
+            cursor: 0,
+            first_pass: true,
+            registers: false,
+            buffer: KVVec::from_elem(0, pages::PAYLOAD_MAX, GFP_KERNEL_ACCOUNT)?,
+        })
+    }
+
+    fn pending(&self, saving: Option<&Saving>) -> Pending {
+        let vram = &self.core.vram;
+        let left = match saving {
+            Some(_) => vram.dirty_bytes(),
+            None => vram.used_bytes(),
+        };
+        let left = pages::payload_bytes(left as usize / PAGE_SIZE);
+        let (initial, dirty) = match saving {
+            Some(saving) if !saving.first_pass => (0, left),
+            _ => (left, 0),
+        };
+        Pending {
+            initial,
+            dirty,
+            stop_copy: left + State::LEN as u64,
+        }
+    }
+
+    fn save(
+        &self,
+        saving: &mut Saving,
+        phase: Phase,
+        out: &mut RecordWriter<'_>,
+    ) -> Result<Progress> {
+        let vram = &self.core.vram;
+        let most = pages::RUN_PAGES * pages::PAGE;
+        let mut run = vram.take_dirty(saving.cursor, most);
+        if run.is_none() {
+            saving.first_pass = false;
+            run = vram.take_dirty(0, most);
+        }
+        if let Some(run) = run {
+            saving.cursor = run.end;
+            let payload = &mut saving.buffer[..pages::HEADER_LEN + run.len()];
+            let (header, data) = payload.split_at_mut(pages::HEADER_LEN);
+            header.copy_from_slice(&pages::encode_header(run.start / pages::PAGE));
+            vram.read(run.start, data)?;
+            out.record(VRAM, payload)?;
+            return Ok(Progress::More);
+        }
+        if phase == Phase::StopCopy && !saving.registers {
+            let state = self.core.registers.lock().state().ok_or(EBUSY)?;
+            out.record(REGISTERS, &state.encode())?;
+            saving.registers = true;
+        }
+        Ok(Progress::Done)
+    }
+
+    fn start_loading(&self) -> Result<Arrived> {
+        Ok(Arrived {
+            state: None,
+            vram: DeviceMemory::new(self.core.vram.size())?,
+            page: KVVec::from_elem(0, PAGE_SIZE, GFP_KERNEL_ACCOUNT)?,
+        })
+    }
+
+    fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), Refusal> {
+        let size = Self::size(self.model);
+        if tag == VRAM {
+            let (offset, data) = pages::decode(payload, size).map_err(refusal)?;
+            let written = arrived.vram.write(offset, data);
+            return written.map_err(|_| Refusal::BadState("pages beyond VRAM"));
+        }
+        arrived.state = Some(State::decode(payload, size).map_err(refusal)?);
+        Ok(())
+    }
+
+    fn complete(&self, arrived: &Arrived) -> Result<(), Refusal> {
+        let missing = Refusal::BadState("the registers are missing");
+        arrived.state.map(|_| ()).ok_or(missing)
+    }
+
+    fn commit(&self, dev: &OpenDevice, mut arrived: Arrived) {
+        if let Err(e) = self.core.vram.copy_from(&arrived.vram, &mut arrived.page) {
+            dev_err!(dev.device(), "mgpu: VRAM was not taken over: {e:?}\n");
+        }
+        if let Some(state) = arrived.state {
+            let mut registers = self.core.registers.lock();
+            let effects = registers.restore(state);
+            self.act(&registers, effects);
+        }
+    }
+}
+
+fn refusal(bad: BadState) -> Refusal {
+    Refusal::BadState(bad.as_str())
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! VRAM as it migrates: runs of pages.
+//!
+//! The payload of a record is `{ le64 offset, data }`: the offset in VRAM is a multiple of [`PAGE`],
+//! the data at least one and at most [`RUN_PAGES`] whole pages.
+
+use crate::state::{require, BadState};
+
+/// Bytes of a page of VRAM, whatever the host's pages are.
+pub const PAGE: usize = 4096;
+/// The most pages in one record.
+pub const RUN_PAGES: usize = 16;
+/// Bytes of a payload before the data.
+pub const HEADER_LEN: usize = 8;
+/// The most bytes of a payload.
+pub const PAYLOAD_MAX: usize = HEADER_LEN + RUN_PAGES * PAGE;
+
+/// Bytes of the payloads that send `pages` pages: the most it can be, each page being a run.
+pub const fn payload_bytes(pages: usize) -> u64 {
+    (pages * (HEADER_LEN + PAGE)) as u64
+}
+
+/// What a payload begins with for the run of pages from `first` on.
+pub fn encode_header(first: usize) -> [u8; HEADER_LEN] {
+    ((first * PAGE) as u64).to_le_bytes()
+}
+
+/// Where in VRAM a payload's data belongs, and the data: whole pages inside of `vram_size` bytes.
+pub fn decode(payload: &[u8], vram_size: u32) -> Result<(usize, &[u8]), BadState> {
+    let header = payload.split_first_chunk::<HEADER_LEN>();
+    let (offset, data) = header.ok_or(BadState("a VRAM record without an offset"))?;
+    let pages = data.len() / PAGE;
+    require(
+        data.len() % PAGE == 0 && (1..=RUN_PAGES).contains(&pages),
+        "a VRAM record that is not of 1 to 16 whole pages",
+    )?;
+    let offset = u64::from_le_bytes(*offset);
+    require(offset % PAGE as u64 == 0, "VRAM that is not page aligned")?;
+    let end = offset.checked_add(data.len() as u64);
+    require(
+        end.is_some_and(|end| end <= vram_size.into()),
+        "pages beyond VRAM",
+    )?;
+    Ok((offset as usize, data))
+}

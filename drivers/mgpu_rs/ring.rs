@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command ring: where it is in guest memory, and what of it is still to be executed.
+
+use crate::{
+    error::Error,
+    uapi::{COMMAND_LEN, RING_SIZE_MAX},
+};
+
+/// The ring's registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ring {
+    /// Guest address.
+    pub(crate) base: u64,
+    /// Number of commands.
+    pub(crate) size: u32,
+    /// Implies a good geometry, and `head` and `tail` below `size`.
+    pub(crate) enabled: bool,
+    /// Implies `enabled`.
+    pub(crate) halted: bool,
+    /// Index of the command that is being executed, or is the next. 0 unless enabled.
+    pub(crate) head: u32,
+    /// Index after the last command that is to be executed. 0 unless enabled.
+    pub(crate) tail: u32,
+}
+
+impl Ring {
+    pub(crate) fn set_base(&mut self, base: u64) {
+        if !self.enabled {
+            self.base = base;
+        }
+    }
+
+    pub(crate) fn set_size(&mut self, size: u32) {
+        if !self.enabled {
+            self.size = size;
+        }
+    }
+
+    /// Whether the geometry allows for the ring to be enabled.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let bytes = u64::from(self.size) * COMMAND_LEN as u64;
+        let good = (2..=RING_SIZE_MAX).contains(&self.size)
+            && self.size.is_power_of_two()
+            && self.base % COMMAND_LEN as u64 == 0
+            && self.base.checked_add(bytes - 1).is_some();
+        good.then_some(()).ok_or(Error::RingGeometry)
+    }
+
+    /// Starts the ring, which is not enabled.
+    pub(crate) fn enable(&mut self) -> Result<(), Error> {
+        self.check()?;
+        self.enabled = true;
+        Ok(())
+    }
+
+    /// Stops the ring; the geometry stays.
+    pub(crate) fn disable(&mut self) {
+        *self = Ring {
+            base: self.base,
+            size: self.size,
+            ..Ring::default()
+        };
+    }
+
+    /// Nothing more is taken from the ring.
+    pub(crate) fn halt(&mut self) {
+        self.halted = true;
+    }
+
+    fn runs(&self) -> bool {
+        self.enabled && !self.halted
+    }
+
+    /// The doorbell.
+    pub(crate) fn set_tail(&mut self, tail: u32) -> Result<(), Error> {
+        if !self.runs() {
+            return Ok(());
+        }
+        if tail >= self.size {
+            self.halt();
+            return Err(Error::RingTail);
+        }
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// Whether there is a command to fetch.
+    pub(crate) fn has_command(&self) -> bool {
+        self.runs() && self.head != self.tail
+    }
+
+    /// The guest address of the command at `head`.
+    pub(crate) fn slot(&self) -> u64 {
+        self.base + u64::from(self.head) * COMMAND_LEN as u64
+    }
+
+    /// The command at `head` is done with.
+    pub(crate) fn advance(&mut self) {
+        // The size is a power of two.
+        self.head = (self.head + 1) & (self.size - 1);
+    }
+}

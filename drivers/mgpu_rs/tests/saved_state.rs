@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The saved state: it carries everything a guest can see, and nothing else is believed.
+
+mod common;
+
+use common::*;
+use mgpu_model::{registers::Registers, state::State};
+use proptest::prelude::*;
+
+/// Offsets of the encoding, from its documentation.
+const AT_VRAM_SIZE: usize = 0;
+const AT_ENABLED: usize = 4;
+const AT_HALTED: usize = 5;
+const AT_DISPLAY: usize = 6;
+const AT_JOB: usize = 7;
+const AT_INTERRUPT: usize = 8;
+const AT_INTERRUPT_ENABLE: usize = 12;
+const AT_BASE: usize = 16;
+const AT_SIZE: usize = 24;
+const AT_HEAD: usize = 28;
+const AT_TAIL: usize = 32;
+const AT_ERROR: usize = 36;
+const AT_ERROR_INDEX: usize = 40;
+const AT_FAILED: usize = 44;
+const AT_FAILED_INDEX: usize = 48;
+const AT_FENCE: usize = 52;
+const AT_PICTURE: usize = 60;
+const AT_COMMAND: usize = 72;
+const AT_DONE: usize = 136;
+const AT_CRC: usize = 140;
+
+fn decode(bytes: &[u8]) -> Result<State, &'static str> {
+    State::decode(bytes, VRAM as u32).map_err(|bad| bad.as_str())
+}
+
+fn encoded(card: &Card) -> [u8; State::LEN] {
+    card.regs.state().unwrap().encode()
+}
+
+/// Everything is in use: a display, a fence, an error, a failed command, and `cmd` half-way, at
+/// index 2.
+fn busy_with(cmd: Cmd) -> Card {
+    let mut card = Card::started();
+    card.write(DISPLAY_WIDTH, 64);
+    card.write(DISPLAY_HEIGHT, 48);
+    card.write(DISPLAY_STRIDE, 256);
+    card.write(DISPLAY_CONTROL, 1);
+    card.scratch.truncate(100);
+    let unknown = Cmd { opcode: 9, ..nop() };
+    card.submit(&[fence(DATA, 0x0123_4567_89ab_cdef), unknown, cmd, nop()]);
+    for _ in 0..5 {
+        card.step();
+    }
+    card
+}
+
+fn busy() -> Card {
+    busy_with(crc32c(SRC_VRAM, DATA, 0, 250))
+}
+
+/// The answer to a busy card's state with one 32-bit field changed.
+fn answer(at: usize, value: u32) -> &'static str {
+    let mut bytes = encoded(&busy());
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    decode(&bytes).err().unwrap_or("accepted")
+}
+
+/// The answer to a busy card's state with one byte changed.
+fn answer_to_byte(at: usize, value: u8) -> &'static str {
+    let mut bytes = encoded(&busy());
+    bytes[at] = value;
+    decode(&bytes).err().unwrap_or("accepted")
+}
+
+#[test]
+fn the_encoding_is_the_documented_one() {
+    let mut expected = Vec::new();
+    let mut word = |word: u32| expected.extend(word.to_le_bytes());
+    word(VRAM as u32);
+    word(u32::from_le_bytes([1, 0, 1, 1]));
+    word(INT_FENCE | INT_ERROR);
+    word(INT_FENCE | INT_ERROR);
+    word(RING as u32);
+    word((RING >> 32) as u32);
+    word(SLOTS);
+    word(2);
+    word(4);
+    word(E_OPCODE);
+    word(1);
+    word(E_OPCODE);
+    word(1);
+    word(0x89ab_cdef);
+    word(0x0123_4567);
+    word(64);
+    word(48);
+    word(256);
+    let card = busy();
+    expected.extend(crc32c(SRC_VRAM, DATA, 0, 250).bytes());
+    expected.extend(100u32.to_le_bytes());
+    expected.extend(::crc32c::crc32c(&card.vram.bytes[..100]).to_le_bytes());
+    assert_eq!(encoded(&card)[..], expected);
+}
+
+#[test]
+fn the_state_after_power_on_is_nearly_all_zero() {
+    let mut expected = [0; State::LEN];
+    expected[..4].copy_from_slice(&(VRAM as u32).to_le_bytes());
+    expected[AT_ERROR_INDEX..][..4].fill(0xff);
+    expected[AT_FAILED_INDEX..][..4].fill(0xff);
+    assert_eq!(encoded(&Card::new()), expected);
+}
+
+#[test]
+fn each_field_out_of_range_is_refused_with_its_own_reason() {
+    for (at, value, reason) in [
+        (AT_VRAM_SIZE, 0, "VRAM of another size"),
+        (AT_VRAM_SIZE, 2 * VRAM as u32, "VRAM of another size"),
+        (AT_INTERRUPT, 4, "unknown interrupts"),
+        (AT_INTERRUPT_ENABLE, 1 << 31, "unknown interrupts"),
+        (AT_BASE, 32, "an enabled ring of bad geometry"),
+        (AT_SIZE, 0, "an enabled ring of bad geometry"),
+        (AT_SIZE, 8192, "an enabled ring of bad geometry"),
+        (AT_SIZE, 4, "an index beyond the ring"),
+        (AT_HEAD, SLOTS, "an index beyond the ring"),
+        (AT_TAIL, u32::MAX, "an index beyond the ring"),
+        (AT_ERROR, 9, "an unknown error"),
+        (AT_ERROR, 0, "an error with an index that it cannot have"),
+        (
+            AT_ERROR,
+            E_DISPLAY,
+            "an error with an index that it cannot have",
+        ),
+        (
+            AT_ERROR_INDEX,
+            4096,
+            "an error with an index that it cannot have",
+        ),
+        (
+            AT_ERROR_INDEX,
+            NO_INDEX,
+            "an error with an index that it cannot have",
+        ),
+        (AT_FAILED, 15, "an unknown error"),
+        (
+            AT_FAILED,
+            E_RING_READ,
+            "a fence status that is no command's",
+        ),
+        (
+            AT_FAILED_INDEX,
+            4096,
+            "an error with an index that it cannot have",
+        ),
+        (AT_PICTURE, 0, "an enabled display of bad geometry"),
+        (AT_PICTURE + 4, 1025, "an enabled display of bad geometry"),
+        (AT_PICTURE + 8, 255, "an enabled display of bad geometry"),
+        (AT_COMMAND, 9, "a command in progress that is not valid"),
+        (
+            AT_COMMAND + 16,
+            VRAM as u32,
+            "a command in progress that is not valid",
+        ),
+        (
+            AT_COMMAND + 24,
+            0,
+            "a command in progress that is not valid",
+        ),
+        (
+            AT_COMMAND + 24,
+            100,
+            "a command that is further than its end",
+        ),
+        (AT_DONE, 250, "a command that is further than its end"),
+        (AT_DONE, u32::MAX, "a command that is further than its end"),
+        (AT_DONE, 0, "a checksum of nothing"),
+    ] {
+        assert_eq!(answer(at, value), reason, "{value:#x} at {at}");
+    }
+    for at in [AT_ENABLED, AT_HALTED, AT_DISPLAY, AT_JOB] {
+        assert_eq!(answer_to_byte(at, 2), "a flag that is neither 0 nor 1");
+        assert_eq!(answer_to_byte(at, 0xff), "a flag that is neither 0 nor 1");
+    }
+    assert_eq!(
+        answer_to_byte(AT_ENABLED, 0),
+        "progress in a ring that is not enabled"
+    );
+    assert_eq!(
+        answer_to_byte(AT_JOB, 0),
+        "traces of a command that does not exist"
+    );
+}
+
+#[test]
+fn each_field_in_range_is_accepted() {
+    for (at, value) in [
+        (AT_INTERRUPT, 0),
+        (AT_INTERRUPT_ENABLE, 0),
+        (AT_BASE, 0),
+        (AT_BASE + 4, u32::MAX),
+        (AT_SIZE, 4096),
+        (AT_HEAD, SLOTS - 1),
+        (AT_TAIL, 2),
+        (AT_ERROR, E_RING_READ),
+        (AT_ERROR_INDEX, 4095),
+        (AT_FAILED, E_GUEST_WRITE),
+        (AT_FAILED_INDEX, 0),
+        (AT_FENCE, 0),
+        (AT_PICTURE, 1),
+        (AT_DONE, 249),
+        (AT_CRC, 0),
+    ] {
+        assert_eq!(answer(at, value), "accepted", "{value:#x} at {at}");
+    }
+    assert_eq!(answer_to_byte(AT_HALTED, 1), "accepted");
+    assert_eq!(answer_to_byte(AT_DISPLAY, 0), "accepted");
+}
+
+#[test]
+fn a_ring_that_is_not_enabled_has_nothing_in_progress() {
+    let at_zero = |mut bytes: [u8; State::LEN]| {
+        bytes[AT_ENABLED] = 0;
+        bytes[AT_HEAD..AT_ERROR].fill(0);
+        bytes
+    };
+    let bytes = at_zero(encoded(&busy()));
+    assert_eq!(decode(&bytes), Err("a command without a ring"));
+    let mut card = Card::started();
+    card.submit(&[Cmd { opcode: 9, ..nop() }]);
+    card.run();
+    let bytes = at_zero(encoded(&card));
+    assert_eq!(decode(&bytes), Err("a failed command without a ring"));
+    let mut bytes = encoded(&Card::new());
+    bytes[AT_HALTED] = 1;
+    assert_eq!(
+        decode(&bytes),
+        Err("progress in a ring that is not enabled")
+    );
+}
+
+#[test]
+fn a_command_without_a_checksum_has_none() {
+    let mut bytes = encoded(&busy_with(fill(DST_VRAM, 0, 250, 0)));
+    assert!(decode(&bytes).is_ok());
+    bytes[AT_CRC] = 1;
+    assert_eq!(decode(&bytes), Err("a checksum of nothing"));
+}
+
+#[test]
+fn a_state_of_another_length_is_refused() {
+    let mut bytes = encoded(&busy()).to_vec();
+    bytes.push(0);
+    for len in (0..=State::LEN + 1).filter(|&len| len != State::LEN) {
+        assert_eq!(decode(&bytes[..len]), Err("another length than a device's"));
+    }
+}
+
+/// A card somewhere in some work.
+fn used_card() -> impl Strategy<Value = Card> {
+    let cmds = prop::collection::vec(any_good(), 1..8);
+    (cmds, 0..40usize, 1..3000usize).prop_map(|(cmds, steps, scratch)| {
+        let mut card = busy_with(fill(DST_VRAM, 0, 250, 0));
+        card.scratch.resize(scratch, 0);
+        card.submit(&cmds);
+        for _ in 0..steps {
+            card.step();
+        }
+        card
+    })
+}
+
+/// Whatever the state, a card with it comes to an end and its state can be saved again. The
+/// memories assert that nothing is accessed out of bounds.
+fn survives(card: &mut Card, bytes: &[u8]) -> Result<(), TestCaseError> {
+    let Ok(state) = decode(bytes) else {
+        return Ok(());
+    };
+    prop_assert_eq!(&state.encode()[..], bytes, "a second encoding of one state");
+    card.regs = Registers::new(VRAM as u32);
+    let _ = card.regs.restore(state);
+    for _ in 0..200 {
+        card.step();
+    }
+    prop_assert!(decode(&encoded(card)).is_ok());
+    card.write(CONTROL, RESET);
+    prop_assert_eq!(card.regs.state(), Registers::new(VRAM as u32).state());
+    Ok(())
+}
+
+#[test]
+fn every_mutation_of_a_byte_is_refused_or_gives_a_device_that_works() {
+    for cmd in [
+        crc32c(SRC_VRAM, DATA, 0, 250),
+        fill(0, DATA + 5, 250, 0),
+        copy(DST_VRAM | SRC_VRAM, 50, 0, 250),
+        blit(DST_VRAM, (0, 300), (DATA, 200), (150, 3)),
+        fence(DATA, 1),
+    ] {
+        let mut card = busy_with(cmd);
+        let good = encoded(&card);
+        for at in 0..State::LEN {
+            for value in 0..=255 {
+                let mut bytes = good;
+                bytes[at] = value;
+                survives(&mut card, &bytes).unwrap();
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_state_of_a_card_is_accepted_and_has_one_encoding(card in used_card()) {
+        let bytes = encoded(&card);
+        prop_assert_eq!(decode(&bytes).unwrap(), card.regs.state().unwrap());
+        prop_assert_eq!(decode(&bytes).unwrap().encode(), bytes);
+    }
+
+    #[test]
+    fn mutations_of_several_bytes_are_refused_or_give_a_device_that_works(
+        mut card in used_card(),
+        mutations in prop::collection::vec((0..State::LEN, any::<u8>()), 1..6),
+    ) {
+        let mut bytes = encoded(&card);
+        for (at, value) in mutations {
+            bytes[at] = value;
+        }
+        survives(&mut card, &bytes)?;
+    }
+
+    #[test]
+    fn random_bytes_behind_a_right_size_are_refused_or_give_a_device_that_works(
+        random in prop::collection::vec(any::<u8>(), State::LEN - 8),
+        flags: [bool; 4],
+    ) {
+        let mut bytes = (VRAM as u32).to_le_bytes().to_vec();
+        bytes.extend(flags.map(u8::from));
+        bytes.extend(random);
+        survives(&mut Card::new(), &bytes)?;
+    }
+}
