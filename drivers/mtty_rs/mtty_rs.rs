@@ -182,6 +182,14 @@ impl Device for Mtty {
         }
     }
 
+    fn config_size(lease: &Lease) -> usize {
+        match lease.card.codec {
+            Codec::Records => 256,
+            // As mainline has it. QEMU takes a size that is not 256 for that of an express device.
+            Codec::Own => 255,
+        }
+    }
+
     fn open(lease: &Lease, _dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             card: lease.card,

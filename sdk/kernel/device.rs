@@ -63,6 +63,12 @@ pub trait Device: Migrate + Sized + Send + Sync + 'static {
     /// What a guest sees of `instance` on its PCI bus.
     fn identity(instance: &Self::Instance) -> Identity;
 
+    /// How many bytes of configuration space user space is told of, at most 256. Another number than
+    /// that is for a device that mimics one with another: QEMU's own part of a stream depends on it.
+    fn config_size(_instance: &Self::Instance) -> usize {
+        config::SIZE
+    }
+
     /// The device is opened for the first time. `dev` is what the callbacks get as well; keep a
     /// reference for work that goes on between them.
     fn open(instance: &Self::Instance, dev: Arc<OpenDevice>) -> impl PinInit<Self, Error>;
@@ -296,6 +302,7 @@ impl<T: Device> Callbacks<T> {
             let dev: &device::Device = unsafe { device::Device::from_raw((*vdev).dev) };
             let dev = ARef::from(dev);
             let identity = T::identity(&body.instance);
+            let config_size = T::config_size(&body.instance).min(config::SIZE);
             if !identity.is_valid() {
                 dev_err!(
                     dev,
@@ -307,7 +314,10 @@ impl<T: Device> Callbacks<T> {
             // has used it yet.
             let pins = unsafe { Pins::new(NonNull::new(vdev).ok_or(EINVAL)?)? };
             let memory = GuestMemory(pins.clone());
-            let dev = Arc::pin_init(OpenDevice::new(dev, identity, memory), GFP_KERNEL)?;
+            let dev = Arc::pin_init(
+                OpenDevice::new(dev, identity, config_size, memory),
+                GFP_KERNEL,
+            )?;
             let driver = T::open(&body.instance, dev.clone());
             let open = Arc::pin_init(
                 try_pin_init!(Open::<T> { dev, driver <- driver }),

@@ -16,11 +16,7 @@ use kernel::{
     prelude::*,
     uaccess::{UserPtr, UserSlice},
 };
-use mdev_model::{
-    config::{Identity, SIZE as CONFIG_SIZE},
-    irq::Mode,
-    region,
-};
+use mdev_model::{config::Identity, irq::Mode, region};
 
 const PLANE_PROBE_REGION: u32 = raw::VFIO_GFX_PLANE_TYPE_PROBE | raw::VFIO_GFX_PLANE_TYPE_REGION;
 
@@ -91,7 +87,7 @@ pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
         let (opened, info) = unsafe { (Slot::<T>::opened(vdev)?, &mut *info) };
         let index = info.index;
         info.size = match index {
-            raw::VFIO_PCI_CONFIG_REGION_INDEX => CONFIG_SIZE as u64,
+            raw::VFIO_PCI_CONFIG_REGION_INDEX => opened.open.dev.config_size() as u64,
             raw::VFIO_PCI_ROM_REGION_INDEX => 0,
             // There is no VGA, as on any vfio-pci device that is no display.
             _ => opened

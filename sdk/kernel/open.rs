@@ -19,6 +19,7 @@ use mdev_model::config::{ConfigSpace, Identity};
 pub struct OpenDevice {
     dev: ARef<Device>,
     identity: Identity,
+    config_size: usize,
     memory: GuestMemory,
     #[pin]
     pub(crate) config: Mutex<ConfigSpace>,
@@ -30,12 +31,14 @@ impl OpenDevice {
     pub(crate) fn new(
         dev: ARef<Device>,
         identity: Identity,
+        config_size: usize,
         memory: GuestMemory,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             config <- new_mutex!(ConfigSpace::new(&identity), "mdev_config"),
             dev,
             identity,
+            config_size,
             memory,
             irqs <- Irqs::new(),
         })
@@ -64,6 +67,11 @@ impl OpenDevice {
     /// What the device looks like on its bus.
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// How many bytes of configuration space user space is told of.
+    pub(crate) fn config_size(&self) -> usize {
+        self.config_size
     }
 
     pub(crate) fn irqs(self: &Arc<Self>) -> Pin<&Irqs> {

@@ -34,7 +34,8 @@ struct Access {
 fn check<T: Device>(opened: &Opened<T>, pos: i64, count: usize) -> Result<Access> {
     let (index, offset) = region::split(u64::try_from(pos)?);
     if index == raw::VFIO_PCI_CONFIG_REGION_INDEX {
-        let left = (config::SIZE as u64).checked_sub(offset).ok_or(EFAULT)?;
+        let size = opened.open.dev.config_size() as u64;
+        let left = size.checked_sub(offset).ok_or(EFAULT)?;
         if left == 0 || count as u64 > left {
             return Err(EFAULT);
         }
