@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+# `make help` says what there is. Without KDIR everything is built and run in the lab, on the stock
+# Debian kernel (Documentation/lab.md); with it, modules are built here, against that kernel.
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+MIG_TEST := $(TARGET)/x86_64-unknown-linux-gnu/debug/mig-test
+
+.PHONY: modules modules_install demo test bench rust-analyzer clean help programs mig-test
+
+ifdef KDIR
+
+override KDIR := $(abspath $(KDIR))
+-include $(KDIR)/include/config/auto.conf
+ifeq ($(filter clean help,$(MAKECMDGOALS)),)
+ifneq ($(CONFIG_RUST),y)
+$(error $(KDIR) is no build tree of a kernel with CONFIG_RUST=y. Name one with KDIR=, or leave \
+KDIR out to build for the stock kernel in the lab)
+endif
+endif
+# The compiler that built the kernel; another one with KCC=CC=... or KCC=LLVM=...
+KCC ?= $(if $(CONFIG_CC_IS_GCC),CC=$(subst ",,$(firstword $(CONFIG_CC_VERSION_TEXT))),LLVM=1)
+# Without the key that the kernel was built with, modules are installed unsigned.
+NO_KEY := $(if $(wildcard $(KDIR)/$(subst ",,$(CONFIG_MODULE_SIG_KEY))),,CONFIG_MODULE_SIG_ALL=)
+KMAKE = $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(TARGET)/kmod-kdir $(KCC)
+
+modules:
+	@mkdir -p $(TARGET)/kmod-kdir
+	+$(KMAKE) modules
+modules_install: modules
+	+$(KMAKE) $(NO_KEY) INSTALL_MOD_STRIP=1 modules_install
+rust-analyzer: modules
+	+$(KMAKE) rust-analyzer
+	cp $(TARGET)/kmod-kdir/rust-project.json .
+
+else
+
+modules: mig-test
+	$(MIG_TEST) lab build
+modules_install: mig-test
+	$(MIG_TEST) lab install --root $(or $(INSTALL_MOD_PATH),/)
+rust-analyzer: mig-test
+	$(MIG_TEST) lab rust-analyzer
+
+endif
+
+demo: mig-test
+	$(MIG_TEST) demo
+test: mig-test
+	@$(MIG_TEST) test --tree
+bench: mig-test
+	$(MIG_TEST) bench
+
+mig-test: programs
+	cargo build --package mig-test --bins
+programs:
+	@tools/setup.sh
+
+clean:
+	rm -rf $(TARGET) rust-project.json
+
+help:
+	@echo 'make                 build the kernel modules into target/kmod'
+	@echo 'make demo            migrate a running guest with a device of mtty_rs; figures'
+	@echo 'make test            every test; the last line counts them'
+	@echo 'make bench           what register accesses cost, in instructions'
+	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
+	@echo 'make rust-analyzer   write rust-project.json for editors'
+	@echo 'make clean           remove target/; the lab stays: mig-test lab clean removes it'
+	@echo
+	@echo 'KDIR=<build tree>    build, install, describe the modules for that kernel, not the lab'
+	@echo 'MIG_TEST_CACHE=<dir> keep the lab there instead of in ~/.cache/mdev-sdk'
+	@echo 'MIG_TEST_MIRROR=<uri> take Debian packages from there'

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The side of the lab VM: takes one job from the host, runs it, tells what happens, powers off.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use rustix::system::{reboot, RebootCommand};
+
+use crate::event::{Event, Job, Outcome};
+use crate::kernel_log::KernelLog;
+use crate::scenario::{self, Ctx};
+
+/// Name of the virtio port between host and agent.
+pub const PORT: &str = "mig-test";
+/// Where the share with the host is.
+const JOB: &str = "/job";
+/// Where scenarios get their scratch folders.
+const SCRATCH: &str = "/run/mig-test";
+
+/// Runs the job that the host sends.
+pub fn main() -> Result<()> {
+    let port = open_port().context("no port to the host: the agent runs in the lab VM only")?;
+    let result = serve(&port);
+    if let Err(error) = &result {
+        // The console outlives this machine.
+        eprintln!("mig-test agent: {error:#}");
+    }
+    rustix::fs::sync();
+    reboot(RebootCommand::PowerOff)?;
+    result
+}
+
+fn open_port() -> Result<File> {
+    for entry in fs::read_dir("/sys/class/virtio-ports")? {
+        let entry = entry?;
+        let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
+        if name.trim() == PORT {
+            let device = Path::new("/dev").join(entry.file_name());
+            return Ok(File::options().read(true).write(true).open(device)?);
+        }
+    }
+    anyhow::bail!("no virtio port is named {PORT}")
+}
+
+fn serve(port: &File) -> Result<()> {
+    let kvm = load_kvm();
+    // From here on the console shows everything, so that a crash explains itself.
+    fs::write("/proc/sys/kernel/printk", "8")?;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?
+        .trim()
+        .to_string();
+    let mut emit = |event: Event| {
+        let mut line = serde_json::to_string(&event).expect("an event is plain data");
+        line.push('\n');
+        if let Err(error) = (&*port).write_all(line.as_bytes()) {
+            eprintln!("mig-test agent: {error}");
+        }
+    };
+    emit(Event::Ready { kernel, kvm });
+
+    let mut line = String::new();
+    BufReader::new(port).read_line(&mut line)?;
+    let job: Job = serde_json::from_str(&line).context("the host sent no job")?;
+    for name in &job.scenarios {
+        emit(Event::Begin {
+            scenario: name.clone(),
+        });
+        let start = Instant::now();
+        let outcome = run_one(name, &job, &mut emit).unwrap_or_else(|error| Outcome::Failed {
+            reason: format!("{error:#}"),
+        });
+        let seconds = start.elapsed().as_secs_f64();
+        emit(Event::End {
+            scenario: name.clone(),
+            outcome,
+            seconds,
+        });
+    }
+    emit(Event::Bye);
+    Ok(())
+}
+
+fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<Outcome> {
+    let mut log = KernelLog::from_now()?;
+    let dir = PathBuf::from(SCRATCH).join(name);
+    fs::create_dir_all(&dir)?;
+    let mut ctx = Ctx {
+        options: &job.options,
+        dir: dir.clone(),
+        job: JOB.into(),
+        emit,
+    };
+    let outcome = scenario::run(name, &mut ctx);
+    fs::remove_dir_all(&dir)?;
+    let complaints = log.complaints()?;
+    if complaints.is_empty() {
+        return Ok(outcome);
+    }
+    let mut reason = format!("the kernel complains:\n{}", complaints.join("\n"));
+    if let Outcome::Failed { reason: first } = outcome {
+        reason = format!("{first}\n{reason}");
+    }
+    Ok(Outcome::Failed { reason })
+}
+
+/// Loads the module that this processor needs, and says whether guests can use it.
+fn load_kvm() -> bool {
+    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let has = |flag| flags.split_whitespace().any(|word| word == flag);
+    for (flag, module) in [("svm", "kvm_amd"), ("vmx", "kvm_intel")] {
+        if has(flag) {
+            let _ = Command::new("modprobe").arg(module).status();
+        }
+    }
+    Path::new("/dev/kvm").exists()
+}

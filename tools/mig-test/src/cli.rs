@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::lab::{self, modules::Goal, Lab};
+use crate::{agent, commands, tree};
+
+/// Proves that VFIO mediated devices live-migrate: on a stock Debian kernel, under unmodified QEMU,
+/// in a virtual machine, so that nothing happens to this one.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  mig-test demo                        migrate a running guest, see the figures
+  mig-test run --list                  what can be proved
+  mig-test run demo mtty-c-baseline    the Rust driver and its peer in C
+  mig-test lab shell                   try the drivers by hand
+
+The first use sets up the lab, which takes some minutes and 3 GiB in ~/.cache/mdev-sdk.
+Exit codes: 0 all passed, 1 something failed, 2 the machine or the command line is not suitable."
+)]
+pub struct Cli {
+    /// Take Debian's packages from here instead of the mirror of this machine's apt
+    #[arg(long, global = true, env = "MIG_TEST_MIRROR", value_name = "URI")]
+    mirror: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Migrate a running Linux guest with a serial card of mtty_rs; print and keep the figures
+    Demo,
+    /// Run scenarios by name
+    #[command(after_help = "\
+Examples:
+  mig-test run ping-pong
+  mig-test run demo mtty-c-baseline --report both.json
+  mig-test run demo --option lines=500")]
+    Run(RunArgs),
+    /// Run all scenarios but the benchmarks; KTAP, and counts in the last line
+    Test {
+        /// Also check the source tree: tests, lints and formatting of all Rust, warnings of modules
+        #[arg(long)]
+        tree: bool,
+    },
+    /// Measure in instructions, which repeats exactly
+    Bench {
+        /// Write the figures there, as JSON
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// The cached root, kernel tree and virtual machine that everything runs in
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// The side inside the lab VM
+    #[command(hide = true)]
+    Agent,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// Scenarios, in this order
+    #[arg(required_unless_present = "list")]
+    pub names: Vec<String>,
+    /// Say which scenarios there are
+    #[arg(long)]
+    pub list: bool,
+    /// Count instructions instead of time: slow, and repeats exactly
+    #[arg(long)]
+    pub icount: bool,
+    /// Write the figures there, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Set an option of the scenarios
+    #[arg(long = "option", short, value_name = "NAME=VALUE", value_parser = option)]
+    pub options: Vec<(String, String)>,
+    /// Use the kernel modules as they were built last
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+#[derive(Subcommand)]
+enum LabCommand {
+    /// Build what is missing or outdated
+    Setup,
+    /// Say what is cached, of which version and size
+    Status,
+    /// Remove everything that is cached
+    Clean,
+    /// A shell in the lab VM, with the modules installed; exit or Ctrl-A X leaves it
+    Shell,
+    /// Build the kernel modules into target/kmod
+    Build {
+        /// From scratch, and fail on any warning
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Run clippy on the kernel modules; fail on any warning
+    Clippy,
+    /// Install the kernel modules for the stock kernel
+    Install {
+        /// The root to install below
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+    },
+    /// Write rust-project.json, which tells rust-analyzer about the kernel side
+    RustAnalyzer,
+}
+
+fn option(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("an option is a name, an equals sign and a value, like lines=500".into()),
+    }
+}
+
+/// Does what the command line says.
+pub fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let mirror = cli.mirror.as_deref().filter(|mirror| !mirror.is_empty());
+    let open = || Lab::open(mirror);
+    match cli.command {
+        Command::Demo => commands::demo(&open()?),
+        Command::Run(args) if args.list => {
+            commands::list();
+            Ok(())
+        }
+        Command::Run(args) => {
+            let options: BTreeMap<_, _> = args.options.iter().cloned().collect();
+            commands::check_names(&args.names)?;
+            commands::run(&open()?, &args, &options)
+        }
+        Command::Test { tree } => tree::test(&open()?, tree),
+        Command::Bench { report } => commands::bench(&open()?, report.as_deref()),
+        Command::Lab(command) => lab(command, open),
+        Command::Agent => agent::main(),
+    }
+}
+
+fn lab(command: LabCommand, open: impl Fn() -> Result<Lab>) -> Result<()> {
+    match command {
+        LabCommand::Setup => open().map(drop),
+        LabCommand::Status => lab::status(),
+        LabCommand::Clean => lab::clean(),
+        LabCommand::Shell => {
+            let lab = open()?;
+            lab.install_modules()?;
+            lab.shell()
+        }
+        LabCommand::Build { strict: true } => lab::modules::strict(&open()?, Goal::Fresh),
+        LabCommand::Build { strict: false } => {
+            let lab = open()?;
+            for warning in lab::modules::build(&lab, Goal::Modules)? {
+                eprintln!("{warning}");
+            }
+            println!("the modules are in {}", lab.target.join("kmod").display());
+            Ok(())
+        }
+        LabCommand::Clippy => lab::modules::strict(&open()?, Goal::Clippy),
+        LabCommand::Install { root } => lab::install::install(&open()?, &root),
+        LabCommand::RustAnalyzer => lab::install::rust_analyzer(&open()?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_wants_names_or_the_list() {
+        assert!(Cli::try_parse_from(["mig-test", "run"]).is_err());
+        assert!(Cli::try_parse_from(["mig-test", "run", "--list"]).is_ok());
+        assert!(Cli::try_parse_from(["mig-test", "run", "demo"]).is_ok());
+    }
+
+    #[test]
+    fn an_option_without_a_value_is_refused_with_an_example() {
+        assert_eq!(option("lines=5").unwrap(), ("lines".into(), "5".into()));
+        assert!(option("lines").unwrap_err().contains("lines=500"));
+        assert!(option("=5").is_err());
+    }
+}

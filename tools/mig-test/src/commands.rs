@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The commands that run scenarios and show figures.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{bail, Context, Result};
+use serde_json::{json, Value};
+
+use crate::cli::RunArgs;
+use crate::event::{Event, Outcome};
+use crate::failure::unusable;
+use crate::lab::job::{self, Verdict};
+use crate::lab::{Accelerator, Lab};
+use crate::progress::Progress;
+use crate::{scenario, table};
+
+/// Scenarios that measure, and therefore need a clock that counts instructions.
+const BENCH: &str = "bench-";
+
+/// Whether a scenario is one of the benchmarks.
+pub fn is_bench(name: &str) -> bool {
+    name.starts_with(BENCH)
+}
+
+/// Prints the names of all scenarios.
+pub fn list() {
+    for scenario in scenario::all() {
+        println!("{:24} {}", scenario.name, scenario.about);
+    }
+}
+
+/// That every name is a scenario's.
+pub fn check_names(names: &[String]) -> Result<()> {
+    if let Some(name) = names.iter().find(|name| scenario::find(name).is_none()) {
+        unusable!("there is no scenario {name}. See mig-test run --list.");
+    }
+    Ok(())
+}
+
+/// Migrates the demo's guest and keeps the figures.
+pub fn demo(lab: &Lab) -> Result<()> {
+    lab.install_modules()?;
+    let verdicts = watched(
+        lab,
+        lab.accelerator()?,
+        &["demo".into()],
+        &BTreeMap::new(),
+        &mut |_, _, _| {},
+    )?;
+    let file = lab.target.join("demo/report.json");
+    let values = show(&verdicts);
+    if let [value] = values.as_slice() {
+        write_report(lab, &file, value.clone())?;
+        println!("\nThe figures are in {}.", file.display());
+    }
+    judge(&verdicts)
+}
+
+/// Runs scenarios by name.
+pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Result<()> {
+    if args.no_build {
+        crate::lab::modules::stage(lab)?;
+    } else {
+        lab.install_modules()?;
+    }
+    let accelerator = if args.icount {
+        Accelerator::Icount
+    } else {
+        lab.accelerator()?
+    };
+    let verdicts = watched(lab, accelerator, &args.names, options, &mut |_, _, _| {})?;
+    let values = show(&verdicts);
+    if let Some(file) = &args.report {
+        write_report(lab, file, Value::Array(values))?;
+    }
+    judge(&verdicts)
+}
+
+/// Runs the benchmarks.
+pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
+    lab.install_modules()?;
+    let names = scenario::all()
+        .iter()
+        .map(|scenario| scenario.name.to_string());
+    let names: Vec<String> = names.filter(|name| is_bench(name)).collect();
+    let verdicts = watched(
+        lab,
+        Accelerator::Icount,
+        &names,
+        &BTreeMap::new(),
+        &mut |_, _, _| {},
+    )?;
+    let values = show(&verdicts);
+    let default = lab.target.join("bench/report.json");
+    write_report(lab, report.unwrap_or(&default), Value::Array(values))?;
+    judge(&verdicts)
+}
+
+/// Runs scenarios and says on the way what is being done. `ended` is told of each that is over.
+pub fn watched(
+    lab: &Lab,
+    accelerator: Accelerator,
+    names: &[String],
+    options: &BTreeMap<String, String>,
+    ended: &mut dyn FnMut(&str, &Outcome, f64),
+) -> Result<Vec<Verdict>> {
+    let mut progress = Some(Progress::start("booting the lab VM"));
+    job::run(lab, accelerator, names, options, &mut |event| match event {
+        Event::Ready { .. } => {
+            if let Some(progress) = progress.take() {
+                progress.done();
+            }
+        }
+        Event::Begin { scenario } => progress = Some(Progress::start(scenario)),
+        Event::Step { text } => {
+            if let Some(progress) = &progress {
+                progress.step(text);
+            }
+        }
+        Event::End {
+            scenario,
+            outcome,
+            seconds,
+        } => {
+            match (progress.take(), outcome) {
+                (Some(progress), Outcome::Failed { .. }) => progress.failed(),
+                (Some(progress), _) => progress.done(),
+                (None, _) => {}
+            }
+            ended(scenario, outcome, *seconds);
+        }
+        Event::Report { .. } | Event::Bye => {}
+    })
+}
+
+/// Prints all figures, and returns them.
+fn show(verdicts: &[Verdict]) -> Vec<Value> {
+    let mut values = Vec::new();
+    for verdict in verdicts {
+        for value in &verdict.reports {
+            println!("\n{}\n{}", verdict.scenario, table::render(value));
+            values.push(value.clone());
+        }
+    }
+    values
+}
+
+/// Writes figures, with what they were measured with.
+fn write_report(lab: &Lab, file: &Path, value: Value) -> Result<()> {
+    let (kernel, qemu) = lab.versions();
+    let about = json!({
+        "mig_test": env!("CARGO_PKG_VERSION"),
+        "kernel": kernel,
+        "qemu": qemu,
+    });
+    let report = match value {
+        // The scenario's own words win: it has asked the programs it ran.
+        Value::Object(figures) => {
+            let mut object = about.as_object().cloned().unwrap_or_default();
+            object.extend(figures);
+            Value::Object(object)
+        }
+        other => json!({ "about": about, "figures": other }),
+    };
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let text = serde_json::to_string_pretty(&report)? + "\n";
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Fails unless everything has passed or was skipped.
+fn judge(verdicts: &[Verdict]) -> Result<()> {
+    let mut failed = Vec::new();
+    for verdict in verdicts {
+        match &verdict.outcome {
+            Outcome::Passed => {}
+            Outcome::Skipped { reason } => println!("skipped {}: {reason}", verdict.scenario),
+            Outcome::Failed { reason } => failed.push(format!("{}: {reason}", verdict.scenario)),
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
+    }
+    Ok(())
+}

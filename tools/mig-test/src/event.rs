@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the host and the agent in the lab VM say to each other: one JSON object a line.
+//!
+//! The agent says [`Event::Ready`]; the host answers with one [`Job`]; the agent runs it, says what
+//! happens, ends with [`Event::Bye`] and powers the VM off.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What the agent tells the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The VM is up and waits for its job.
+    Ready {
+        /// Release of the kernel, as `uname -r` prints it.
+        kernel: String,
+        /// Whether `/dev/kvm` is there for nested guests.
+        kvm: bool,
+    },
+    /// A scenario starts.
+    Begin {
+        /// Its name.
+        scenario: String,
+    },
+    /// What the scenario is doing now.
+    Step {
+        /// A sentence without a full stop.
+        text: String,
+    },
+    /// Figures of the scenario.
+    Report {
+        /// A flat object whose keys carry the unit, or an array of such objects.
+        value: serde_json::Value,
+    },
+    /// A scenario is over.
+    End {
+        /// Its name.
+        scenario: String,
+        /// How it went.
+        outcome: Outcome,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// The job is over.
+    Bye,
+}
+
+/// How a scenario went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It showed what it is there to show.
+    Passed,
+    /// It could not run here.
+    Skipped {
+        /// What is missing.
+        reason: String,
+    },
+    /// It did not show it.
+    Failed {
+        /// What was seen instead.
+        reason: String,
+    },
+}
+
+/// What the host asks of the agent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Names of scenarios, in the order to run them.
+    pub scenarios: Vec<String>,
+    /// Options of the scenarios.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_that_reads_back_as_itself() {
+        let event = Event::End {
+            scenario: "demo".into(),
+            outcome: Outcome::Failed {
+                reason: "a\nb".into(),
+            },
+            seconds: 1.5,
+        };
+        let line = serde_json::to_string(&event).unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
+    }
+
+    #[test]
+    fn a_job_without_options_is_a_job() {
+        let job: Job = serde_json::from_str(r#"{"scenarios":["demo"]}"#).unwrap();
+        assert_eq!(job.scenarios, ["demo"]);
+        assert!(job.options.is_empty());
+    }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reads the kernel log and picks out what must never be in it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+
+use anyhow::Result;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// What the kernel says when something is wrong with it, or with a module.
+const COMPLAINTS: [&str; 22] = [
+    "WARNING:",
+    "BUG:",
+    "BUG ",
+    "Oops",
+    "general protection",
+    "refcount_t:",
+    "UBSAN",
+    "KASAN",
+    "KCSAN",
+    "KFENCE:",
+    "kmemleak:",
+    "possible circular locking",
+    "possible recursive locking",
+    "inconsistent lock state",
+    "suspicious RCU usage",
+    "scheduling while atomic",
+    "sleeping function called from invalid context",
+    "unable to handle",
+    "unregister_netdevice",
+    "blocked for more than",
+    "rust_kernel: panicked",
+    "kernel panic",
+];
+/// The lines after a complaint that belong to it: the head of a call trace.
+const CONTEXT: usize = 12;
+
+/// The kernel log from some moment on.
+pub struct KernelLog(File);
+
+impl KernelLog {
+    /// Starts with the next message.
+    pub fn from_now() -> Result<Self> {
+        let flags = OFlags::NONBLOCK.bits() as i32;
+        let mut file = File::options()
+            .read(true)
+            .custom_flags(flags)
+            .open("/dev/kmsg")?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(KernelLog(file))
+    }
+
+    /// What the kernel has complained of since the last call, with the lines that follow each.
+    pub fn complaints(&mut self) -> Result<Vec<String>> {
+        Ok(pick(&self.messages()?))
+    }
+
+    fn messages(&mut self) -> Result<Vec<String>> {
+        let mut messages = Vec::new();
+        let mut record = [0; 8192];
+        loop {
+            match self.0.read(&mut record) {
+                Ok(length) => messages.extend(text(&record[..length])),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(messages),
+                // The ring has wrapped: the next read goes on with the oldest record that is left.
+                Err(error) if error.raw_os_error() == Some(Errno::PIPE.raw_os_error()) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The message of a record `priority,sequence,time,flags;message`, unless user space wrote it.
+fn text(record: &[u8]) -> Option<String> {
+    let record = String::from_utf8_lossy(record);
+    let (head, rest) = record.split_once(';')?;
+    let priority: u32 = head.split(',').next()?.parse().ok()?;
+    let from_kernel = priority >> 3 == 0;
+    from_kernel.then(|| rest.lines().next().unwrap_or_default().to_string())
+}
+
+fn pick(messages: &[String]) -> Vec<String> {
+    let mut left = 0;
+    let mut picked = Vec::new();
+    for message in messages {
+        if is_complaint(message) {
+            left = CONTEXT + 1;
+        }
+        if left > 0 {
+            picked.push(message.clone());
+            left -= 1;
+        }
+    }
+    picked
+}
+
+/// Whether one of the phrases is in the message as a word, not as the end of one: DEBUG is no BUG.
+fn is_complaint(message: &str) -> bool {
+    COMPLAINTS.iter().any(|complaint| {
+        message
+            .match_indices(complaint)
+            .any(|(start, _)| !message[..start].ends_with(char::is_alphanumeric))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picked(messages: &[&str]) -> usize {
+        pick(
+            &messages
+                .iter()
+                .map(|message| message.to_string())
+                .collect::<Vec<_>>(),
+        )
+        .len()
+    }
+
+    #[test]
+    fn a_quiet_log_has_no_complaints() {
+        let quiet = [
+            "mtty_rs: loading out-of-tree module taints kernel.",
+            "mtty_rs: module verification failed: signature and/or required key missing",
+            "vfio_mdev 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001: Adding to iommu group 0",
+            "DEBUG: nothing",
+        ];
+        assert_eq!(picked(&quiet), 0);
+    }
+
+    #[test]
+    fn every_kind_of_complaint_is_noticed() {
+        for line in [
+            "WARNING: CPU: 0 PID: 1 at drivers/vfio/vfio_main.c:123",
+            "BUG: unable to handle page fault for address: 0",
+            "Oops: general protection fault, probably for non-canonical address",
+            "refcount_t: underflow; use-after-free.",
+            "UBSAN: array-index-out-of-bounds in x.c:1:2",
+            "BUG: KASAN: slab-use-after-free in x",
+            "WARNING: possible circular locking dependency detected",
+            "INFO: task x:1 blocked for more than 120 seconds.",
+            "BUG kmalloc-64 (Tainted: G): Redzone overwritten",
+        ] {
+            assert_eq!(picked(&[line]), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_trace_that_follows_is_shown_up_to_its_bound() {
+        let mut log = vec!["WARNING: CPU: 0"];
+        log.extend(["trace"; 40]);
+        assert_eq!(picked(&log), CONTEXT + 1);
+    }
+
+    #[test]
+    fn what_user_space_writes_to_the_log_is_not_the_kernels_complaint() {
+        assert_eq!(text(b"12,1,2,-;BUG: I say\n"), None);
+        assert_eq!(
+            text(b"4,1,2,-;BUG: I say\n SUBSYSTEM=x\n").unwrap(),
+            "BUG: I say"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Chooses the kernel: the newest of the supported series of which the mirror has everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::apt::Mirror;
+use super::task;
+use crate::failure::{unusable, Unusable};
+use crate::progress::Progress;
+
+/// The supported series of Linux.
+pub const SERIES: &str = "7.2";
+/// The packages of a kernel besides its source.
+const PARTS: [&str; 3] = ["linux-headers", "linux-binary", "linux-modules"];
+
+/// A kernel of the distribution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// Its release, as `uname -r` prints it.
+    pub abi: String,
+    /// The version of its packages, the same for all of them.
+    pub version: String,
+}
+
+impl Kernel {
+    /// The packages to install, each pinned to one version.
+    pub fn packages(&self) -> Vec<String> {
+        let parts = PARTS
+            .iter()
+            .map(|part| format!("{part}-{}={}", self.abi, self.version));
+        let source = format!("linux-source-{SERIES}={}", self.version);
+        parts.chain([source]).collect()
+    }
+
+    /// Asks the mirror's `suites`, in a scratch folder with no effect on this machine's apt.
+    pub fn resolve(
+        mirror: &Mirror,
+        suites: &[&str],
+        scratch: &Path,
+        log: &Path,
+        progress: &Progress,
+    ) -> Result<Self> {
+        for folder in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(scratch.join(folder))?;
+        }
+        let lines: Vec<String> = suites
+            .iter()
+            .map(|suite| mirror.source_line(suite))
+            .collect();
+        fs::write(scratch.join("sources.list"), lines.join("\n") + "\n")?;
+        fs::write(scratch.join("status"), "")?;
+
+        let mut update = apt("apt-get", scratch);
+        // A list that cannot be had is an error here, not a warning.
+        update.args(["-o", "APT::Update::Error-Mode=any", "update"]);
+        task::run("apt-get update", update, log, progress).map_err(|error| {
+            Unusable(format!(
+                "the package lists of {} could not be had. Check the network, or name another \
+                 mirror with MIG_TEST_MIRROR.\n{error}",
+                mirror.uri
+            ))
+        })?;
+
+        let mut names = apt("apt-cache", scratch);
+        names.args(["pkgnames", "linux-"]);
+        let names = String::from_utf8(names.output().context("cannot start apt-cache")?.stdout)?;
+        let mut show = apt("apt-cache", scratch);
+        show.arg("show")
+            .args(names.lines().filter(|name| is_part(name)));
+        let shown = String::from_utf8(show.output().context("cannot start apt-cache")?.stdout)?;
+        match newest(&shown) {
+            Some(kernel) => Ok(kernel),
+            None => unusable!(
+                "{} has no kernel {SERIES}.* with headers, source and modules of one version. Name \
+                 another mirror with MIG_TEST_MIRROR, or wait until this one is up to date.",
+                mirror.uri
+            ),
+        }
+    }
+}
+
+fn apt(program: &str, scratch: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (option, path) in [
+        ("Dir::Etc::sourcelist", "sources.list"),
+        ("Dir::State::lists", "lists"),
+        ("Dir::State::status", "status"),
+        ("Dir::Cache", "cache"),
+    ] {
+        command
+            .arg("-o")
+            .arg(format!("{option}={}", scratch.join(path).display()));
+    }
+    command.args([
+        "-o",
+        "Dir::Etc::sourceparts=-",
+        "-o",
+        "Acquire::Languages=none",
+    ]);
+    command
+}
+
+/// The release that a package belongs to: the plain amd64 flavour of the series.
+fn abi_of<'a>(package: &'a str, part: &str) -> Option<&'a str> {
+    let abi = package.strip_prefix(part)?.strip_prefix('-')?;
+    let (release, flavour) = abi.split_once('-')?;
+    let point = release.strip_prefix(SERIES)?;
+    (flavour == "amd64" && point.starts_with('.')).then_some(abi)
+}
+
+fn is_part(package: &str) -> bool {
+    package == format!("linux-source-{SERIES}")
+        || PARTS.iter().any(|part| abi_of(package, part).is_some())
+}
+
+/// The newest kernel that is complete in the stanzas that `apt-cache show` prints.
+fn newest(shown: &str) -> Option<Kernel> {
+    let mut source = BTreeSet::new();
+    let mut kernels: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for stanza in shown.split("\n\n") {
+        let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name));
+        let (Some(package), Some(version)) = (field("Package: "), field("Version: ")) else {
+            continue;
+        };
+        if package == format!("linux-source-{SERIES}") {
+            source.insert(version);
+        } else if let Some(abi) = PARTS.iter().find_map(|part| abi_of(package, part)) {
+            *kernels.entry((abi, version)).or_default() += 1;
+        }
+    }
+    let complete = kernels
+        .iter()
+        .filter(|((_, version), &parts)| parts == PARTS.len() && source.contains(version));
+    let (&(abi, version), _) = complete.max_by_key(|((_, version), _)| numbers(version))?;
+    Some(Kernel {
+        abi: abi.into(),
+        version: version.into(),
+    })
+}
+
+/// The numbers in a version, in order: enough to compare versions of one package and series.
+fn numbers(version: &str) -> Vec<u64> {
+    let parts = version.split(|c: char| !c.is_ascii_digit());
+    parts.filter_map(|part| part.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packages(abi: &str, version: &str) -> String {
+        let stanza = |name: String| format!("Package: {name}\nVersion: {version}\nSize: 1\n\n");
+        PARTS
+            .iter()
+            .map(|part| stanza(format!("{part}-{abi}")))
+            .collect::<String>()
+            + &stanza(format!("linux-source-{SERIES}"))
+    }
+
+    #[test]
+    fn the_newest_complete_kernel_is_chosen_by_number_not_by_letter() {
+        let shown = packages("7.2.9+deb13-amd64", "7.2.9-1~bpo13+1")
+            + &packages("7.2.12+deb13-amd64", "7.2.12-1~bpo13+1");
+        let kernel = newest(&shown).unwrap();
+        assert_eq!(kernel.abi, "7.2.12+deb13-amd64");
+        assert_eq!(kernel.packages()[3], "linux-source-7.2=7.2.12-1~bpo13+1");
+    }
+
+    #[test]
+    fn a_kernel_with_a_part_missing_is_passed_over() {
+        let torn =
+            packages("7.2.13+deb13-amd64", "7.2.13-1").replace("linux-binary", "linux-other");
+        let shown = torn + &packages("7.2.12+deb13-amd64", "7.2.12-1");
+        assert_eq!(newest(&shown).unwrap().version, "7.2.12-1");
+    }
+
+    #[test]
+    fn a_kernel_whose_source_is_of_another_version_is_passed_over() {
+        let shown = packages("7.2.12+deb13-amd64", "7.2.12-1").replace(
+            "linux-source-7.2\nVersion: 7.2.12-1",
+            "linux-source-7.2\nVersion: 7.2.12-2",
+        );
+        assert_eq!(newest(&shown), None);
+    }
+
+    #[test]
+    fn other_series_flavours_and_architectures_are_not_taken() {
+        for abi in [
+            "7.3.4+deb13-amd64",
+            "7.20.1+deb13-amd64",
+            "7.2.12+deb13-cloud-amd64",
+            "7.2.12+deb13-arm64",
+        ] {
+            assert_eq!(newest(&packages(abi, "7.2.12-1")), None, "{abi}");
+        }
+    }
+
+    #[test]
+    fn nothing_shown_means_no_kernel() {
+        assert_eq!(newest(""), None);
+    }
+}

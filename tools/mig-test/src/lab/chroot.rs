@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Runs programs of a root file system in it, without changing it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::task;
+
+/// Where things of the host appear in a root. The root's recipe makes these folders.
+pub mod place {
+    /// Kernel source and build tree.
+    pub const KBUILD: &str = "/opt/kbuild";
+    /// The project's source.
+    pub const SOURCE: &str = "/opt/source";
+    /// Where results go.
+    pub const OUT: &str = "/opt/out";
+    /// The initramfs of the lab VM.
+    pub const BOOT: &str = "/opt/boot";
+    /// The root once more, without what is mounted in it: what the lab VM boots from.
+    pub const PLAIN: &str = "/opt/plain";
+    /// All of them.
+    pub const ALL: [&str; 5] = [KBUILD, SOURCE, OUT, BOOT, PLAIN];
+}
+
+/// A root file system and the folders of the host that are seen in it. Everything else in it is
+/// read-only, apart from an empty `/tmp`.
+pub struct Chroot {
+    root: PathBuf,
+    binds: Vec<(PathBuf, &'static str, &'static str)>,
+}
+
+impl Chroot {
+    /// The root as it is.
+    pub fn new(root: &Path) -> Self {
+        let chroot = Chroot {
+            root: root.into(),
+            binds: Vec::new(),
+        };
+        chroot.bind(root, place::PLAIN, "ro")
+    }
+
+    /// With `from` readable at `to`, one of [`place`].
+    pub fn reading(self, from: &Path, to: &'static str) -> Self {
+        self.bind(from, to, "ro")
+    }
+
+    /// With `from` writable at `to`, one of [`place`].
+    pub fn writing(self, from: &Path, to: &'static str) -> Self {
+        self.bind(from, to, "rw")
+    }
+
+    fn bind(mut self, from: &Path, to: &'static str, mode: &'static str) -> Self {
+        self.binds.push((from.into(), to, mode));
+        self
+    }
+
+    /// `program` in the root. Add its arguments.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = task::contained();
+        command
+            .args(["sh", "-euc", include_str!("scripts/enter.sh"), "enter"])
+            .arg(&self.root);
+        for (from, to, mode) in &self.binds {
+            command.arg(from).args([to, mode]);
+        }
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// A shell script in the root, with its arguments in `$1` and so on.
+    pub fn script(&self, text: &str) -> Command {
+        let mut command = self.command("sh");
+        command.args(["-euc", text, "script"]);
+        command
+    }
+}

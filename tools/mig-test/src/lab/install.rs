@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What leaves the lab: modules for a machine that runs the stock kernel, and the description of the
+//! kernel side for an editor.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::chroot::place;
+use super::modules::{self, Goal};
+use super::{check, task, Lab};
+use crate::progress::Progress;
+
+/// Installs the modules below `root` for the stock kernel.
+pub fn install(lab: &Lab, root: &Path) -> Result<()> {
+    check::programs(&["depmod"])?;
+    modules::build(lab, Goal::Modules)?;
+    let abi = lab.components.ready("root").fact("abi");
+    let updates = root.join("lib/modules").join(abi).join("updates");
+    fs::create_dir_all(&updates).with_context(|| updates.display().to_string())?;
+    for module in modules::built(&lab.target.join("kmod"))? {
+        let name = module.file_name().context("a module has a name")?;
+        fs::copy(&module, updates.join(name))?;
+        println!("{}", updates.join(name).display());
+    }
+    let progress = Progress::start("indexing the kernel modules");
+    let mut depmod = Command::new("depmod");
+    depmod.arg("-b").arg(root).arg(abi);
+    task::run("depmod", depmod, &lab.work.join("install.log"), &progress)?;
+    progress.done();
+    Ok(())
+}
+
+/// Writes `rust-project.json` with the paths of this machine.
+pub fn rust_analyzer(lab: &Lab) -> Result<()> {
+    modules::build(lab, Goal::Analyzer)?;
+    let made = lab.target.join("kmod/rust-project.json");
+    let text = fs::read_to_string(&made).with_context(|| made.display().to_string())?;
+    let path = |component: &str| lab.components.ready(component).path.display().to_string();
+    let text = text
+        .replace(place::KBUILD, &path("kbuild"))
+        .replace(place::SOURCE, &lab.project.display().to_string())
+        .replace(place::OUT, &lab.target.join("kmod").display().to_string())
+        .replace("\"/usr/", &format!("\"{}/usr/", path("root")));
+    let file = lab.project.join("rust-project.json");
+    fs::write(&file, text)?;
+    println!("{}", file.display());
+    Ok(())
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The lab: a cached root file system with a stock kernel, and a VM that runs jobs in it.
+
+mod abi;
+mod accel;
+mod apt;
+mod boot_image;
+mod cache;
+mod check;
+mod chroot;
+mod component;
+pub mod format;
+pub mod install;
+pub mod job;
+mod kernel_build;
+pub mod modules;
+mod root;
+mod task;
+mod vm;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::failure::unusable;
+use crate::progress::Progress;
+use cache::{lock, Access, Cache, Entry};
+use component::{Components, ALL};
+pub use vm::Accelerator;
+
+/// A lab that is set up. While it exists no other process changes what it uses.
+pub struct Lab {
+    components: Components,
+    /// The project's folder.
+    pub project: PathBuf,
+    /// Where results go.
+    pub target: PathBuf,
+    work: PathBuf,
+    _cache: Cache,
+    _work: File,
+}
+
+impl Lab {
+    /// Sets the lab up where that is needed, and takes hold of it.
+    pub fn open(mirror: Option<&str>) -> Result<Self> {
+        let project = project()?;
+        let folder = Cache::folder()?;
+        check::privileges()?;
+        let mut cache = Cache::open(&folder, Access::Shared)?;
+        let mut components = Components::find(&cache);
+        while !components.complete() {
+            drop(cache);
+            set_up(&folder, mirror)?;
+            cache = Cache::open(&folder, Access::Shared)?;
+            components = Components::find(&cache);
+        }
+        let target = match std::env::var_os("CARGO_TARGET_DIR") {
+            Some(target) => std::path::absolute(target)?,
+            None => project.join("target"),
+        };
+        let work = target.join("lab");
+        let held = lock(&work, Access::Exclusive)?;
+        Ok(Lab {
+            components,
+            project,
+            target,
+            work,
+            _cache: cache,
+            _work: held,
+        })
+    }
+
+    /// What runs the VM on this machine.
+    pub fn accelerator(&self) -> Result<Accelerator> {
+        accel::choose(self)
+    }
+
+    /// A shell in the VM, on this terminal.
+    pub fn shell(&self) -> Result<()> {
+        let accelerator = self.accelerator()?;
+        job::prepare_shell(self)?;
+        vm::interactive(&self.components, &self.work, accelerator)
+    }
+
+    /// Builds the modules where needed, and installs them in the VM to come.
+    pub fn install_modules(&self) -> Result<()> {
+        modules::build(self, modules::Goal::Modules)?;
+        modules::build_c_peer(self)?;
+        modules::stage(self)
+    }
+
+    /// Versions that belong into a report.
+    pub fn versions(&self) -> (&str, &str) {
+        let root = self.components.ready("root");
+        (root.fact("abi"), root.fact("qemu"))
+    }
+}
+
+fn set_up(folder: &Path, mirror: Option<&str>) -> Result<()> {
+    check::programs(&["mmdebstrap", "apt-get", "apt-cache"])?;
+    let cache = Cache::open(folder, Access::Exclusive)?;
+    // Another process may have done it while this one waited.
+    let found = Components::find(&cache);
+    if !found.complete() {
+        found.remove_outdated(&cache)?;
+        check::space(folder, found.space())?;
+        Components::set_up(&cache, mirror)?;
+    }
+    Ok(())
+}
+
+/// Runs a program of the host. Returns whether it succeeded, and what it printed.
+pub fn run_logged(lab: &Lab, what: &str, log: &str, command: Command) -> Result<(bool, String)> {
+    let progress = Progress::start(what);
+    let log = lab.work.join(format!("{log}.log"));
+    let result = task::run(what, command, &log, &progress);
+    progress.done();
+    match result {
+        Ok(output) => Ok((true, output)),
+        Err(error) if error.is::<task::Failed>() => Ok((false, fs::read_to_string(log)?)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The project's folder: the current one, or the nearest above it.
+fn project() -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    match here
+        .ancestors()
+        .find(|path| path.join("sdk/kernel/Kbuild").is_file())
+    {
+        Some(project) => Ok(project.into()),
+        None => unusable!(
+            "{} is not in the project's source tree. Change into it.",
+            here.display()
+        ),
+    }
+}
+
+/// Prints what is cached.
+pub fn status() -> Result<()> {
+    let folder = Cache::folder()?;
+    println!("cache: {}", folder.display());
+    if !folder.exists() {
+        println!("nothing is set up yet: run mig-test lab setup");
+        return Ok(());
+    }
+    let cache = Cache::open(&folder, Access::Shared)?;
+    let found = Components::find(&cache);
+    for component in ALL {
+        match found.get(component.name) {
+            Some(ready) => {
+                let facts: Vec<_> = ready
+                    .facts
+                    .iter()
+                    .map(|(k, v)| format!("{k} {v}"))
+                    .collect();
+                let size = check::size(size_of(&ready.path));
+                println!(
+                    "ready    {:8} {size:>9}  {}",
+                    component.name, component.about
+                );
+                if !facts.is_empty() {
+                    println!("{:29}{}", "", facts.join(", "));
+                }
+            }
+            None => println!(
+                "missing  {:8} {:>9}  {}",
+                component.name, "", component.about
+            ),
+        }
+    }
+    for (path, entry) in cache.entries()? {
+        if ALL
+            .iter()
+            .filter_map(|c| found.get(c.name))
+            .any(|ready| ready.path == path)
+        {
+            continue;
+        }
+        let what = match entry {
+            Entry::Debris => "what an interrupted set-up left",
+            Entry::Complete { .. } => "made for other versions or by an older recipe",
+        };
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let size = check::size(size_of(&path));
+        println!("outdated {name} {size}  {what}; the next set-up removes it");
+    }
+    Ok(())
+}
+
+/// Removes everything that is cached.
+pub fn clean() -> Result<()> {
+    let folder = Cache::folder()?;
+    if !folder.exists() {
+        return Ok(());
+    }
+    let cache = Cache::open(&folder, Access::Exclusive)?;
+    for (path, _) in cache.entries()? {
+        println!("removing {}", path.display());
+        cache::remove(&path)?;
+    }
+    for component in ALL {
+        let _ = fs::remove_file(cache.log(component.name));
+    }
+    Ok(())
+}
+
+/// The bytes that a folder takes on the disk.
+fn size_of(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0;
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            bytes += metadata.blocks() * 512;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Builds the project's modules and mainline's C mtty for the stock kernel, and lays them out so that
+//! modprobe finds them and their dependencies in the lab VM.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{ensure, Context, Result};
+
+use super::chroot::{place, Chroot};
+use super::kernel_build::CC;
+use super::{cache, task, Lab};
+use crate::progress::Progress;
+
+/// A goal of the kernel's build system.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Goal {
+    /// The modules, from what has changed since the last time.
+    Modules,
+    /// The modules, from scratch, so that every warning is seen.
+    Fresh,
+    /// clippy's opinion of them, from scratch.
+    Clippy,
+    /// A description of the crates for an editor.
+    Analyzer,
+}
+
+/// Builds the project's modules. Returns the warnings.
+pub fn build(lab: &Lab, goal: Goal) -> Result<Vec<String>> {
+    let (what, folder) = match goal {
+        Goal::Modules => ("building the kernel modules", "kmod"),
+        Goal::Fresh => ("building the kernel modules from scratch", "kmod"),
+        Goal::Clippy => ("running clippy on the kernel modules", "kmod-clippy"),
+        Goal::Analyzer => ("describing the kernel side", "kmod"),
+    };
+    let progress = Progress::start(what);
+    let out = lab.target.join(folder);
+    if matches!(goal, Goal::Fresh | Goal::Clippy) {
+        cache::remove(&out)?;
+    }
+    fs::create_dir_all(&out)?;
+    let chroot = enter(lab)
+        .reading(&lab.project, place::SOURCE)
+        .writing(&out, place::OUT);
+    let mut make = kmake(&chroot);
+    make.args([format!("M={}", place::SOURCE), format!("MO={}", place::OUT)]);
+    if goal == Goal::Clippy {
+        make.arg("CLIPPY=1");
+    }
+    make.arg(if goal == Goal::Analyzer {
+        "rust-analyzer"
+    } else {
+        "modules"
+    });
+    let output = task::run(
+        what,
+        make,
+        &lab.target.join(format!("{folder}.log")),
+        &progress,
+    )
+    .map_err(|error| anyhow::anyhow!(in_project(&format!("{error:#}"))))?;
+    progress.done();
+    Ok(warnings(&output))
+}
+
+/// Builds mainline's C mtty, the peer that every figure is compared with.
+pub fn build_c_peer(lab: &Lab) -> Result<()> {
+    let out = lab.target.join("kmod-c");
+    if out.join("mtty.ko").exists() && fs::read(out.join("instance")).ok() == Some(instance(lab)) {
+        return Ok(());
+    }
+    let what = "building mainline's C mtty";
+    let progress = Progress::start(what);
+    cache::remove(&out)?;
+    fs::create_dir_all(&out)?;
+    let source = lab
+        .components
+        .ready("kbuild")
+        .path
+        .join("source/samples/vfio-mdev/mtty.c");
+    fs::copy(&source, out.join("mtty.c")).with_context(|| source.display().to_string())?;
+    fs::write(out.join("Kbuild"), "obj-m := mtty.o\n")?;
+    let chroot = enter(lab).writing(&out, place::OUT);
+    let mut make = kmake(&chroot);
+    make.args([&format!("M={}", place::OUT), "modules"]);
+    task::run(what, make, &lab.target.join("kmod-c.log"), &progress)?;
+    fs::write(out.join("instance"), instance(lab))?;
+    progress.done();
+    Ok(())
+}
+
+/// Lays out all modules that are built as the top layer of the VM's root, with modprobe's indexes.
+pub fn stage(lab: &Lab) -> Result<()> {
+    let layer = lab.work.join("job/modules");
+    let mut found = built(&lab.target.join("kmod"))?;
+    found.extend(built(&lab.target.join("kmod-c"))?);
+    let mut stamp = instance(lab);
+    for path in &found {
+        let metadata = path.metadata()?;
+        let when = (metadata.mtime(), metadata.mtime_nsec());
+        stamp.extend(format!("\n{} {} {when:?}", path.display(), metadata.len()).into_bytes());
+    }
+    let file = lab.work.join("modules.stamp");
+    if fs::read(&file).ok().as_ref() == Some(&stamp) && layer.exists() {
+        return Ok(());
+    }
+    let progress = Progress::start("indexing the kernel modules");
+    cache::remove(&layer)?;
+    let abi = lab.components.ready("root").fact("abi");
+    let updates = layer.join("usr/lib/modules").join(abi).join("updates");
+    fs::create_dir_all(&updates)?;
+    for path in &found {
+        fs::copy(
+            path,
+            updates.join(path.file_name().context("a module has a name")?),
+        )?;
+    }
+    let chroot = enter(lab).writing(&layer, place::OUT);
+    let mut index = chroot.script(include_str!("scripts/index-modules.sh"));
+    index.arg(abi);
+    task::run("depmod", index, &lab.work.join("depmod.log"), &progress)?;
+    fs::write(&file, stamp)?;
+    progress.done();
+    Ok(())
+}
+
+fn enter(lab: &Lab) -> Chroot {
+    let kbuild = lab.components.ready("kbuild");
+    Chroot::new(&lab.components.ready("root").path).reading(&kbuild.path, place::KBUILD)
+}
+
+fn kmake(chroot: &Chroot) -> std::process::Command {
+    let mut make = chroot.command("make");
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    make.arg(format!("-j{jobs}")).args([
+        "-C",
+        &format!("{}/build", place::KBUILD),
+        &format!("CC={CC}"),
+    ]);
+    make
+}
+
+/// Names the build tree that modules are built with.
+fn instance(lab: &Lab) -> Vec<u8> {
+    lab.components
+        .ready("kbuild")
+        .instance()
+        .as_bytes()
+        .to_vec()
+}
+
+/// Every module below `folder`, sorted.
+pub fn built(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        if !folder.exists() {
+            continue;
+        }
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            // Kbuild may leave links to the source there.
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "ko") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The lines that warn, with the project's own paths.
+fn warnings(output: &str) -> Vec<String> {
+    let warns = |line: &&str| line.contains("warning:") || line.contains("WARNING:");
+    output.lines().filter(warns).map(in_project).collect()
+}
+
+/// A message of the build, with paths as the user knows them.
+fn in_project(text: &str) -> String {
+    text.replace(&format!("{}/", place::SOURCE), "")
+}
+
+/// Builds from scratch, and fails on any warning.
+pub fn strict(lab: &Lab, goal: Goal) -> Result<()> {
+    deny(&build(lab, goal)?)
+}
+
+fn deny(warnings: &[String]) -> Result<()> {
+    ensure!(
+        warnings.is_empty(),
+        "the modules do not build cleanly:\n{}",
+        warnings.join("\n")
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_told_from_other_output_and_name_files_of_the_project() {
+        let output = "  RUSTC [M] a.o\nwarning: unused variable: `x`\n\
+                      /opt/source/sdk/kernel/helpers.c:1:2: warning: unused\nerror: no\n\
+                      WARNING: modpost: missing MODULE_DESCRIPTION()";
+        assert_eq!(
+            warnings(output),
+            [
+                "warning: unused variable: `x`",
+                "sdk/kernel/helpers.c:1:2: warning: unused",
+                "WARNING: modpost: missing MODULE_DESCRIPTION()"
+            ]
+        );
+    }
+
+    #[test]
+    fn one_warning_is_too_many() {
+        assert!(deny(&[]).is_ok());
+        let error = deny(&["warning: x".into()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the modules do not build cleanly:\nwarning: x"
+        );
+    }
+
+    #[test]
+    fn modules_are_found_in_folders_and_missing_folders_have_none() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("drivers/x")).unwrap();
+        for file in ["b.ko", "drivers/x/a.ko", "drivers/x/a.o"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        let found = built(folder.path()).unwrap();
+        assert_eq!(
+            found,
+            [
+                folder.path().join("b.ko"),
+                folder.path().join("drivers/x/a.ko")
+            ]
+        );
+        assert!(built(&folder.path().join("none")).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The lab VM: the stock kernel under the root's own QEMU, with the root and a job shared over 9p.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+
+use super::boot_image::INITRAMFS;
+use super::chroot::{place, Chroot};
+use super::component::Components;
+use crate::agent::PORT;
+use crate::event::{Event, Job};
+
+/// Lines of the console that an error repeats.
+const TAIL: usize = 25;
+/// How long a VM may take to shut down after its last word.
+const SHUTDOWN: Duration = Duration::from_secs(60);
+
+/// What executes the lab VM's instructions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Accelerator {
+    /// The processor, if it can nest virtual machines.
+    Kvm,
+    /// Translation, a thread for each virtual processor.
+    Tcg,
+    /// Translation in one thread with a clock that counts instructions: slow, and repeats exactly.
+    Icount,
+}
+
+impl Accelerator {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host", "-smp", "2"],
+            Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
+            Accelerator::Icount => &[
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0",
+                "-cpu",
+                "max",
+                "-smp",
+                "1",
+            ],
+        }
+    }
+}
+
+/// A running lab VM.
+pub struct Vm {
+    child: Child,
+    input: ChildStdin,
+    lines: Receiver<String>,
+    work: PathBuf,
+}
+
+/// The command that runs QEMU. `work` holds the folder `job` and gets the logs.
+fn qemu(lab: &Components, work: &Path, accelerator: Accelerator) -> Command {
+    let (root, boot) = (lab.ready("root"), lab.ready("boot"));
+    let chroot = Chroot::new(&root.path)
+        .reading(&boot.path, place::BOOT)
+        .writing(work, place::OUT);
+    let mut qemu = chroot.command("qemu-system-x86_64");
+    qemu.args([
+        "-no-user-config",
+        "-nodefaults",
+        "-no-reboot",
+        "-M",
+        "q35",
+        "-m",
+        "4G",
+    ])
+    .args(accelerator.arguments())
+    .arg("-kernel")
+    .arg(format!("/usr/lib/modules/{}/vmlinuz", root.fact("abi")))
+    .arg("-initrd")
+    .arg(format!("{}/{INITRAMFS}", place::BOOT))
+    .args(["-append", "console=ttyS0 quiet panic=-1"])
+    .arg("-fsdev")
+    .arg(share("root", place::PLAIN) + ",readonly=on")
+    .args(["-device", "virtio-9p-pci,fsdev=root,mount_tag=root"])
+    .arg("-fsdev")
+    .arg(share("job", &format!("{}/job", place::OUT)))
+    .args(["-device", "virtio-9p-pci,fsdev=job,mount_tag=job"])
+    .args(["-device", "virtio-rng-pci"]);
+    qemu
+}
+
+fn share(id: &str, path: &str) -> String {
+    format!("local,id={id},path={path},security_model=passthrough,multidevs=remap")
+}
+
+/// Runs the VM on this terminal until the user leaves it.
+pub fn interactive(lab: &Components, work: &Path, accelerator: Accelerator) -> Result<()> {
+    let mut qemu = qemu(lab, work, accelerator);
+    qemu.args(["-display", "none", "-serial", "mon:stdio"]);
+    let status = qemu.status().context("cannot start the lab VM")?;
+    anyhow::ensure!(status.success(), "QEMU failed ({status})");
+    Ok(())
+}
+
+impl Vm {
+    /// Powers the VM on.
+    pub fn start(lab: &Components, work: &Path, accelerator: Accelerator) -> Result<Self> {
+        let mut qemu = qemu(lab, work, accelerator);
+        let console = format!("file:{}/console.log", place::OUT);
+        qemu.args(["-display", "none", "-monitor", "none", "-serial", &console])
+            .args([
+                "-chardev",
+                "stdio,id=port,signal=off",
+                "-device",
+                "virtio-serial-pci",
+            ])
+            .args([
+                "-device",
+                &format!("virtserialport,chardev=port,name={PORT}"),
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(work.join("qemu.log"))?);
+        let mut child = qemu.spawn().context("cannot start the lab VM")?;
+        let input = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Vm {
+            child,
+            input,
+            lines,
+            work: work.into(),
+        })
+    }
+
+    /// Gives the agent its job.
+    pub fn send(&mut self, job: &Job) -> Result<()> {
+        let line = serde_json::to_string(job)? + "\n";
+        self.input
+            .write_all(line.as_bytes())
+            .context("the lab VM does not take its job")
+    }
+
+    /// Waits for the agent's next word, at most until `deadline`.
+    pub fn event(&mut self, deadline: Instant) -> Result<Event> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => serde_json::from_str(&line)
+                .with_context(|| format!("the lab VM says what is no event: {line}")),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!(
+                    "the lab VM is silent past its deadline{}",
+                    self.last_words()
+                )
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("the lab VM went down{}", self.last_words())
+            }
+        }
+    }
+
+    /// Waits until the VM has powered itself off.
+    pub fn finish(mut self) -> Result<()> {
+        let deadline = Instant::now() + SHUTDOWN;
+        while self.event(deadline).is_ok() {}
+        if Instant::now() >= deadline {
+            bail!("the lab VM does not power off{}", self.last_words());
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// The ends of the console and of QEMU's messages.
+    fn last_words(&self) -> String {
+        let mut text = String::new();
+        for (what, file) in [("QEMU", "qemu.log"), ("console", "console.log")] {
+            let path = self.work.join(file);
+            let log = fs::read(&path).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+            if !lines.is_empty() {
+                let tail = &lines[lines.len().saturating_sub(TAIL)..];
+                text += &format!("\n{what} ({}):\n{}", path.display(), tail.join("\n"));
+            }
+        }
+        text
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // Both fail when it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Proves that VFIO mediated devices live-migrate, on a stock kernel under unmodified QEMU.
+
+mod agent;
+mod cli;
+mod commands;
+mod event;
+mod failure;
+mod guest;
+mod kernel_log;
+mod lab;
+mod mdev;
+mod progress;
+mod qemu;
+mod report;
+mod scenario;
+mod table;
+mod tree;
+mod vfio;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::main() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mig-test: {error:#}");
+            failure::exit_code(&error)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mediated devices through sysfs (Documentation/driver-api/vfio-mediated-device.rst in the kernel
+//! tree).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+const PARENTS: &str = "/sys/class/mdev_bus";
+const DEVICES: &str = "/sys/bus/mdev/devices";
+
+/// One type of mediated device that a parent offers.
+#[derive(Debug, Clone)]
+pub struct MdevType {
+    path: PathBuf,
+}
+
+impl MdevType {
+    /// Finds a type of a parent by its name.
+    pub fn find(parent: &str, name: &str) -> Result<MdevType> {
+        let path = Path::new(PARENTS)
+            .join(parent)
+            .join("mdev_supported_types")
+            .join(name);
+        if !path.exists() {
+            bail!(
+                "there is no mdev type {}; is the driver loaded?",
+                path.display()
+            );
+        }
+        Ok(MdevType { path })
+    }
+
+    /// Reads an attribute.
+    pub fn attribute(&self, name: &str) -> Result<String> {
+        let path = self.path.join(name);
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// How many more devices of this type there can be.
+    pub fn available(&self) -> Result<u32> {
+        Ok(self.attribute("available_instances")?.parse()?)
+    }
+
+    /// Writes to `create` as it is, and returns the kernel's answer.
+    pub fn write_create(&self, text: &str) -> io::Result<()> {
+        fs::write(self.path.join("create"), text)
+    }
+
+    /// Makes a device with a random UUID.
+    pub fn create(&self) -> Result<Mdev> {
+        let uuid = random_uuid()?;
+        self.write_create(&uuid)
+            .with_context(|| format!("create an mdev of type {}", self.path.display()))?;
+        Ok(Mdev {
+            path: Path::new(DEVICES).join(&uuid),
+            uuid,
+        })
+    }
+}
+
+/// A UUID nobody else has.
+pub fn random_uuid() -> Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?
+        .trim()
+        .to_owned())
+}
+
+/// A mediated device. Dropping it removes it.
+#[derive(Debug)]
+pub struct Mdev {
+    /// Its name.
+    pub uuid: String,
+    path: PathBuf,
+}
+
+impl Mdev {
+    /// Its folder in sysfs.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes to `remove` as it is, and returns the kernel's answer.
+    pub fn write_remove(&self, text: &str) -> io::Result<()> {
+        fs::write(self.path.join("remove"), text)
+    }
+}
+
+impl Drop for Mdev {
+    fn drop(&mut self) {
+        // A scenario that removes the device itself has nothing left to remove here.
+        let _ = self.write_remove("1");
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Says what is being done: a line that moves on a terminal, plain lines elsewhere.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One thing that takes a while. Dropping it without [`Progress::done`] takes the line away.
+pub struct Progress {
+    what: String,
+    start: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Starts `what`, a phrase such as "building the kernel modules".
+    pub fn start(what: impl Into<String>) -> Self {
+        let what = what.into();
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner().with_message(what.clone());
+            let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed}) {prefix:.dim}");
+            bar.set_style(style.expect("a valid template"));
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        if bar.is_none() {
+            eprintln!("{what} ...");
+        }
+        Progress {
+            what,
+            start: Instant::now(),
+            bar,
+        }
+    }
+
+    /// Shows the latest news of the work, on a terminal only.
+    pub fn detail(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            let width = 60;
+            bar.set_prefix(text.trim().chars().take(width).collect::<String>());
+        }
+    }
+
+    /// Says which part of the work has begun.
+    pub fn step(&self, text: &str) {
+        match &self.bar {
+            Some(_) => self.detail(text),
+            None => eprintln!("  {text}"),
+        }
+    }
+
+    /// Ends it well.
+    pub fn done(self) {
+        self.end("done in");
+    }
+
+    /// Ends it badly; why is for others to say.
+    pub fn failed(self) {
+        self.end("failed after");
+    }
+
+    fn end(self, how: &str) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        eprintln!("{}: {how} {seconds:.1} s", self.what);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guest's consoles: what `mig-guest` says, and how it is told something.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{bail, Context, Result};
+
+use super::channel::Channel;
+use super::process::{Process, PATIENCE};
+use crate::guest::message::{Counters, Message, Registers, PREFIX};
+
+/// The guest behind a VM's consoles.
+pub struct Console {
+    messages: Channel,
+    commands: Channel,
+    /// What the guest's kernel prints, kept to explain a failure.
+    log: PathBuf,
+    /// Reports asked for so far.
+    asked: u32,
+}
+
+impl Console {
+    /// Wraps the channel of the debug console, that of the serial port, and the latter's log.
+    pub fn new(messages: Channel, commands: Channel, log: PathBuf) -> Console {
+        Console {
+            messages,
+            commands,
+            log,
+            asked: 0,
+        }
+    }
+
+    /// Takes over from the console of a QEMU that has ended, which the guest has left behind by
+    /// migrating, in the middle of a line as it may be.
+    pub fn continue_from(&mut self, former: &mut Console) {
+        self.asked = former.asked;
+        self.asked = former.asked;
+        self.messages.prepend(former.messages.take_rest());
+    }
+
+    /// The next thing the guest program says.
+    pub fn message(
+        &mut self,
+        process: &mut Process,
+        what: &str,
+        deadline: Instant,
+    ) -> Result<Message> {
+        loop {
+            let line = self
+                .messages
+                .line(process, what, deadline)
+                .with_context(|| {
+                    let log = fs::read_to_string(&self.log).unwrap_or_default();
+                    let lines: Vec<&str> = log.lines().collect();
+                    let last = lines[lines.len().saturating_sub(4)..].join(" | ");
+                    format!("the guest's kernel said last: {last}")
+                })?;
+            // The firmware's words are of no interest.
+            let Some((_, json)) = line.split_once(PREFIX) else {
+                continue;
+            };
+            let message = serde_json::from_str(json)
+                .with_context(|| format!("unreadable message of the guest: {line}"))?;
+            match message {
+                Message::Fault { text } => bail!("the guest reports a fault: {text}"),
+                Message::Stalled(counters) => bail!(
+                    "the guest's data has stopped coming back: {}",
+                    serde_json::to_string(&counters)?
+                ),
+                message => return Ok(message),
+            }
+        }
+    }
+
+    /// Skips messages until one is what the caller looks for.
+    pub fn await_message<T>(
+        &mut self,
+        process: &mut Process,
+        what: &str,
+        mut pick: impl FnMut(Message) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = pick(self.message(process, what, deadline)?) {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Waits until the guest is up; returns the registers as it found them.
+    pub fn await_ready(&mut self, process: &mut Process) -> Result<Vec<Registers>> {
+        self.await_message(process, "READY", |message| match message {
+            Message::Ready { found } => Some(found),
+            _ => None,
+        })
+    }
+
+    /// Waits until, from now on, `more` lines have come back through every port.
+    pub fn await_lines(&mut self, process: &mut Process, more: u64) -> Result<Vec<Counters>> {
+        self.asked += 1;
+        let asked = self.asked;
+        self.tell(&format!("report {asked}"))?;
+        let now = self.await_message(process, "REPORT", |message| match message {
+            Message::Report { number, counters } if number == asked => Some(counters),
+            _ => None,
+        })?;
+        self.await_message(process, "further lines", |message| match message {
+            Message::Progress(counters) => {
+                let mut ports = counters.iter().zip(&now);
+                let reached = ports.all(|(port, then)| port.lines >= then.lines + more);
+                reached.then_some(counters)
+            }
+            _ => None,
+        })
+    }
+
+    /// Lets everything in flight come back and stops there.
+    pub fn pause(&mut self, process: &mut Process) -> Result<Vec<Counters>> {
+        self.tell("pause")?;
+        self.await_paused(process)
+    }
+
+    /// Waits for the guest to have nothing in flight.
+    pub fn await_paused(&mut self, process: &mut Process) -> Result<Vec<Counters>> {
+        self.await_message(process, "PAUSED", |message| match message {
+            Message::Paused(counters) => Some(counters),
+            _ => None,
+        })
+    }
+
+    /// Reads the registers of a paused guest's ports.
+    pub fn registers(&mut self, process: &mut Process) -> Result<Vec<Registers>> {
+        self.tell("registers")?;
+        self.await_message(process, "REGISTERS", |message| match message {
+            Message::Registers(registers) => Some(registers),
+            _ => None,
+        })
+    }
+
+    /// Leaves bytes of a paused guest unread in its card.
+    pub fn hold(&mut self, process: &mut Process, bytes: usize) -> Result<()> {
+        self.tell(&format!("hold {bytes}"))?;
+        self.await_message(process, "HELD", |message| {
+            matches!(message, Message::Held { .. }).then_some(())
+        })
+    }
+
+    /// Gives the guest program a command.
+    pub fn tell(&mut self, command: &str) -> Result<()> {
+        self.commands.send(command)
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Moving a guest from one QEMU to another.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{bail, Context, Result};
+use serde_json::{json, Value};
+
+use super::vm::Vm;
+
+/// What QEMU says about a completed migration.
+#[derive(Debug, Clone, Copy)]
+pub struct Figures {
+    /// From start to end, milliseconds.
+    pub total_ms: u64,
+    /// The guest stood still, milliseconds.
+    pub downtime_ms: u64,
+    /// Preparation, milliseconds.
+    pub setup_ms: u64,
+    /// Bytes of VFIO device state in the stream.
+    pub device_bytes: u64,
+}
+
+/// Switches on, at one end, what every migration here uses:
+/// - `events`: the state changes are told, not polled for;
+/// - `return-path`: the destination's verdict reaches the source before the source lets go of the
+///   guest, so a destination that refuses at the very end costs nothing;
+/// - `switchover-ack`: the switchover waits until the destination has the device's initial data, so
+///   an incompatible device is found out while the source's guest still runs.
+fn enable_capabilities(vm: &mut Vm, stop: Stop) -> Result<()> {
+    let set = |name: &str, state: bool| json!({ "capability": name, "state": state });
+    let capabilities = [
+        set("events", true),
+        set("return-path", true),
+        set("switchover-ack", true),
+        set("pause-before-switchover", stop == Stop::BeforeSwitchover),
+    ];
+    vm.command(
+        "migrate-set-capabilities",
+        json!({ "capabilities": capabilities }),
+    )?;
+    Ok(())
+}
+
+/// Has the destination listen at a socket.
+pub fn listen(destination: &mut Vm, socket: &Path) -> Result<()> {
+    enable_capabilities(destination, Stop::Never)?;
+    // A former migration's socket is in the way of this one's.
+    let _ = fs::remove_file(socket);
+    let uri = format!("unix:{}", socket.display());
+    destination.command("migrate-incoming", json!({ "uri": uri }))?;
+    Ok(())
+}
+
+/// Whether a migration goes through by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It does.
+    Never,
+    /// It stops with status "pre-switchover", the guest paused and the device in STOP_COPY.
+    BeforeSwitchover,
+}
+
+/// Starts the migration to a socket.
+pub fn start(source: &mut Vm, socket: &Path, stop: Stop) -> Result<()> {
+    enable_capabilities(source, stop)?;
+    source.forget_events();
+    source.command(
+        "migrate",
+        json!({ "uri": format!("unix:{}", socket.display()) }),
+    )?;
+    Ok(())
+}
+
+/// Waits until the migration has come to a status, as `query-migrate` names it.
+pub fn await_status(vm: &mut Vm, wanted: &str) -> Result<()> {
+    let status = await_any_status(vm, &[wanted, "completed", "failed", "cancelled"])?;
+    if status != wanted {
+        let reason = failure(vm)?;
+        bail!("the migration came to \"{status}\" instead of \"{wanted}\": {reason}");
+    }
+    Ok(())
+}
+
+/// Waits for the first of several statuses and says which it was.
+pub fn await_any_status(vm: &mut Vm, wanted: &[&str]) -> Result<String> {
+    vm.await_event(
+        &format!("migration status {}", wanted.join(" or ")),
+        |name, data| {
+            let status = data["status"].as_str()?;
+            (name == "MIGRATION" && wanted.contains(&status)).then(|| status.to_owned())
+        },
+    )
+}
+
+/// Why the last migration failed, in QEMU's words.
+pub fn failure(vm: &mut Vm) -> Result<String> {
+    let info = vm.command("query-migrate", json!({}))?;
+    let reason = info["error-desc"]
+        .as_str()
+        .unwrap_or("QEMU gives no reason")
+        .to_owned();
+    Ok(format!("{reason}; {}", vm.stderr().trim()))
+}
+
+/// Limits what a migration may send, in bytes a second.
+pub fn limit_bandwidth(source: &mut Vm, bytes: u64) -> Result<()> {
+    source.command("migrate-set-parameters", json!({ "max-bandwidth": bytes }))?;
+    Ok(())
+}
+
+/// Cancels the migration and waits until the guest is said to run on.
+pub fn cancel(source: &mut Vm) -> Result<()> {
+    source.command("migrate_cancel", json!({}))?;
+    await_status(source, "cancelled")?;
+    if source.command("query-status", json!({}))?["running"] != true {
+        source.await_event("RESUME", |name, _| (name == "RESUME").then_some(()))?;
+    }
+    Ok(())
+}
+
+/// Waits for the end at both sides. The guest runs on the destination then, and the source is gone.
+pub fn complete(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
+    await_status(source, "completed")
+        .with_context(|| format!("the destination printed: {}", destination.stderr().trim()))?;
+    await_status(destination, "completed")?;
+    let state = destination.command("query-status", json!({}))?;
+    if state["running"] != true {
+        let printed = destination.stderr();
+        bail!("the guest does not run on the destination: {state}; {}", printed.trim());
+    }
+    let figures = figures(source)?;
+    destination.succeed(source)?;
+    Ok(figures)
+}
+
+/// Moves the guest.
+pub fn migrate(source: &mut Vm, destination: &mut Vm, socket: &Path) -> Result<Figures> {
+    listen(destination, socket)?;
+    start(source, socket, Stop::Never)?;
+    complete(source, destination)
+}
+
+fn figures(source: &mut Vm) -> Result<Figures> {
+    let info = source.command("query-migrate", json!({}))?;
+    let number = |value: &Value, name: &str| {
+        value[name]
+            .as_u64()
+            .with_context(|| format!("query-migrate has no {name}"))
+    };
+    Ok(Figures {
+        total_ms: number(&info, "total-time")?,
+        downtime_ms: number(&info, "downtime")?,
+        setup_ms: number(&info, "setup-time")?,
+        device_bytes: number(&info["vfio"], "transferred")?,
+    })
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A QEMU process: waiting for something it does is also waiting for its death.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::process::{pidfd_open, Pid, PidfdFlags};
+
+/// How long anything that QEMU or the guest is asked for may take. A bound for what has gone wrong,
+/// not a measure: an emulated host is slow.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running QEMU. Dropping it kills it.
+pub struct Process {
+    name: String,
+    child: Child,
+    pidfd: OwnedFd,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts a command with its standard error in a file.
+    pub fn spawn(name: &str, command: &mut Command, stderr: &Path) -> Result<Process> {
+        let log = File::create(stderr).with_context(|| format!("create {}", stderr.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", command.get_program().to_string_lossy()))?;
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        Ok(Process {
+            name: name.to_owned(),
+            child,
+            pidfd,
+            stderr: stderr.to_owned(),
+        })
+    }
+
+    /// Waits until `fd` has something to read, or is closed by its peer.
+    pub fn await_readable(&mut self, fd: BorrowedFd, what: &str, deadline: Instant) -> Result<()> {
+        loop {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                bail!("{} in time", self.has_not_sent(what));
+            };
+            let mut fds = [
+                PollFd::new(&fd, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN),
+            ];
+            poll(&mut fds, Some(&Timespec::try_from(left)?))?;
+            if !fds[0].revents().is_empty() {
+                return Ok(());
+            }
+            if !fds[1].revents().is_empty() {
+                let status = self.child.wait()?;
+                bail!("{} and has ended ({status})", self.has_not_sent(what));
+            }
+        }
+    }
+
+    /// Waits for the process to end.
+    pub fn await_exit(&mut self, deadline: Instant) -> Result<ExitStatus> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
+        if poll(&mut fds, Some(&Timespec::try_from(left)?))? == 0 {
+            bail!(
+                "{} (which printed: {}) has not ended in time",
+                self.name,
+                self.last_words()
+            );
+        }
+        Ok(self.child.wait()?)
+    }
+
+    /// What the process has written to its standard error so far.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// The beginning of a sentence about something that has not come.
+    pub fn has_not_sent(&self, what: &str) -> String {
+        format!(
+            "{} (which printed: {}) has not sent {what}",
+            self.name,
+            self.last_words()
+        )
+    }
+
+    fn last_words(&self) -> String {
+        let text = self.stderr();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(4)..].join(" | ")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if the process has been waited for already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What QEMU may say about a device and what it may not.
+
+/// The warning about dirty tracking that this kernel, without an IOMMU that tracks, makes inevitable.
+const KNOWN: &str = "device and IOMMU dirty tracking";
+
+/// Words that make a line a complaint.
+const COMPLAINTS: [&str; 5] = ["vfio", "warning", "error", "cannot", "failed"];
+
+/// The complaints on QEMU's standard error other than the known one: each once, without the name of
+/// the program and the option that led to it.
+pub fn complaints(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let lower = line.to_lowercase();
+        let complains = COMPLAINTS.iter().any(|word| lower.contains(word));
+        if !complains || line.contains(KNOWN) {
+            continue;
+        }
+        let line = line.split_once(": ").map_or(line, |(_program, rest)| rest);
+        let line = line.find("warning: ").map_or(line, |at| &line[at..]);
+        if !found.iter().any(|known| known == line) {
+            found.push(line.to_owned());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::complaints;
+
+    #[test]
+    fn the_known_warning_is_no_complaint() {
+        let line = "qemu-system-x86_64: -device vfio-pci: warning: 0000: VFIO device doesn't \
+                    support device and IOMMU dirty tracking";
+        assert!(complaints(line).is_empty());
+    }
+
+    #[test]
+    fn what_mainline_mtty_makes_qemu_say_is_a_complaint_each_once() {
+        let text = "qemu: vfio: Cannot reset device X, no available reset mechanism.\n\
+                    qemu: -device vfio-pci: warning: Failed to set up UNMASK eventfd\n\
+                    qemu: warning: Failed to set up UNMASK eventfd\n\
+                    char device redirected\n";
+        let wanted = [
+            "vfio: Cannot reset device X, no available reset mechanism.",
+            "warning: Failed to set up UNMASK eventfd",
+        ];
+        assert_eq!(complaints(text), wanted);
+    }
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A virtual machine with one mediated device in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde_json::{json, Value};
+
+use super::channel::Channel;
+use super::console::Console;
+use super::process::{Process, PATIENCE};
+use super::qmp::Qmp;
+use super::stderr;
+use crate::guest::initramfs;
+use crate::guest::message::{Counters, Registers};
+
+/// The QEMU that is tested.
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// QEMU 10.0 reads the route of INTx when it resets the device, before the interrupt router has its
+/// own reset, and not again after it has loaded the router's state. KVM then delivers the interrupts
+/// of a migrated device to GSI 0. Through QEMU itself they find their way.
+const DESTINATION_PROPERTIES: &str = ",x-no-kvm-intx=on";
+
+/// What every VM of a scenario is started from.
+pub struct Image {
+    kernel: PathBuf,
+    initramfs: PathBuf,
+}
+
+impl Image {
+    /// Makes the guest's initramfs in `dir` out of the guest program.
+    pub fn prepare(kernel: &Path, program: &Path, dir: &Path) -> Result<Image> {
+        fs::create_dir_all(dir)?;
+        let init = fs::read(program).with_context(|| {
+            format!(
+                "read the guest program {}; is mig-guest built?",
+                program.display()
+            )
+        })?;
+        let initramfs = dir.join("guest.cpio");
+        fs::write(&initramfs, initramfs::pack(&init))?;
+        Ok(Image {
+            kernel: kernel.to_owned(),
+            initramfs,
+        })
+    }
+}
+
+/// Whether a VM boots its guest or waits for one to come in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Boots the guest.
+    Source,
+    /// Waits for a migration.
+    Destination,
+}
+
+/// How to start a VM.
+pub struct Setup<'a> {
+    /// Names its files and its complaints.
+    pub name: &'a str,
+    /// Where its sockets and its standard error go.
+    pub dir: &'a Path,
+    /// What it boots.
+    pub image: &'a Image,
+    /// The device's sysfs folder.
+    pub device: &'a Path,
+    /// Properties of the vfio-pci device beyond its path, comma-separated.
+    pub properties: &'a str,
+    /// Parameters of the guest program, on the guest's kernel command line.
+    pub parameters: &'a str,
+    /// Whether a reboot of the guest is expected; else it ends QEMU.
+    pub may_reboot: bool,
+}
+
+/// A running QEMU with its monitor and its guest's console.
+pub struct Vm {
+    /// The version QEMU greets with.
+    pub version: String,
+    process: Process,
+    qmp: Qmp,
+    console: Console,
+}
+
+impl Vm {
+    /// Starts QEMU and waits for its monitor. A device that QEMU rejects is an error here, with what
+    /// QEMU printed.
+    pub fn start(setup: &Setup, role: Role) -> Result<Vm> {
+        let socket = |kind: &str| setup.dir.join(format!("{}-{kind}", setup.name));
+        let (qmp_path, serial_path, debug_path) =
+            (socket("qmp"), socket("serial"), socket("debug"));
+        let log = socket("kernel");
+        let qmp = Channel::listen(&qmp_path)?;
+        let serial = Channel::listen(&serial_path)?;
+        let debug = Channel::listen(&debug_path)?;
+
+        let mut command = Command::new(QEMU);
+        command
+            .args([
+                "-name",
+                setup.name,
+                "-no-user-config",
+                "-nodefaults",
+                "-display",
+                "none",
+            ])
+            .args([
+                "-machine",
+                "q35",
+                "-accel",
+                "kvm",
+                "-cpu",
+                "host,-xsave",
+                "-m",
+                "128M",
+            ])
+            .arg("-kernel")
+            .arg(&setup.image.kernel)
+            .arg("-initrd")
+            .arg(&setup.image.initramfs)
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 noxsave quiet panic=-1 {}",
+                setup.parameters
+            ))
+            .arg("-chardev")
+            .arg(format!("socket,id=qmp,path={}", qmp_path.display()))
+            .args(["-mon", "chardev=qmp,mode=control"])
+            .arg("-chardev")
+            .arg(format!(
+                "socket,id=serial,path={},logfile={}",
+                serial_path.display(),
+                log.display()
+            ))
+            .args(["-device", "isa-serial,chardev=serial"])
+            .arg("-chardev")
+            .arg(format!("socket,id=debug,path={}", debug_path.display()))
+            .args(["-device", "isa-debugcon,chardev=debug"])
+            .arg("-device")
+            // The slot is part of the device's name in the migration stream.
+            .arg(format!(
+                "vfio-pci,id=card,addr=0x5,sysfsdev={},{}{}",
+                setup.device.display(),
+                setup.properties,
+                if role == Role::Destination {
+                    DESTINATION_PROPERTIES
+                } else {
+                    ""
+                }
+            ));
+        if !setup.may_reboot {
+            command.arg("-no-reboot");
+        }
+        if role == Role::Destination {
+            command.args(["-incoming", "defer"]);
+        }
+
+        let mut process = Process::spawn(setup.name, &mut command, &socket("stderr"))?;
+        let deadline = Instant::now() + PATIENCE;
+        let qmp = Channel::accept(qmp, &mut process, deadline)?;
+        let serial = Channel::accept(serial, &mut process, deadline)?;
+        let debug = Channel::accept(debug, &mut process, deadline)?;
+        let (qmp, version) = Qmp::greet(qmp, &mut process)?;
+        Ok(Vm {
+            version,
+            process,
+            qmp,
+            console: Console::new(debug, serial, log),
+        })
+    }
+
+    /// Runs a QMP command.
+    pub fn command(&mut self, name: &str, arguments: Value) -> Result<Value> {
+        self.qmp.command(&mut self.process, name, arguments)
+    }
+
+    /// Waits for a QMP event.
+    pub fn await_event<T>(
+        &mut self,
+        what: &str,
+        pick: impl FnMut(&str, &Value) -> Option<T>,
+    ) -> Result<T> {
+        self.qmp.await_event(&mut self.process, what, pick)
+    }
+
+    /// Forgets QMP events that have come so far.
+    pub fn forget_events(&mut self) {
+        self.qmp.forget_events();
+    }
+
+    /// Waits until the guest program is up; returns the registers as it found them.
+    pub fn await_ready(&mut self) -> Result<Vec<Registers>> {
+        self.console.await_ready(&mut self.process)
+    }
+
+    /// Waits until the guest has got `more` further lines back through every port.
+    pub fn await_lines(&mut self, more: u64) -> Result<Vec<Counters>> {
+        self.console.await_lines(&mut self.process, more)
+    }
+
+    /// Stops the guest's data with nothing in flight.
+    pub fn pause_guest(&mut self) -> Result<Vec<Counters>> {
+        self.console.pause(&mut self.process)
+    }
+
+    /// Lets the guest's data flow again.
+    pub fn resume_guest(&mut self) -> Result<()> {
+        self.console.tell("resume")
+    }
+
+    /// Reads the registers of the paused guest's ports.
+    pub fn registers(&mut self) -> Result<Vec<Registers>> {
+        self.console.registers(&mut self.process)
+    }
+
+    /// Leaves `bytes` of the paused guest's next line unread in the card.
+    pub fn hold(&mut self, bytes: usize) -> Result<()> {
+        self.console.hold(&mut self.process, bytes)
+    }
+
+    /// Takes up the held bytes; returns once everything in flight has come back.
+    pub fn release(&mut self) -> Result<Vec<Counters>> {
+        self.console.tell("release")?;
+        self.console.await_paused(&mut self.process)
+    }
+
+    /// Has the guest reboot; returns the registers as it finds them then.
+    pub fn reboot(&mut self) -> Result<Vec<Registers>> {
+        self.console.tell("reboot")?;
+        self.await_ready()
+    }
+
+    /// Ends the VM the guest has migrated from and takes over the guest's console from it.
+    pub fn succeed(&mut self, former: &mut Vm) -> Result<()> {
+        former.quit()?;
+        self.console.continue_from(&mut former.console);
+        Ok(())
+    }
+
+    /// The lines QEMU has printed that it should not have.
+    pub fn complaints(&self) -> Vec<String> {
+        stderr::complaints(&self.process.stderr())
+    }
+
+    /// Everything QEMU has printed.
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Waits for QEMU to end by itself; returns whether it ended well, and what it printed.
+    pub fn await_exit(&mut self) -> Result<(bool, String)> {
+        let status = self.process.await_exit(Instant::now() + PATIENCE)?;
+        Ok((status.success(), self.process.stderr()))
+    }
+
+    /// Ends QEMU the orderly way.
+    pub fn quit(&mut self) -> Result<()> {
+        self.command("quit", json!({}))?;
+        self.await_exit().map(drop)
+    }
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The test bed: a driver loaded, devices made, VMs started with them, and the checks every scenario
+//! shares.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, ensure, Context, Result};
+
+use super::Ctx;
+use crate::guest::message::{Counters, Registers};
+use crate::mdev::{Mdev, MdevType};
+use crate::qemu::migration::{self, Figures};
+use crate::qemu::vm::{Image, Role, Setup, Vm};
+
+/// A driver of serial cards.
+#[derive(Debug, Clone, Copy)]
+pub struct Driver {
+    /// Its module.
+    pub module: &'static str,
+    /// Its parent device under `/sys/class/mdev_bus`.
+    pub parent: &'static str,
+    /// What QEMU must be told to migrate its devices on a kernel without CONFIG_IOMMUFD_DRIVER.
+    pub properties: &'static str,
+    /// What the guest program must be told.
+    pub guest: &'static str,
+}
+
+/// This project's driver.
+pub const MTTY_RS: Driver = Driver {
+    module: "mtty_rs",
+    parent: "mtty_rs",
+    properties: "enable-migration=on",
+    guest: "",
+};
+
+/// This project's driver, for a guest that may come from mainline's driver or go there.
+pub const MTTY_RS_COMPAT: Driver = Driver {
+    guest: MTTY_C.guest,
+    ..MTTY_RS
+};
+
+/// Mainline's driver. It offers a dirty log that cannot report on this kernel, so QEMU has to be
+/// kept from using it. Its FIFO passes for empty when all of its 16 bytes are taken, and loses them;
+/// so the guest sends no more than 15 at a time.
+pub const MTTY_C: Driver = Driver {
+    module: "mtty",
+    parent: "mtty",
+    properties: "enable-migration=on,x-device-dirty-page-tracking=off",
+    guest: "mig_window=15",
+};
+
+/// Lines that have to pass to show that data flows: several times a FIFO.
+pub const LINES: u64 = 8;
+
+/// The type with one port; both drivers call it so.
+pub const ONE_PORT: &str = "mtty-1";
+/// The type with one port that speaks mainline's stream format.
+pub const ONE_PORT_COMPAT: &str = "mtty-1-compat";
+/// The type with two ports.
+pub const TWO_PORTS: &str = "mtty-2";
+
+/// Loads a module and what it depends on.
+pub fn load(module: &str) -> Result<()> {
+    if Path::new("/sys/module").join(module).exists() {
+        return Ok(());
+    }
+    run("modprobe", &[module])
+}
+
+/// Unloads a module.
+pub fn unload(module: &str) -> Result<()> {
+    run("modprobe", &["-r", module])
+}
+
+fn run(program: &str, args: &[&str]) -> Result<()> {
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .with_context(|| format!("run {program}"))?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        bail!("{program} {}: {}", args.join(" "), reason.trim());
+    }
+    Ok(())
+}
+
+/// The release of the running kernel.
+pub fn kernel_release() -> Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/osrelease")?
+        .trim()
+        .to_owned())
+}
+
+/// Where VMs are started.
+pub struct Bed {
+    /// Scratch folder: sockets, standard error.
+    pub dir: PathBuf,
+    /// What the VMs boot.
+    pub image: Image,
+}
+
+impl Bed {
+    /// Gets the guest's image ready.
+    pub fn prepare(ctx: &mut Ctx) -> Result<Bed> {
+        let kernel = format!("/usr/lib/modules/{}/vmlinuz", kernel_release()?);
+        let program = ctx.job.join("mig-guest");
+        let image = Image::prepare(Path::new(&kernel), &program, &ctx.dir)?;
+        Ok(Bed {
+            dir: ctx.dir.clone(),
+            image,
+        })
+    }
+
+    /// Makes a device and starts a VM with it.
+    pub fn start(&self, name: &str, driver: &Driver, ports: &str, role: Role) -> Result<Host> {
+        let mdev = MdevType::find(driver.parent, ports)?.create()?;
+        self.start_with(name, driver, mdev, role)
+    }
+
+    /// Starts a VM with a device.
+    pub fn start_with(&self, name: &str, driver: &Driver, mdev: Mdev, role: Role) -> Result<Host> {
+        let vm = Vm::start(&self.setup(name, driver, &mdev), role)?;
+        Ok(Host { vm, mdev })
+    }
+
+    /// Starts a VM whose guest may reboot.
+    pub fn start_rebootable(&self, name: &str, driver: &Driver) -> Result<Host> {
+        let mdev = MdevType::find(driver.parent, ONE_PORT)?.create()?;
+        let setup = Setup {
+            may_reboot: true,
+            ..self.setup(name, driver, &mdev)
+        };
+        let vm = Vm::start(&setup, Role::Source)?;
+        Ok(Host { vm, mdev })
+    }
+
+    /// Starts a second VM with a device that has one.
+    pub fn start_again(&self, name: &str, driver: &Driver, mdev: &Mdev) -> Result<Vm> {
+        Vm::start(&self.setup(name, driver, mdev), Role::Source)
+    }
+
+    fn setup<'a>(&'a self, name: &'a str, driver: &'a Driver, mdev: &'a Mdev) -> Setup<'a> {
+        Setup {
+            name,
+            dir: &self.dir,
+            image: &self.image,
+            device: mdev.path(),
+            properties: driver.properties,
+            parameters: driver.guest,
+            may_reboot: false,
+        }
+    }
+
+    /// A socket path of the scenario's own.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// A VM and its device. The VM goes first: a device in use is not removed.
+pub struct Host {
+    /// The VM.
+    pub vm: Vm,
+    /// Its device.
+    pub mdev: Mdev,
+}
+
+/// What a guest looks like with nothing in flight.
+pub struct Checkpoint {
+    /// What has come back so far.
+    pub counters: Vec<Counters>,
+    /// The card's registers.
+    pub registers: Vec<Registers>,
+}
+
+impl Checkpoint {
+    /// Stops the data, looks, and lets it flow again.
+    pub fn take(vm: &mut Vm) -> Result<Checkpoint> {
+        let counters = vm.pause_guest()?;
+        let registers = vm.registers()?;
+        vm.resume_guest()?;
+        Ok(Checkpoint {
+            counters,
+            registers,
+        })
+    }
+
+    /// Demands that every byte so far came back, once.
+    pub fn ensure_clean(&self) -> Result<()> {
+        for (port, counters) in self.counters.iter().enumerate() {
+            let clean = (counters.lost, counters.repeated, counters.corrupt) == (0, 0, 0)
+                && counters.written == counters.read;
+            ensure!(clean, "port {port} has lost or changed data: {counters:?}");
+        }
+        Ok(())
+    }
+
+    /// Demands a running guest whose data and registers are as they should be.
+    pub fn check(vm: &mut Vm, before: &Checkpoint) -> Result<()> {
+        vm.await_lines(LINES)?;
+        let now = Checkpoint::take(vm)?;
+        now.ensure_clean()?;
+        now.ensure_registers(before)
+    }
+
+    /// Demands that the card's registers are those of an earlier look.
+    pub fn ensure_registers(&self, before: &Checkpoint) -> Result<()> {
+        ensure!(
+            self.registers == before.registers,
+            "the guest sees other registers than before: {:?}, formerly {:?}",
+            self.registers,
+            before.registers
+        );
+        Ok(())
+    }
+
+    /// A counter summed over the ports.
+    pub fn sum(&self, counter: fn(&Counters) -> u64) -> u64 {
+        self.counters.iter().map(counter).sum()
+    }
+}
+
+/// Demands that QEMU has printed nothing it should not have.
+pub fn ensure_quiet(host: &Host) -> Result<()> {
+    let complaints = host.vm.complaints();
+    ensure!(
+        complaints.is_empty(),
+        "QEMU complains: {}",
+        complaints.join(" | ")
+    );
+    Ok(())
+}
+
+/// Demands that QEMU has no complaint about the device. For a migration that was made to fail, of
+/// which QEMU tells.
+pub fn ensure_device_quiet(host: &Host) -> Result<()> {
+    let about_device = |line: &String| line.to_lowercase().contains("vfio");
+    let complaints: Vec<String> = host
+        .vm
+        .complaints()
+        .into_iter()
+        .filter(about_device)
+        .collect();
+    ensure!(
+        complaints.is_empty(),
+        "QEMU complains: {}",
+        complaints.join(" | ")
+    );
+    Ok(())
+}
+
+/// Moves a guest whose data flows, and demands that nothing happened to data and registers.
+pub fn migrate_checked(bed: &Bed, source: &mut Host, destination: &mut Host) -> Result<Figures> {
+    source.vm.await_lines(LINES)?;
+    let before = Checkpoint::take(&mut source.vm)?;
+    let socket = bed.socket("migration");
+    let figures = migration::migrate(&mut source.vm, &mut destination.vm, &socket)?;
+    Checkpoint::check(&mut destination.vm, &before)?;
+    Ok(figures)
+}

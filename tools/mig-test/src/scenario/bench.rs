@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a register access costs, in instructions, through either driver.
+//!
+//! The lab runs this under `-icount shift=0`, where one instruction takes one nanosecond of the VM's
+//! time: elapsed nanoseconds are instructions, and the same in every run.
+
+use anyhow::Result;
+use rustix::time::{clock_gettime, ClockId};
+use serde::Serialize;
+use vfio_bindings::bindings::vfio::VFIO_PCI_BAR0_REGION_INDEX;
+
+use super::bed::{load, Driver, MTTY_C, MTTY_RS, ONE_PORT};
+use super::Ctx;
+use crate::event::Outcome;
+use crate::mdev::MdevType;
+use crate::vfio::device::Device;
+
+/// Accesses of each kind in a batch.
+const BATCH: u64 = 100;
+/// Batches; the one that no timer interrupt has lengthened counts.
+const BATCHES: u64 = 20;
+/// Accesses before those that count, which fill caches and take first-time paths.
+const WARM_UP: u64 = 50;
+
+/// A register, and what is written to it. Nothing that is written changes what others cost.
+const REGISTERS: [(&str, u64, Option<u8>); 8] = [
+    ("RBR/THR", 0, None),
+    ("IER", 1, Some(0)),
+    ("IIR/FCR", 2, Some(1)),
+    ("LCR", 3, Some(3)),
+    ("MCR", 4, Some(0)),
+    ("LSR", 5, None),
+    ("MSR", 6, None),
+    ("SCR", 7, Some(0x5a)),
+];
+
+/// One line of the table.
+#[derive(Serialize)]
+struct Row {
+    register: &'static str,
+    access: &'static str,
+    mtty_rs_instructions: u64,
+    mtty_c_instructions: u64,
+    /// Below 1 where mtty_rs is cheaper.
+    ratio: f64,
+}
+
+/// Runs the scenario.
+pub fn registers(ctx: &mut Ctx) -> Result<Outcome> {
+    load("vfio_iommu_type1")?;
+    let rust = measure(ctx, &MTTY_RS)?;
+    let c = measure(ctx, &MTTY_C)?;
+    let names = REGISTERS
+        .iter()
+        .flat_map(|(name, _, _)| [(*name, "read"), (*name, "write")]);
+    let rows: Vec<Row> = names
+        .zip(rust.into_iter().zip(c))
+        .filter_map(|((register, access), (rust, c))| {
+            let (rust, c) = (rust?, c?);
+            let ratio = (rust as f64 / c as f64 * 1000.0).round() / 1000.0;
+            Some(Row {
+                register,
+                access,
+                mtty_rs_instructions: rust,
+                mtty_c_instructions: c,
+                ratio,
+            })
+        })
+        .collect();
+    ctx.report(rows)?;
+    Ok(Outcome::Passed)
+}
+
+/// Instructions of a read and of a write of each register.
+fn measure(ctx: &mut Ctx, driver: &Driver) -> Result<Vec<Option<u64>>> {
+    ctx.step(format!("measuring {}", driver.module));
+    load(driver.module)?;
+    let card = MdevType::find(driver.parent, ONE_PORT)?.create()?;
+    let device = Device::open(card.path())?;
+    let base = device.region(VFIO_PCI_BAR0_REGION_INDEX, None)?.offset;
+    let mut costs = Vec::new();
+    for (_, offset, value) in REGISTERS {
+        let at = base + offset;
+        costs.push(Some(cost(|| device.read_byte(at).map(drop))?));
+        costs.push(match value {
+            Some(value) => Some(cost(|| device.write_byte(at, value))?),
+            None => None,
+        });
+    }
+    Ok(costs)
+}
+
+fn cost(mut access: impl FnMut() -> rustix::io::Result<()>) -> Result<u64> {
+    for _ in 0..WARM_UP {
+        access()?;
+    }
+    let mut least = u64::MAX;
+    for _ in 0..BATCHES {
+        let start = now();
+        for _ in 0..BATCH {
+            access()?;
+        }
+        least = least.min(now() - start);
+    }
+    Ok(least / BATCH)
+}
+
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A list of checks that goes on after a failed one, so that one run names all that is wrong.
+
+use std::fmt::{Debug, Display};
+
+use crate::event::Outcome;
+
+/// Failures named one by one in the outcome; more are counted.
+const NAMED: usize = 12;
+
+/// Checks made so far.
+#[derive(Default)]
+pub struct Checks {
+    made: usize,
+    failures: Vec<String>,
+}
+
+impl Checks {
+    /// Demands a value.
+    pub fn equal<T: PartialEq + Debug>(&mut self, what: impl Display, found: T, wanted: T) {
+        let holds = found == wanted;
+        self.that(
+            format_args!("{what}: {found:?} instead of {wanted:?}"),
+            holds,
+        );
+    }
+
+    /// Demands that a call fails with an error.
+    pub fn refused<T, E: PartialEq + Debug>(
+        &mut self,
+        what: impl Display,
+        found: Result<T, E>,
+        wanted: E,
+    ) {
+        self.equal(what, found.map(drop), Err(wanted));
+    }
+
+    /// Demands that something holds. `what` names it, or says what was found instead.
+    pub fn that(&mut self, what: impl Display, holds: bool) {
+        self.made += 1;
+        if !holds {
+            self.failures.push(what.to_string());
+        }
+    }
+
+    /// How many checks were made.
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    /// Passed if all of them hold.
+    pub fn outcome(self) -> Outcome {
+        if self.failures.is_empty() {
+            return Outcome::Passed;
+        }
+        let named = &self.failures[..self.failures.len().min(NAMED)];
+        let more = match self.failures.len() - named.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let count = format!("{} of {} checks fail", self.failures.len(), self.made);
+        Outcome::Failed {
+            reason: format!("{count}: {}{more}", named.join("; ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_that_all_hold_pass() {
+        let mut checks = Checks::default();
+        checks.equal("one", 1, 1);
+        checks.refused("two", Err::<(), _>(22), 22);
+        assert_eq!(checks.outcome(), Outcome::Passed);
+    }
+
+    #[test]
+    fn every_failed_check_is_named_or_counted() {
+        let mut checks = Checks::default();
+        (0..NAMED + 2).for_each(|number| checks.equal(number, false, true));
+        let Outcome::Failed { reason } = checks.outcome() else {
+            panic!("passed")
+        };
+        assert!(reason.starts_with("14 of 14 checks fail: 0: false instead of true; 1: "));
+        assert!(reason.ends_with("; and 2 more"), "{reason}");
+    }
+
+    #[test]
+    fn a_call_that_succeeds_is_not_refused() {
+        let mut checks = Checks::default();
+        checks.refused("call", Ok::<(), _>(()), 22);
+        assert_ne!(checks.outcome(), Outcome::Passed);
+    }
+}

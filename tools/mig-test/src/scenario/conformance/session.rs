@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Getting a device into a state, with the data file that belongs to it.
+
+use anyhow::{Context, Result};
+
+use super::oracle::Oracle;
+use crate::vfio::device::Device;
+use crate::vfio::migration::{DataFile, State};
+
+/// Reads the whole state of a device, which is stopped for it and running afterwards.
+pub fn capture(device: &Device) -> Result<Vec<u8>> {
+    device.set_state(State::Stop)?;
+    let file = device
+        .set_state(State::StopCopy)?
+        .context("STOP_COPY came without a file")?;
+    let (stream, _) = file.read_to_end(4096)?;
+    device.set_state(State::Running)?;
+    Ok(stream)
+}
+
+/// Resets a device and takes it, arc by arc, into a state. A device in RESUMING has got `stream`
+/// whole, so that it can leave again.
+pub fn enter(
+    device: &Device,
+    oracle: &Oracle,
+    state: State,
+    stream: &[u8],
+) -> Result<Option<DataFile>> {
+    device.reset().context("reset")?;
+    let way = oracle
+        .way(State::Running, state)
+        .context("a state without a way to it")?;
+    let mut file = None;
+    for (next, _) in way {
+        let new = device
+            .set_state(next)
+            .with_context(|| format!("to {next:?}"))?;
+        file = new.or(file);
+    }
+    if state == State::Resuming {
+        let file = file.as_ref().context("RESUMING came without a file")?;
+        file.write_split(stream, &[4096])
+            .context("write the stream")?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `mig-test` can prove, one function each. Scenarios run as root inside the lab VM and report
+//! what they do as events.
+
+mod bed;
+mod bench;
+mod cancel;
+mod conformance;
+mod demo;
+mod live;
+mod refusal;
+mod sysfs;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::event::{Event, Outcome};
+
+/// A named proof. A scenario that returns an error counts as failed, with the error as its reason.
+pub struct Scenario {
+    /// Name on the command line: words joined by dashes.
+    pub name: &'static str,
+    /// One sentence for `mig-test run --list`.
+    pub about: &'static str,
+    /// How long it may run before the lab gives it up.
+    pub deadline: Duration,
+    /// The proof itself.
+    pub run: fn(&mut Ctx) -> Result<Outcome>,
+}
+
+/// What a scenario is given: where it may work, and where it reports to.
+pub struct Ctx<'a> {
+    /// Free-form options of the job (`--device`, counts, ...).
+    pub options: &'a BTreeMap<String, String>,
+    /// Scratch folder of this scenario, on the VM's tmpfs.
+    pub dir: PathBuf,
+    /// The share with the host: programs and images come from here, results go to `job/out`.
+    pub job: PathBuf,
+    /// Where events go.
+    pub emit: &'a mut dyn FnMut(Event),
+}
+
+impl Ctx<'_> {
+    /// Says what is being done now.
+    pub fn step(&mut self, text: impl Into<String>) {
+        (self.emit)(Event::Step { text: text.into() });
+    }
+
+    /// Hands the scenario's figures to the host.
+    pub fn report(&mut self, value: impl Serialize) -> Result<()> {
+        let value = serde_json::to_value(value)?;
+        (self.emit)(Event::Report { value });
+        Ok(())
+    }
+}
+
+/// Every scenario, in the order `mig-test test` runs them.
+pub fn all() -> &'static [Scenario] {
+    SCENARIOS
+}
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "demo",
+        about: "migrates a running guest with a device of mtty_rs and reports the figures",
+        deadline: minutes(4),
+        run: demo::demo,
+    },
+    Scenario {
+        name: "mtty-c-baseline",
+        about: "the same with mainline's C mtty, so that every figure has a peer",
+        deadline: minutes(4),
+        run: demo::mtty_c_baseline,
+    },
+    Scenario {
+        name: "reboot",
+        about: "a reboot of the guest resets the device, and QEMU has nothing to complain about",
+        deadline: minutes(3),
+        run: live::reboot,
+    },
+    Scenario {
+        name: "ping-pong",
+        about: "a running guest migrates back and forth ten times",
+        deadline: minutes(6),
+        run: live::ping_pong,
+    },
+    Scenario {
+        name: "fifo-in-flight",
+        about: "bytes unread in the FIFOs of a two-port card arrive in order and once",
+        deadline: minutes(4),
+        run: live::fifo_in_flight,
+    },
+    Scenario {
+        name: "mainline-and-back",
+        about: "a running guest leaves mainline's mtty for mtty_rs and goes back",
+        deadline: minutes(4),
+        run: live::mainline_and_back,
+    },
+    Scenario {
+        name: "cancel",
+        about: "a migration cancelled in each phase leaves the guest whole where it is",
+        deadline: minutes(6),
+        run: cancel::run,
+    },
+    Scenario {
+        name: "refusal",
+        about: "a destination refuses a torn, bent or foreign stream, and the source runs on",
+        deadline: minutes(8),
+        run: refusal::run,
+    },
+    Scenario {
+        name: "sysfs-limits",
+        about: "the limit on ports, and what sysfs refuses",
+        deadline: minutes(2),
+        run: sysfs::limits,
+    },
+    Scenario {
+        name: "module-in-use",
+        about: "a module in use stays, after use it goes; a device has one user",
+        deadline: minutes(3),
+        run: sysfs::module_in_use,
+    },
+    Scenario {
+        name: "remove-in-use",
+        about: "removing a device in use asks its user to let go",
+        deadline: minutes(2),
+        run: sysfs::remove_in_use,
+    },
+    Scenario {
+        name: "conformance-states",
+        about: "every ordered pair of migration states against an oracle of its own",
+        deadline: minutes(3),
+        run: conformance::states::run,
+    },
+    Scenario {
+        name: "conformance-data",
+        about: "the data file: ends, sizes, errors, any split of reads and writes",
+        deadline: minutes(3),
+        run: conformance::data::run,
+    },
+    Scenario {
+        name: "conformance-refusal",
+        about: "streams cut short or changed anywhere are refused and change nothing",
+        deadline: minutes(3),
+        run: conformance::refusal::run,
+    },
+    Scenario {
+        name: "conformance-lifetime",
+        about: "reset and close in each state; files that outlive their device",
+        deadline: minutes(3),
+        run: conformance::lifetime::run,
+    },
+    Scenario {
+        name: "conformance-info",
+        about: "device, region, interrupt and feature information; bad questions",
+        deadline: minutes(3),
+        run: conformance::info::run,
+    },
+    Scenario {
+        name: "conformance-regions",
+        about: "bounds of the regions, configuration space, BAR sizing",
+        deadline: minutes(3),
+        run: conformance::regions::run,
+    },
+    Scenario {
+        name: "conformance-interrupts",
+        about: "INTx levels, MSI messages, bad VFIO_DEVICE_SET_IRQS calls",
+        deadline: minutes(3),
+        run: conformance::interrupts::run,
+    },
+    Scenario {
+        name: "conformance-concurrency",
+        about: "registers, states, data and reset from several threads at once",
+        deadline: minutes(3),
+        run: conformance::concurrency::run,
+    },
+    Scenario {
+        name: "bench-regs",
+        about: "instructions of each register access, through mtty_rs and mainline's mtty",
+        deadline: minutes(5),
+        run: bench::registers,
+    },
+];
+
+/// Finds a scenario by its name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    all().iter().find(|scenario| scenario.name == name)
+}
+
+/// Runs one scenario and turns an error into a failed outcome.
+pub fn run(name: &str, ctx: &mut Ctx) -> Outcome {
+    let Some(scenario) = find(name) else {
+        return Outcome::Failed {
+            reason: format!("there is no scenario {name}"),
+        };
+    };
+    match (scenario.run)(ctx) {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome::Failed {
+            reason: format!("{error:#}"),
+        },
+    }
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}

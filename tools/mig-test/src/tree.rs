@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `mig-test test`: everything that must hold, as KTAP with counts in the last line.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::Command;
+
+use anyhow::{anyhow, bail, Result};
+
+use crate::commands::{is_bench, watched};
+use crate::event::Outcome;
+use crate::lab::modules::{self, Goal};
+use crate::lab::{format, run_logged, Lab};
+use crate::scenario;
+
+/// How many tests ended in which way.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// A check of the source tree. One that stands for many tests says how they went.
+type Check = fn(&Lab) -> Result<Done>;
+
+enum Done {
+    Passed,
+    Tests(Counts),
+    Skipped(&'static str),
+}
+
+const CHECKS: [(&str, Check); 5] = [
+    ("host-tests", host_tests),
+    ("host-clippy", host_clippy),
+    ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
+    ("modules-without-warnings", |lab| {
+        modules::strict(lab, Goal::Fresh).map(|()| Done::Passed)
+    }),
+    ("modules-clippy", |lab| {
+        modules::strict(lab, Goal::Clippy).map(|()| Done::Passed)
+    }),
+];
+
+/// Runs all scenarios but the benchmarks, before them the checks of the source tree if wanted.
+pub fn test(lab: &Lab, tree: bool) -> Result<()> {
+    let names = scenario::all()
+        .iter()
+        .map(|scenario| scenario.name.to_string());
+    let names: Vec<String> = names.filter(|name| !is_bench(name)).collect();
+    let checks: &[_] = if tree { &CHECKS } else { &[] };
+    println!("KTAP version 1\n1..{}", checks.len() + names.len());
+
+    let mut report = Report::default();
+    for (name, check) in checks {
+        report.check(name, check(lab));
+    }
+    let mut left = names.clone();
+    let mut ended = |name: &str, outcome: &Outcome, seconds: f64| {
+        left.retain(|other| other != name);
+        report.scenario(name, outcome, seconds);
+    };
+    let mut run = || {
+        lab.install_modules()?;
+        watched(
+            lab,
+            lab.accelerator()?,
+            &names,
+            &BTreeMap::new(),
+            &mut ended,
+        )
+    };
+    if let Err(error) = run() {
+        for name in &left {
+            report.check(name, Err(anyhow!("it could not run")));
+        }
+        report.explain(&format!("{error:#}"));
+    }
+    let failed = report.counts.failed;
+    println!("{}", report.counts);
+    if failed > 0 {
+        // The counts are the last line and say it all.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// What has been printed so far.
+#[derive(Default)]
+struct Report {
+    number: usize,
+    counts: Counts,
+}
+
+impl Report {
+    fn check(&mut self, name: &str, result: Result<Done>) {
+        match result {
+            Ok(Done::Passed) => {
+                self.line(true, name, "");
+                self.counts.passed += 1;
+            }
+            Ok(Done::Skipped(reason)) => {
+                self.line(true, name, &format!(" # SKIP {reason}"));
+                self.counts.skipped += 1;
+            }
+            Ok(Done::Tests(counts)) => {
+                self.line(true, name, &format!(" # {counts}"));
+                self.add(counts);
+            }
+            Err(error) => {
+                self.line(false, name, "");
+                let counts = error
+                    .downcast_ref::<TestsFailed>()
+                    .map(|failed| failed.counts);
+                self.add(counts.unwrap_or(Counts {
+                    failed: 1,
+                    ..Counts::default()
+                }));
+                self.explain(&format!("{error:#}"));
+            }
+        }
+    }
+
+    fn scenario(&mut self, name: &str, outcome: &Outcome, seconds: f64) {
+        match outcome {
+            Outcome::Passed => {
+                self.line(true, name, &format!(" # {seconds:.1} s"));
+                self.counts.passed += 1;
+            }
+            Outcome::Skipped { reason } => {
+                self.line(true, name, &format!(" # SKIP {reason}"));
+                self.counts.skipped += 1;
+            }
+            Outcome::Failed { reason } => {
+                self.line(false, name, &format!(" # {seconds:.1} s"));
+                self.counts.failed += 1;
+                self.explain(reason);
+            }
+        }
+    }
+
+    fn add(&mut self, counts: Counts) {
+        self.counts.passed += counts.passed;
+        self.counts.failed += counts.failed;
+        self.counts.skipped += counts.skipped;
+    }
+
+    fn line(&mut self, ok: bool, name: &str, rest: &str) {
+        self.number += 1;
+        println!(
+            "{}ok {} {name}{rest}",
+            if ok { "" } else { "not " },
+            self.number
+        );
+    }
+
+    fn explain(&self, text: &str) {
+        let mut lines = String::new();
+        for line in text.lines() {
+            let _ = writeln!(lines, "# {line}");
+        }
+        print!("{lines}");
+    }
+}
+
+/// Some of many tests have failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{output}")]
+struct TestsFailed {
+    counts: Counts,
+    output: String,
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+fn host_tests(lab: &Lab) -> Result<Done> {
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--color", "never"]);
+    command.current_dir(&lab.project);
+    let (ok, output) = run_logged(lab, "testing the host side", "cargo-test", command)?;
+    let counts = count(&output);
+    match (ok, counts.failed) {
+        (true, 0) if counts.passed == 0 => bail!("cargo test ran nothing"),
+        (true, _) => Ok(Done::Tests(counts)),
+        (false, failed) => {
+            let counts = Counts {
+                failed: failed.max(1),
+                ..counts
+            };
+            Err(TestsFailed {
+                counts,
+                output: failures(&output),
+            }
+            .into())
+        }
+    }
+}
+
+/// Adds up the result lines of all test programs.
+fn count(output: &str) -> Counts {
+    let mut counts = Counts::default();
+    for line in output
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: "))
+    {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let Ok(number) = pair[0].parse::<usize>() else {
+                continue;
+            };
+            match pair[1] {
+                "passed;" => counts.passed += number,
+                "failed;" => counts.failed += number,
+                "ignored;" => counts.skipped += number,
+                _ => {}
+            }
+        }
+    }
+    counts
+}
+
+/// The part of the output that says what went wrong: errors of the compiler, or failed tests.
+fn failures(output: &str) -> String {
+    let telling = |line: &&str| {
+        line.starts_with("error")
+            || line.ends_with("... FAILED")
+            || line.contains("panicked at")
+            || line.starts_with("  left:")
+            || line.starts_with(" right:")
+    };
+    let lines: Vec<&str> = output.lines().filter(telling).take(60).collect();
+    lines.join("\n")
+}
+
+fn host_clippy(lab: &Lab) -> Result<Done> {
+    if !cargo(&["clippy", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        return Ok(Done::Skipped("cargo clippy is not installed"));
+    }
+    let mut command = cargo(&["clippy", "--workspace", "--all-targets", "--color", "never"]);
+    command
+        .args(["--", "-D", "warnings"])
+        .current_dir(&lab.project);
+    let (ok, output) = run_logged(
+        lab,
+        "running clippy on the host side",
+        "cargo-clippy",
+        command,
+    )?;
+    if !ok {
+        bail!("{}", failures(&output));
+    }
+    Ok(Done::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_all_test_programs_are_added_up() {
+        let output = "running 2 tests\n\
+            test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+            test result: FAILED. 3 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert_eq!(
+            count(output),
+            Counts {
+                passed: 5,
+                failed: 4,
+                skipped: 1
+            }
+        );
+    }
+
+    #[test]
+    fn the_last_line_names_what_was_skipped_only_if_something_was() {
+        let counts = Counts {
+            passed: 7,
+            failed: 0,
+            skipped: 0,
+        };
+        assert_eq!(counts.to_string(), "7 passed, 0 failed");
+        assert_eq!(
+            Counts {
+                skipped: 2,
+                ..counts
+            }
+            .to_string(),
+            "7 passed, 0 failed, 2 skipped"
+        );
+    }
+
+    #[test]
+    fn a_failed_test_is_found_in_the_output() {
+        let output = "test a ... ok\ntest b ... FAILED\nthread 'b' panicked at x.rs:1:2:\n";
+        assert_eq!(
+            failures(output),
+            "test b ... FAILED\nthread 'b' panicked at x.rs:1:2:"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An open VFIO device: information, regions, reset.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{ensure, Context, Result};
+use rustix::io::{pread, pwrite, Errno};
+use vfio_bindings::bindings::vfio::{
+    vfio_device_info, vfio_irq_info, vfio_region_info, VFIO_TYPE1v2_IOMMU, VFIO_GROUP_FLAGS_VIABLE,
+};
+
+use super::packet::Packet;
+use super::sys;
+
+/// The ioctls, by their distance from VFIO_BASE in <linux/vfio.h>.
+pub(super) mod number {
+    pub const SET_IOMMU: u32 = 2;
+    pub const GROUP_GET_STATUS: u32 = 3;
+    pub const GROUP_SET_CONTAINER: u32 = 4;
+    pub const GROUP_GET_DEVICE_FD: u32 = 6;
+    pub const DEVICE_GET_INFO: u32 = 7;
+    pub const DEVICE_GET_REGION_INFO: u32 = 8;
+    pub const DEVICE_GET_IRQ_INFO: u32 = 9;
+    pub const DEVICE_SET_IRQS: u32 = 10;
+    pub const DEVICE_RESET: u32 = 11;
+    pub const DEVICE_FEATURE: u32 = 17;
+    pub const MIG_GET_PRECOPY_INFO: u32 = 21;
+}
+
+/// The group of a device in a container of its own.
+pub struct Group {
+    group: File,
+    /// A group is attached for as long as its container is open.
+    _container: File,
+    name: CString,
+}
+
+impl Group {
+    /// Attaches the group of the device in a sysfs folder.
+    pub fn attach(device: &Path) -> Result<Group> {
+        let link = device.join("iommu_group").canonicalize().with_context(|| {
+            format!(
+                "{} has no IOMMU group; is it bound to VFIO?",
+                device.display()
+            )
+        })?;
+        let number = link
+            .file_name()
+            .context("an IOMMU group without a number")?;
+        let node = Path::new("/dev/vfio").join(number);
+        let open = |path: &Path| {
+            let file = File::options().read(true).write(true).open(path);
+            file.with_context(|| format!("open {}", path.display()))
+        };
+        let (group, container) = (open(&node)?, open(Path::new("/dev/vfio/vfio"))?);
+
+        let mut status = Packet::sized().u32(0).argsz(None);
+        sys::with_sized(&group, number::GROUP_GET_STATUS, &mut status.0)?;
+        ensure!(
+            status.read_u32(4) & VFIO_GROUP_FLAGS_VIABLE != 0,
+            "the group is not viable"
+        );
+
+        let mut fd = rustix::fd::AsRawFd::as_raw_fd(&container).to_ne_bytes();
+        sys::with_fixed(&group, number::GROUP_SET_CONTAINER, &mut fd)?;
+        sys::with_value(&container, number::SET_IOMMU, VFIO_TYPE1v2_IOMMU)?;
+        let name = device.canonicalize()?;
+        let name = name.file_name().context("a device without a name")?;
+        Ok(Group {
+            group,
+            _container: container,
+            name: CString::new(name.as_bytes())?,
+        })
+    }
+
+    /// Opens the group's device. The kernel allows it more than once.
+    pub fn open_device(&self) -> Result<OwnedFd, Errno> {
+        let mut name = self.name.as_bytes_with_nul().to_vec();
+        sys::with_fixed(&self.group, number::GROUP_GET_DEVICE_FD, &mut name).map(sys::take_fd)
+    }
+}
+
+/// Answer to VFIO_DEVICE_GET_INFO.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceInfo {
+    /// VFIO_DEVICE_FLAGS_*.
+    pub flags: u32,
+    /// Indices below this one are asked for with GET_REGION_INFO.
+    pub regions: u32,
+    /// Indices below this one are asked for with GET_IRQ_INFO.
+    pub irqs: u32,
+}
+
+/// Answer to VFIO_DEVICE_GET_REGION_INFO.
+#[derive(Debug, Clone, Copy)]
+pub struct RegionInfo {
+    /// The length the whole answer needs.
+    pub argsz: u32,
+    /// VFIO_REGION_INFO_FLAG_*.
+    pub flags: u32,
+    /// Bytes in the region.
+    pub size: u64,
+    /// Where it begins in the device file.
+    pub offset: u64,
+}
+
+/// Answer to VFIO_DEVICE_GET_IRQ_INFO.
+#[derive(Debug, Clone, Copy)]
+pub struct IrqInfo {
+    /// VFIO_IRQ_INFO_*.
+    pub flags: u32,
+    /// Interrupts at this index.
+    pub count: u32,
+}
+
+/// An open device. The device file is closed before its group.
+pub struct Device {
+    fd: OwnedFd,
+    /// What it was opened through.
+    pub group: Group,
+}
+
+impl Device {
+    /// Opens the device in a sysfs folder.
+    pub fn open(path: &Path) -> Result<Device> {
+        let group = Group::attach(path)?;
+        let fd = group
+            .open_device()
+            .context("open the device of the group")?;
+        Ok(Device { fd, group })
+    }
+
+    /// Closes the device file, which is the last one, and opens it anew.
+    pub fn reopen(self) -> Result<Device> {
+        let Device { fd, group } = self;
+        drop(fd);
+        let fd = group.open_device().context("open the device again")?;
+        Ok(Device { fd, group })
+    }
+
+    /// VFIO_DEVICE_GET_INFO; `argsz` overrides the length.
+    pub fn info(&self, argsz: Option<u32>) -> Result<DeviceInfo, Errno> {
+        let mut packet = Packet::sized().u32(0).u32(0).u32(0).u64(0).argsz(argsz);
+        sys::with_sized(&self.fd, number::DEVICE_GET_INFO, &mut packet.0)?;
+        Ok(DeviceInfo {
+            flags: packet.read_u32(offset_of!(vfio_device_info, flags)),
+            regions: packet.read_u32(offset_of!(vfio_device_info, num_regions)),
+            irqs: packet.read_u32(offset_of!(vfio_device_info, num_irqs)),
+        })
+    }
+
+    /// VFIO_DEVICE_GET_REGION_INFO; `argsz` overrides the length.
+    pub fn region(&self, index: u32, argsz: Option<u32>) -> Result<RegionInfo, Errno> {
+        let mut packet = Packet::sized()
+            .u32(0)
+            .u32(index)
+            .u32(0)
+            .u64(0)
+            .u64(0)
+            .argsz(argsz);
+        sys::with_sized(&self.fd, number::DEVICE_GET_REGION_INFO, &mut packet.0)?;
+        Ok(RegionInfo {
+            argsz: packet.read_u32(offset_of!(vfio_region_info, argsz)),
+            flags: packet.read_u32(offset_of!(vfio_region_info, flags)),
+            size: packet.read_u64(offset_of!(vfio_region_info, size)),
+            offset: packet.read_u64(offset_of!(vfio_region_info, offset)),
+        })
+    }
+
+    /// VFIO_DEVICE_GET_IRQ_INFO; `argsz` overrides the length.
+    pub fn irq(&self, index: u32, argsz: Option<u32>) -> Result<IrqInfo, Errno> {
+        let mut packet = Packet::sized().u32(0).u32(index).u32(0).argsz(argsz);
+        sys::with_sized(&self.fd, number::DEVICE_GET_IRQ_INFO, &mut packet.0)?;
+        Ok(IrqInfo {
+            flags: packet.read_u32(offset_of!(vfio_irq_info, flags)),
+            count: packet.read_u32(offset_of!(vfio_irq_info, count)),
+        })
+    }
+
+    /// VFIO_DEVICE_RESET.
+    pub fn reset(&self) -> Result<(), Errno> {
+        sys::with_value(&self.fd, number::DEVICE_RESET, 0).map(drop)
+    }
+
+    /// Reads at a position of the device file.
+    pub fn read(&self, position: u64, bytes: &mut [u8]) -> Result<usize, Errno> {
+        pread(&self.fd, bytes, position)
+    }
+
+    /// Writes at a position of the device file.
+    pub fn write(&self, position: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        pwrite(&self.fd, bytes, position)
+    }
+
+    /// Reads one byte.
+    pub fn read_byte(&self, position: u64) -> Result<u8, Errno> {
+        let mut byte = [0];
+        self.read(position, &mut byte).map(|_| byte[0])
+    }
+
+    /// Writes one byte.
+    pub fn write_byte(&self, position: u64, byte: u8) -> Result<(), Errno> {
+        self.write(position, &[byte]).map(drop)
+    }
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

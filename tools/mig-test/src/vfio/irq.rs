@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Interrupts of a VFIO device: VFIO_DEVICE_SET_IRQS and the eventfds it takes.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::io::{read, write, Errno, Result};
+use vfio_bindings::bindings::vfio::{
+    VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE,
+};
+
+use super::device::{number, Device};
+use super::packet::Packet;
+use super::sys;
+
+/// How long the kernel may take to deliver what it does not deliver within the call itself.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An eventfd.
+pub struct Event(OwnedFd);
+
+impl Event {
+    /// A fresh one that never blocks.
+    pub fn new() -> Result<Event> {
+        eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map(Event)
+    }
+
+    /// How often it was signalled since the last look.
+    pub fn take(&self) -> Result<u64> {
+        let mut count = [0; 8];
+        match read(&self.0, &mut count) {
+            Ok(_) => Ok(u64::from_ne_bytes(count)),
+            Err(Errno::AGAIN) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until it has been signalled; 0 if it never was.
+    pub fn await_signal(&self) -> Result<u64> {
+        let timeout = Timespec::try_from(PATIENCE).map_err(|_| Errno::INVAL)?;
+        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))?;
+        self.take()
+    }
+
+    /// Signals it.
+    pub fn signal(&self) -> Result<()> {
+        write(&self.0, &1u64.to_ne_bytes()).map(drop)
+    }
+
+    /// Its number, for the kernel.
+    pub fn number(&self) -> i32 {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// The arguments of VFIO_DEVICE_SET_IRQS, as right or as wrong as a test wants them.
+#[derive(Debug, Clone, Default)]
+pub struct SetIrqs {
+    /// VFIO_IRQ_SET_*: one kind of data, one action.
+    pub flags: u32,
+    /// Index of the interrupt type.
+    pub index: u32,
+    /// First interrupt.
+    pub start: u32,
+    /// How many.
+    pub count: u32,
+    /// What follows the structure.
+    pub data: Vec<u8>,
+    /// A false length.
+    pub argsz: Option<u32>,
+}
+
+impl Device {
+    /// VFIO_DEVICE_SET_IRQS.
+    pub fn set_irqs(&self, set: &SetIrqs) -> Result<()> {
+        let mut packet = Packet::sized()
+            .u32(set.flags)
+            .u32(set.index)
+            .u32(set.start)
+            .u32(set.count)
+            .bytes(&set.data)
+            .argsz(set.argsz);
+        sys::with_sized(self, number::DEVICE_SET_IRQS, &mut packet.0).map(drop)
+    }
+
+    /// An action on interrupt 0 of an index, without data.
+    pub fn act(&self, index: u32, action: u32) -> Result<()> {
+        let flags = VFIO_IRQ_SET_DATA_NONE | action;
+        self.set_irqs(&SetIrqs {
+            flags,
+            index,
+            count: 1,
+            ..SetIrqs::default()
+        })
+    }
+
+    /// Has an action on interrupt 0 of an index signal, or follow, an eventfd.
+    pub fn connect(&self, index: u32, action: u32, fd: i32) -> Result<()> {
+        let flags = VFIO_IRQ_SET_DATA_EVENTFD | action;
+        let data = fd.to_ne_bytes().to_vec();
+        self.set_irqs(&SetIrqs {
+            flags,
+            index,
+            count: 1,
+            data,
+            ..SetIrqs::default()
+        })
+    }
+
+    /// Switches an index off.
+    pub fn disable(&self, index: u32) -> Result<()> {
+        let flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
+        self.set_irqs(&SetIrqs {
+            flags,
+            index,
+            ..SetIrqs::default()
+        })
+    }
+}

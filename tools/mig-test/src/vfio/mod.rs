@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A VFIO user of our own: what QEMU would not do with a device, and what it does, one call at a
+//! time. Works with any device that is bound to VFIO's group interface.
+
+pub mod device;
+pub mod irq;
+pub mod migration;
+mod packet;
+mod sys;
