@@ -11,6 +11,7 @@
 //! # On source and destination (the latter with -incoming), in the same guest slot:
 //! qemu-system-x86_64 ... -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/$uuid,enable-migration=on
 //! # In the source's monitor: migrate unix:/tmp/migrate
+//! # A destination with KVM needs x-no-kvm-intx=on as well: Documentation/qemu.md says why.
 //! echo 1 > /sys/bus/mdev/devices/$uuid/remove
 //! ```
 //!
@@ -112,6 +113,7 @@ struct Mtty {
 
 impl Mtty {
     /// Lets the interrupt follow the ports, whose lock is held.
+    #[inline]
     fn update_interrupt(dev: &OpenDevice, ports: &Ports) {
         dev.set_interrupt(ports.iter().any(Uart::irq_level));
     }
@@ -197,20 +199,24 @@ impl Device for Mtty {
         })
     }
 
+    #[inline]
     fn read(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &mut [u8]) -> Result {
         let mut ports = self.ports.lock();
         // A wide access to byte-wide ports is that many accesses.
-        for (reg, byte) in (offset as u8..).zip(data) {
-            *byte = ports[bar].read(reg);
+        let port = &mut ports[bar];
+        for (i, byte) in data.iter_mut().enumerate() {
+            *byte = port.read((offset as usize + i) as u8);
         }
         Self::update_interrupt(dev, &ports);
         Ok(())
     }
 
+    #[inline]
     fn write(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &[u8]) -> Result {
         let mut ports = self.ports.lock();
-        for (reg, byte) in (offset as u8..).zip(data) {
-            ports[bar].write(reg, *byte);
+        let port = &mut ports[bar];
+        for (i, byte) in data.iter().enumerate() {
+            port.write((offset as usize + i) as u8, *byte);
         }
         Self::update_interrupt(dev, &ports);
         Ok(())

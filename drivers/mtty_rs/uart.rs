@@ -157,17 +157,19 @@ impl Uart {
     }
 
     /// Whether the interrupt line is raised.
+    #[inline]
     pub fn irq_level(&self) -> bool {
-        self.cause() != iir::NO_INT
+        // The common case first: this is asked at every access.
+        self.state.ier != 0 && self.cause() != iir::NO_INT
     }
 
     /// The guest reads register `reg` (0 to 7).
+    #[inline]
     pub fn read(&mut self, reg: u8) -> u8 {
-        let [dll, dlm] = self.state.divisor.to_le_bytes();
         match reg {
-            reg::RX if self.dlab() => dll,
-            reg::RX => self.receive(),
-            reg::IER if self.dlab() => dlm,
+            reg::RX if self.dlab() => self.state.divisor as u8,
+            reg::RX => self.watching_inputs(Self::receive),
+            reg::IER if self.dlab() => (self.state.divisor >> 8) as u8,
             reg::IER => self.state.ier,
             reg::IIR => self.identify(),
             reg::LCR => self.state.lcr,
@@ -184,21 +186,23 @@ impl Uart {
     }
 
     /// The guest writes `value` to register `reg` (0 to 7).
+    #[inline]
     pub fn write(&mut self, reg: u8, value: u8) {
-        let inputs = self.modem_inputs();
-        let [dll, dlm] = self.state.divisor.to_le_bytes();
         match reg {
-            reg::RX if self.dlab() => self.state.divisor = u16::from_le_bytes([value, dlm]),
-            reg::RX => self.transmit(value),
-            reg::IER if self.dlab() => self.state.divisor = u16::from_le_bytes([dll, value]),
+            reg::RX if self.dlab() => {
+                self.state.divisor = self.state.divisor & 0xff00 | u16::from(value);
+            }
+            reg::RX => self.watching_inputs(|uart| uart.transmit(value)),
+            reg::IER if self.dlab() => {
+                self.state.divisor = self.state.divisor & 0x00ff | u16::from(value) << 8;
+            }
             reg::IER => self.enable_interrupts(value & ier::ALL),
-            reg::IIR => self.control_fifo(value),
+            reg::IIR => self.watching_inputs(|uart| uart.control_fifo(value)),
             reg::LCR => self.state.lcr = value,
-            reg::MCR => self.state.mcr = value & mcr::ALL,
+            reg::MCR => self.watching_inputs(|uart| uart.state.mcr = value & mcr::ALL),
             reg::SCR => self.state.scr = value,
             _ => {}
         }
-        self.latch_deltas(inputs);
     }
 
     fn dlab(&self) -> bool {
@@ -223,13 +227,11 @@ impl Uart {
         if self.state.fifo_len == 0 {
             return 0;
         }
-        let inputs = self.modem_inputs();
         let byte = self.state.fifo[0];
         self.state.fifo.copy_within(1.., 0);
         self.state.fifo[FIFO_SIZE - 1] = 0;
         self.state.fifo_len -= 1;
         self.state.thri_pending = self.state.fifo_len == 0;
-        self.latch_deltas(inputs);
         byte
     }
 
@@ -306,9 +308,12 @@ impl Uart {
         }
     }
 
-    /// Notes which modem inputs differ from `before`. RI counts only when it goes off (TERI).
-    fn latch_deltas(&mut self, before: u8) {
+    /// Does what may move modem inputs, and notes which it did. RI counts only when it goes off (TERI).
+    fn watching_inputs<R>(&mut self, change: impl FnOnce(&mut Self) -> R) -> R {
+        let before = self.modem_inputs();
+        let result = change(self);
         let after = self.modem_inputs();
         self.state.msr_delta |= ((before ^ after) & !(after & msr::RI)) >> 4;
+        result
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     eventfd::{EventFd, Irqfd, Listener},
     raw,
 };
+use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::{new_mutex, prelude::*, sync::Mutex};
 use mdev_model::irq::{Line, Mode};
 
@@ -108,6 +109,9 @@ pub(crate) struct Irqs {
     unmask: Irqfd,
     #[pin]
     delivery: Delivery,
+    /// What the device last drove its line to, so that driving it there again costs next to nothing. It
+    /// is written with the state's lock held.
+    level: AtomicBool,
     /// Held over a whole `VFIO_DEVICE_SET_IRQS`; outside of the state's lock, because disabling an
     /// eventfd waits for a callback that takes the latter.
     #[pin]
@@ -121,6 +125,7 @@ impl Irqs {
             delivery <- pin_init!(Delivery {
                 state <- new_mutex!(State { line: Line::new(), trigger: None }, "mdev_irq_state"),
             }),
+            level: AtomicBool::new(false),
             setup <- new_mutex!((), "mdev_irq_setup"),
         })
     }
@@ -131,9 +136,20 @@ impl Irqs {
         state.signal_if(now);
     }
 
-    /// The device drives its interrupt line to `asserted`.
+    /// The device drives its interrupt line to `asserted`. Its calls follow one another, because the
+    /// driver makes them with one lock held.
+    #[inline]
     pub(crate) fn set_line(&self, asserted: bool) {
-        self.with_line(|line| line.set(asserted));
+        if self.level.load(Ordering::Relaxed) != asserted {
+            self.move_line(asserted);
+        }
+    }
+
+    fn move_line(&self, asserted: bool) {
+        self.with_line(|line| {
+            self.level.store(asserted, Ordering::Relaxed);
+            line.set(asserted)
+        });
     }
 
     /// Nothing is signalled from here on.
@@ -152,6 +168,7 @@ impl Irqs {
     /// The device was reset.
     pub(crate) fn reset(&self) {
         self.with_line(|line| {
+            self.level.store(false, Ordering::Relaxed);
             line.reset();
             false
         });

@@ -135,7 +135,8 @@ impl<T: Device> Incoming<T> {
                 fetched => fetched?,
             }
             if let Err(refusal) = self.push(open) {
-                self.refuse(open, refusal);
+                self.refused = Some(refusal);
+                open.dev.report_refusal(refusal);
                 return Err(errno(refusal));
             }
             done += self.chunk.len();
@@ -164,15 +165,6 @@ impl<T: Device> Incoming<T> {
                 open.driver.load_raw(&mut staged.driver, at, &self.chunk)
             }
         }
-    }
-
-    fn refuse(&mut self, open: &Open<T>, refusal: Refusal) {
-        self.refused = Some(refusal);
-        dev_warn!(
-            open.dev.device(),
-            "mdev: incoming state refused: {}\n",
-            refusal.reason()
-        );
     }
 
     /// What was staged becomes the device's state; EINVAL if it is not a whole one, and nothing else.

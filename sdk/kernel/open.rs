@@ -3,13 +3,20 @@
 //! What the SDK keeps for an open device, and what of it a driver sees: [`OpenDevice`].
 
 use crate::{guest_memory::GuestMemory, irq::Irqs};
+use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::{
     device::Device,
     new_mutex,
     prelude::*,
     sync::{aref::ARef, Arc, Mutex},
 };
-use mdev_model::config::{ConfigSpace, Identity};
+use mdev_model::{
+    config::{ConfigSpace, Identity},
+    stream::Refusal,
+};
+
+/// How many refused streams are reported for an open device.
+const REPORTED_REFUSALS: u32 = 16;
 
 /// An open device, as its driver sees it from a callback.
 ///
@@ -19,6 +26,8 @@ use mdev_model::config::{ConfigSpace, Identity};
 pub struct OpenDevice {
     dev: ARef<Device>,
     identity: Identity,
+    /// How many streams were refused; the first few are reported.
+    refusals: AtomicU32,
     config_size: usize,
     memory: GuestMemory,
     #[pin]
@@ -38,6 +47,7 @@ impl OpenDevice {
             config <- new_mutex!(ConfigSpace::new(&identity), "mdev_config"),
             dev,
             identity,
+            refusals: AtomicU32::new(0),
             config_size,
             memory,
             irqs <- Irqs::new(),
@@ -50,6 +60,7 @@ impl OpenDevice {
     /// with the lock held that protects the state from which the level follows, so that the last
     /// caller is the one that saw the last state; it does not sleep for long and takes no lock of
     /// the driver's. While the device is stopped the level is noted and delivered later.
+    #[inline]
     pub fn set_interrupt(&self, asserted: bool) {
         self.irqs.set_line(asserted);
     }
@@ -65,8 +76,18 @@ impl OpenDevice {
     }
 
     /// What the device looks like on its bus.
+    #[inline]
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Reports that an incoming stream was refused. User space decides how often that happens, so after
+    /// some times an open device says it no more.
+    pub(crate) fn report_refusal(&self, refusal: Refusal) {
+        if self.refusals.fetch_add(1, Ordering::Relaxed) < REPORTED_REFUSALS {
+            let reason = refusal.reason();
+            dev_warn!(self.dev, "mdev: incoming state refused: {reason}\n");
+        }
     }
 
     /// How many bytes of configuration space user space is told of.

@@ -13,7 +13,7 @@ use crate::{
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
-    uaccess::{UserPtr, UserSlice},
+    uaccess::{UserPtr, UserSlice, UserSliceReader, UserSliceWriter},
 };
 use mdev_model::{config, region};
 
@@ -61,6 +61,31 @@ fn check<T: Device>(opened: &Opened<T>, pos: i64, count: usize) -> Result<Access
     })
 }
 
+/// Hands `width` bytes of `data` to user space. The sizes are spelled out because the kernel checks a
+/// copy of a constant size when it is compiled, and another one each time.
+#[inline]
+fn put(user: &mut UserSliceWriter, data: &[u8; 8], width: usize) -> Result {
+    let [a, b, c, d, ..] = *data;
+    match width {
+        1 => user.write(&[a]),
+        2 => user.write(&[a, b]),
+        4 => user.write(&[a, b, c, d]),
+        _ => user.write(data),
+    }
+}
+
+/// Takes `width` bytes from user space; see [`put`].
+#[inline]
+fn get(user: &mut UserSliceReader, data: &mut [u8; 8], width: usize) -> Result {
+    match width {
+        1 => data[..1].copy_from_slice(&user.read::<[u8; 1]>()?),
+        2 => data[..2].copy_from_slice(&user.read::<[u8; 2]>()?),
+        4 => data[..4].copy_from_slice(&user.read::<[u8; 4]>()?),
+        _ => *data = user.read()?,
+    }
+    Ok(())
+}
+
 /// Cuts an access into single ones, `each(offset, width)`, and says how many bytes were done.
 fn cut(access: &Access, mut each: impl FnMut(u64, usize) -> Result) -> Result<usize> {
     let mut done = 0;
@@ -89,8 +114,8 @@ pub(crate) unsafe extern "C" fn read<T: Device>(
         let mut user = UserSlice::new(UserPtr::from_ptr(buf.cast()), access.count).writer();
         let dev = &opened.open.dev;
         let done = cut(&access, |offset, width| {
-            let mut data = [0; 8];
-            let data = &mut data[..width];
+            let mut bytes = [0; 8];
+            let data = &mut bytes[..width];
             match access.target {
                 Target::Config => {
                     // In bounds by `check`.
@@ -101,7 +126,7 @@ pub(crate) unsafe extern "C" fn read<T: Device>(
                     None => opened.open.driver.read(dev, bar, offset, data)?,
                 },
             }
-            user.write_slice(data)
+            put(&mut user, &bytes, width)
         })?;
         *pos += done as i64;
         Ok(done as isize)
@@ -125,9 +150,9 @@ pub(crate) unsafe extern "C" fn write<T: Device>(
         let mut user = UserSlice::new(user, access.count).reader();
         let dev = &opened.open.dev;
         let done = cut(&access, |offset, width| {
-            let mut data = [0; 8];
-            let data = &mut data[..width];
-            user.read_slice(data)?;
+            let mut bytes = [0; 8];
+            get(&mut user, &mut bytes, width)?;
+            let data = &bytes[..width];
             match access.target {
                 Target::Config => {
                     // In bounds by `check`.

@@ -61,6 +61,7 @@ pub enum Bar {
 
 impl Bar {
     /// Size in bytes of what the register decodes; 0 for [`Bar::None`].
+    #[inline]
     pub const fn size(self) -> u64 {
         match self {
             Bar::None => 0,
@@ -70,6 +71,7 @@ impl Bar {
     }
 
     /// The widest access in bytes that one bus transaction carries.
+    #[inline]
     pub const fn widest_access(self) -> usize {
         match self {
             Bar::None | Bar::Io { .. } => 4,

@@ -9,11 +9,13 @@
 pub const OFFSET_SHIFT: u32 = 40;
 
 /// The file offset at which region `index` begins.
+#[inline]
 pub const fn file_offset(index: u32) -> u64 {
     (index as u64) << OFFSET_SHIFT
 }
 
 /// The region index and the offset in that region of file offset `pos`.
+#[inline]
 pub const fn split(pos: u64) -> (u32, u64) {
     (
         (pos >> OFFSET_SHIFT) as u32,
@@ -21,16 +23,14 @@ pub const fn split(pos: u64) -> (u32, u64) {
     )
 }
 
-/// The width in bytes of the next access of `left` bytes at `offset`: the largest of 8, 4, 2 and 1,
-/// bounded by `widest`, that is aligned and does not overshoot. Zero only if `left` is zero.
+/// The width in bytes of the next access of `left` bytes at `offset`: the largest power of two up to
+/// `widest`, itself one, that is aligned and does not overshoot. Zero only if `left` is zero.
+#[inline]
 pub const fn access_width(offset: u64, left: usize, widest: usize) -> usize {
-    let mut width = widest;
-    while width > 1 && (left < width || offset % width as u64 != 0) {
-        width /= 2;
+    if left == 0 {
+        return 0;
     }
-    if left < width {
-        left
-    } else {
-        width
-    }
+    let aligned = (offset | widest as u64).trailing_zeros();
+    let fits = left.ilog2();
+    1 << if aligned < fits { aligned } else { fits }
 }

@@ -89,7 +89,7 @@ pub struct RunArgs {
 
 #[derive(Subcommand)]
 enum LabCommand {
-    /// Build what is missing or outdated
+    /// Build what is missing or outdated, and remove what is of no more use
     Setup,
     /// Say what is cached, of which version and size
     Status,
@@ -147,7 +147,10 @@ pub fn main() -> Result<()> {
 
 fn lab(command: LabCommand, open: impl Fn() -> Result<Lab>) -> Result<()> {
     match command {
-        LabCommand::Setup => open().map(drop),
+        LabCommand::Setup => {
+            drop(open()?);
+            lab::tidy()
+        }
         LabCommand::Status => lab::status(),
         LabCommand::Clean => lab::clean(),
         LabCommand::Shell => {

@@ -111,6 +111,12 @@ fn set_up(folder: &Path, mirror: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Removes what interrupted and outdated set-ups left.
+pub fn tidy() -> Result<()> {
+    let cache = Cache::open(&Cache::folder()?, Access::Exclusive)?;
+    Components::find(&cache).remove_outdated(&cache)
+}
+
 /// Runs a program of the host. Returns whether it succeeded, and what it printed.
 pub fn run_logged(lab: &Lab, what: &str, log: &str, command: Command) -> Result<(bool, String)> {
     let progress = Progress::start(what);

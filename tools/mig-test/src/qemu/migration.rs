@@ -128,7 +128,10 @@ pub fn complete(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
     let state = destination.command("query-status", json!({}))?;
     if state["running"] != true {
         let printed = destination.stderr();
-        bail!("the guest does not run on the destination: {state}; {}", printed.trim());
+        bail!(
+            "the guest does not run on the destination: {state}; {}",
+            printed.trim()
+        );
     }
     let figures = figures(source)?;
     destination.succeed(source)?;
