@@ -25,8 +25,8 @@ use kernel::{prelude::*, sync::Arc};
 /// of zero, a range that wraps or one that is not mapped; EPERM for a mapping that does not allow the
 /// access; ENOMEM where a limit of the process does not allow the pin; EFAULT for memory that cannot be
 /// had, such as the BAR of another device for a pin, or that is another process's for a copy. After an
-/// error no page is pinned. All calls may sleep, for as long as user space takes to provide the memory: hold no lock
-/// that `read` and `write` of [`Device`](crate::Device) take.
+/// error no page is pinned. All calls may sleep, for as long as user space takes to provide the memory:
+/// hold no lock that `read` and `write` of [`Device`](crate::Device) take.
 #[derive(Clone)]
 pub struct GuestMemory(pub(crate) Arc<Pins>);
 

@@ -40,13 +40,14 @@ enum Done {
     Skipped(&'static str),
 }
 
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: [(&str, Check); 6] = [
     ("host-tests", host_tests),
     ("host-clippy", host_clippy),
     ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
     ("modules-without-warnings", |lab| {
         modules::strict(lab, Goal::Fresh).map(|()| Done::Passed)
     }),
+    ("vendor-guide", vendor_guide),
     ("modules-clippy", |lab| {
         modules::strict(lab, Goal::Clippy).map(|()| Done::Passed)
     }),
@@ -244,6 +245,18 @@ fn failures(output: &str) -> String {
     };
     let lines: Vec<&str> = output.lines().filter(telling).take(60).collect();
     lines.join("\n")
+}
+
+/// The guide's driver builds in a tree of its own, and what the guide quotes is in it.
+fn vendor_guide(lab: &Lab) -> Result<Done> {
+    let mut command = Command::new("sh");
+    command.arg(lab.project.join("Documentation/examples/check-guide"));
+    let (ok, output) = run_logged(lab, "comparing the vendor guide", "check-guide", command)?;
+    if !ok {
+        bail!("{}", output.trim());
+    }
+    modules::build_guide(lab)?;
+    Ok(Done::Passed)
 }
 
 fn host_clippy(lab: &Lab) -> Result<Done> {

@@ -64,6 +64,32 @@ pub fn build(lab: &Lab, goal: Goal) -> Result<Vec<String>> {
     Ok(warnings(&output))
 }
 
+/// Builds the driver that the vendor guide quotes, as a driver in a tree of its own against the modules
+/// that are built; fails on any warning.
+pub fn build_guide(lab: &Lab) -> Result<()> {
+    let what = "building the vendor guide's driver";
+    let progress = Progress::start(what);
+    let name = "kmod-guide";
+    let out = lab.target.join(name);
+    cache::remove(&out)?;
+    fs::create_dir_all(&out)?;
+    let chroot = enter(lab)
+        .reading(&lab.project, place::SOURCE)
+        .writing(&lab.target, place::OUT);
+    let mut make = kmake(&chroot);
+    make.args([
+        format!("M={}/Documentation/examples/scratch", place::SOURCE),
+        format!("MO={}/{name}", place::OUT),
+        format!("SDK={}", place::SOURCE),
+        format!("SDK_OUT={}/kmod", place::OUT),
+        "modules".into(),
+    ]);
+    let log = lab.target.join(format!("{name}.log"));
+    let output = task::run(what, make, &log, &progress)?;
+    progress.done();
+    deny(&warnings(&output))
+}
+
 /// Builds mainline's C mtty, the peer that every figure is compared with.
 pub fn build_c_peer(lab: &Lab) -> Result<()> {
     let out = lab.target.join("kmod-c");

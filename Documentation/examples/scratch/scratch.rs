@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A scratch card, the driver of Documentation/vendor-guide.md: 64 KiB of memory that a guest maps, and
+//! a doorbell that makes the card fetch a page of guest memory into it.
+//!
+//! | BAR | offset | register | |
+//! |---|---:|---|---|
+//! | 0 | 0x00 | DOORBELL | write n: copy the page at ADDRESS to page n of BAR 1; ignored while BUSY |
+//! | 0 | 0x04 | STATUS | BUSY 1, DONE 2, ERROR 4; DONE and ERROR assert the interrupt |
+//! | 0 | 0x08 | INTERRUPT_CLEAR | write anything: DONE and ERROR become 0 |
+//! | 0 | 0x10 | ADDRESS | 64 bits, written at once |
+//! | 1 | | the memory | |
+
+#![forbid(unsafe_code)]
+
+use kernel::sync::{Arc, CondVar, Mutex, MutexGuard};
+use kernel::{new_condvar, new_mutex, prelude::*};
+use mdev_sdk::model::config::{Bar, Identity};
+use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
+use mdev_sdk::{Device, DeviceMemory, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress};
+use mdev_sdk::{RecordWriter, Task, Type, Worker};
+
+mdev_sdk::module_mdev_driver! {
+    driver: Scratch,
+    parent: c"scratch",
+    parent_driver: c"scratch",
+    parent_data: Arc::pin_init(new_mutex!(MAX_CARDS, "scratch_cards"), GFP_KERNEL)?,
+    name: "scratch",
+    authors: ["The mdev SDK authors"],
+    description: "Scratch card, the example of the mdev SDK's vendor guide",
+    license: "GPL",
+}
+
+const MAX_CARDS: u32 = 16;
+const PAGE: usize = 4096;
+const PAGES: usize = 16;
+const REGISTERS_SIZE: usize = 0x20;
+const MEMORY_BAR: usize = 1;
+const DOORBELL: u64 = 0x00;
+const INTERRUPT_CLEAR: u64 = 0x08;
+const ADDRESS: u64 = 0x10;
+const BUSY: u8 = 1;
+const DONE: u8 = 2;
+const ERROR: u8 = 4;
+
+/// A little-endian number of at most 8 bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |high, low| high << 8 | u64::from(*low))
+}
+
+/// One of the cards that the parent can have; given back when dropped.
+struct Lease(Arc<Mutex<u32>>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        *self.0.lock() += 1;
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Registers {
+    // Migrates.
+    address: u64,
+    /// DONE and ERROR.
+    events: u8,
+    // Does not: a stopped card has no job.
+    /// Where to copy from and the page to copy to, from the doorbell to the end of the copy.
+    job: Option<(u64, usize)>,
+    stopped: bool,
+}
+
+/// What the callbacks and the worker share.
+#[pin_data]
+struct Card {
+    dev: Arc<OpenDevice>,
+    memory: Arc<DeviceMemory>,
+    #[pin]
+    registers: Mutex<Registers>,
+    #[pin]
+    idle: CondVar,
+}
+
+impl Card {
+    /// Waits for the end of a copy; none begins before `stopped` is false again.
+    fn stop(&self) -> MutexGuard<'_, Registers> {
+        let mut registers = self.registers.lock();
+        registers.stopped = true;
+        while registers.job.is_some() {
+            self.idle.wait(&mut registers);
+        }
+        registers
+    }
+
+    fn copy(&self, from: u64, page: usize) -> Result {
+        let mut data = KVec::from_elem(0, PAGE, GFP_KERNEL)?;
+        self.dev.memory().read(from, &mut data)?;
+        self.memory.write(page * PAGE, &data)
+    }
+}
+
+struct Copier(Arc<Card>);
+
+impl Task for Copier {
+    fn run(&self) {
+        let card = &self.0;
+        let job = card.registers.lock().job;
+        let Some((from, page)) = job else { return };
+        // Without the lock: this may wait for user space.
+        let copied = card.copy(from, page);
+        let mut registers = card.registers.lock();
+        registers.job = None;
+        registers.events |= if copied.is_ok() { DONE } else { ERROR };
+        card.dev.set_interrupt(true);
+        card.idle.notify_all();
+    }
+}
+
+/// An open card. The worker is the first field, so that it has ended before the rest goes.
+struct Scratch {
+    worker: Worker<Copier>,
+    card: Arc<Card>,
+}
+
+impl Scratch {
+    fn new(dev: Arc<OpenDevice>) -> Result<Self> {
+        let memory = DeviceMemory::new(PAGES * PAGE)?;
+        let card = pin_init!(Card {
+            dev,
+            memory,
+            registers <- new_mutex!(Registers::default(), "scratch_registers"),
+            idle <- new_condvar!("scratch_idle"),
+        });
+        let card = Arc::pin_init(card, GFP_KERNEL)?;
+        let worker = Worker::new(Copier(card.clone()))?;
+        Ok(Scratch { worker, card })
+    }
+}
+
+#[vtable]
+impl Device for Scratch {
+    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const NAME: &'static CStr = c"scratch";
+    const TYPES: &'static [Type] = &[Type {
+        sysfs_name: c"1",
+        name: c"Scratch card",
+        description: c"64 KiB of memory and a doorbell that fills it",
+    }];
+    type Parent = Arc<Mutex<u32>>;
+    type Instance = Lease;
+
+    fn available(free: &Self::Parent, _type_index: usize) -> u32 {
+        *free.lock()
+    }
+
+    fn create(new: &NewDevice<'_, Self>) -> Result<Lease> {
+        let mut free = new.parent.lock();
+        *free = free.checked_sub(1).ok_or(ENOSPC)?;
+        Ok(Lease(new.parent.clone()))
+    }
+
+    fn identity(_lease: &Lease) -> Identity {
+        let memory = |size: usize, prefetchable| Bar::Memory32 {
+            size: size as u32,
+            prefetchable,
+        };
+        let mut bars = [Bar::None; 6];
+        bars[0] = memory(REGISTERS_SIZE, false);
+        bars[MEMORY_BAR] = memory(PAGES * PAGE, true);
+        Identity {
+            vendor: 0x5343,
+            device: 0x5254,
+            subsystem_vendor: 0x5343,
+            subsystem: 0x5254,
+            class: 0xff_00_00,
+            revision: 0,
+            intx: true,
+            msi: true,
+            msix: None,
+            bars,
+        }
+    }
+
+    fn open(_lease: &Lease, dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
+        Scratch::new(dev)
+    }
+
+    fn read(&self, _dev: &OpenDevice, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
+        let registers = self.card.registers.lock();
+        let mut bytes = [0; REGISTERS_SIZE];
+        bytes[0x04] = registers.events | if registers.job.is_some() { BUSY } else { 0 };
+        bytes[0x10..0x18].copy_from_slice(&registers.address.to_le_bytes());
+        data.copy_from_slice(&bytes[offset as usize..][..data.len()]);
+        Ok(())
+    }
+
+    fn write(&self, dev: &OpenDevice, _bar: usize, offset: u64, data: &[u8]) -> Result {
+        let mut registers = self.card.registers.lock();
+        match offset {
+            DOORBELL if registers.stopped => return Err(EBUSY),
+            DOORBELL if registers.job.is_none() && usize::from(data[0]) < PAGES => {
+                registers.job = Some((registers.address, data[0].into()));
+                self.worker.kick();
+            }
+            INTERRUPT_CLEAR => registers.events = 0,
+            ADDRESS if data.len() == 8 => registers.address = number(data),
+            _ => {}
+        }
+        dev.set_interrupt(registers.events != 0);
+        Ok(())
+    }
+
+    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+        (bar == MEMORY_BAR).then_some(&self.card.memory)
+    }
+
+    fn reset(&self, dev: &OpenDevice) {
+        let mut registers = self.card.stop();
+        if let Err(e) = self.card.memory.clear() {
+            dev_err!(dev.device(), "scratch: memory not cleared: {e:?}\n");
+        }
+        *registers = Registers::default();
+    }
+}
+
+/// Events, then ADDRESS.
+const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
+/// A page's number in the memory, then its bytes. A page that never comes is zero.
+const MEMORY: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
+
+struct Arrived {
+    registers: Option<Registers>,
+    memory: Arc<DeviceMemory>,
+    /// For the commit, which must not need memory any more.
+    buffer: KVec<u8>,
+}
+
+#[vtable]
+impl Migrate for Scratch {
+    const FORMAT: Format = Format {
+        name: name("scratch"),
+        version: 1,
+        oldest: 1,
+        readable_by: 1,
+    };
+    const RECORDS: &'static [(Tag, usize)] = &[(REGISTERS, 1 + 8), (MEMORY, 1 + PAGE)];
+    /// Where in the memory to go on.
+    type Saving = usize;
+    type Loading = Arrived;
+
+    fn kind(&self) -> Name {
+        name("scratch-1")
+    }
+
+    fn geometry(&self) -> [u64; 2] {
+        [self.card.memory.size() as u64, 0]
+    }
+
+    fn quiesce(&self, _dev: &OpenDevice) -> Result {
+        drop(self.card.stop());
+        Ok(())
+    }
+
+    fn resume(&self, _dev: &OpenDevice) {
+        self.card.registers.lock().stopped = false;
+    }
+
+    fn start_saving(&self) -> Result<usize> {
+        self.card.memory.start_tracking();
+        Ok(0)
+    }
+
+    fn pending(&self, saving: Option<&usize>) -> Pending {
+        let memory = &self.card.memory;
+        let dirty = saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes());
+        Pending {
+            initial: 0,
+            dirty,
+            stop_copy: dirty + 9,
+        }
+    }
+
+    fn save(&self, at: &mut usize, phase: Phase, out: &mut RecordWriter<'_>) -> Result<Progress> {
+        // PRE_COPY: one round, for the guest may write for ever. STOP_COPY: until nothing is dirty.
+        let from = if phase == Phase::StopCopy { 0 } else { *at };
+        if let Some(run) = self.card.memory.take_dirty(from, PAGE) {
+            let mut payload = KVec::from_elem((run.start / PAGE) as u8, 1 + PAGE, GFP_KERNEL)?;
+            self.card.memory.read(run.start, &mut payload[1..])?;
+            out.record(MEMORY, &payload)?;
+            *at = run.end;
+            return Ok(Progress::More);
+        }
+        *at = 0;
+        if phase == Phase::StopCopy {
+            let registers = self.card.registers.lock();
+            let mut payload = [registers.events; 1 + 8];
+            payload[1..].copy_from_slice(&registers.address.to_le_bytes());
+            out.record(REGISTERS, &payload)?;
+        }
+        Ok(Progress::Done)
+    }
+
+    fn start_loading(&self) -> Result<Arrived> {
+        Ok(Arrived {
+            registers: None,
+            memory: DeviceMemory::new(PAGES * PAGE)?,
+            buffer: KVec::from_elem(0, PAGE, GFP_KERNEL)?,
+        })
+    }
+
+    fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), Refusal> {
+        let bad = Refusal::BadState;
+        let (first, rest) = payload.split_first().ok_or(bad("an empty record"))?;
+        if tag == MEMORY && rest.len() == PAGE {
+            let written = arrived.memory.write(usize::from(*first) * PAGE, rest);
+            return written.map_err(|_| bad("a page that the card has not"));
+        }
+        if tag != REGISTERS || rest.len() != 8 || first & !(DONE | ERROR) != 0 {
+            return Err(bad("a record that no card writes"));
+        }
+        arrived.registers = Some(Registers {
+            address: number(rest),
+            events: *first,
+            job: None,
+            stopped: true,
+        });
+        Ok(())
+    }
+
+    fn complete(&self, arrived: &Arrived) -> Result<(), Refusal> {
+        let missing = Refusal::BadState("the registers are missing");
+        arrived.registers.map(|_| ()).ok_or(missing)
+    }
+
+    fn commit(&self, dev: &OpenDevice, mut arrived: Arrived) {
+        let memory = &self.card.memory;
+        if let Err(e) = memory.copy_from(&arrived.memory, &mut arrived.buffer) {
+            dev_err!(dev.device(), "scratch: memory not taken over: {e:?}\n");
+        }
+        if let Some(registers) = arrived.registers {
+            *self.card.registers.lock() = registers;
+            dev.set_interrupt(registers.events != 0);
+        }
+    }
+}
