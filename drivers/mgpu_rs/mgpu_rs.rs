@@ -46,7 +46,7 @@ use mdev_sdk::{
     crc32c,
     model::{
         config::{Bar, Identity, Msix},
-        stream::{name, Format, Name, Refusal, Tag},
+        stream::{name, Format, Name, Refusal, Tag, HEADER_LEN},
     },
     Device, DeviceMemory, Migrate, NewDevice, OpenDevice, Pending, Phase, Plane, Progress,
     RecordWriter, Task, Type, Worker,
@@ -454,7 +454,9 @@ impl Migrate for Gpu {
             Some(_) => vram.dirty_bytes(),
             None => vram.used_bytes(),
         };
-        let left = pages::payload_bytes(left as usize / PAGE_SIZE);
+        let count = left as usize / PAGE_SIZE;
+        // The most it can be: each page a record.
+        let left = pages::payload_bytes(count) + (count * HEADER_LEN) as u64;
         let (initial, dirty) = match saving {
             Some(saving) if !saving.first_pass => (0, left),
             _ => (left, 0),
@@ -462,7 +464,7 @@ impl Migrate for Gpu {
         Pending {
             initial,
             dirty,
-            stop_copy: left + State::LEN as u64,
+            stop_copy: left + (HEADER_LEN + State::LEN) as u64,
         }
     }
 

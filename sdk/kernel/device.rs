@@ -8,7 +8,7 @@ use crate::{
     device_memory::DeviceMemory,
     eventfd::EventFd,
     guest_memory::GuestMemory,
-    info,
+    info, lock,
     mdev::{NewDevice, Type},
     migrate::{Link, Migrate},
     open::OpenDevice,
@@ -23,8 +23,8 @@ use core::{
 use kernel::{
     device,
     error::{from_err_ptr, to_result},
-    new_mutex,
     prelude::*,
+    static_lock_class,
     str::as_char_ptr_in_const_context,
     sync::{aref::ARef, Arc, Mutex},
     types::Opaque,
@@ -273,8 +273,8 @@ impl<T: Device> Callbacks<T> {
             let new = unsafe { NewDevice::<T>::of((*vdev).dev) };
             let body = try_pin_init!(Body::<T> {
                 instance: T::create(&new)?,
-                request <- new_mutex!(None, "mdev_request"),
-                pins <- new_mutex!(None, "mdev_slot_pins"),
+                request <- Mutex::new(None, lock::REQUEST, static_lock_class!()),
+                pins <- Mutex::new(None, lock::PINS_OF_SLOT, static_lock_class!()),
                 opened: UnsafeCell::new(None),
             } ? Error);
             // SAFETY: `register` asked for the memory of a whole `Slot`, which VFIO never moves.

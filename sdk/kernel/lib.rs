@@ -19,6 +19,7 @@ mod guest_memory;
 mod info;
 mod irq;
 mod load;
+mod lock;
 mod mdev;
 mod migrate;
 mod module;

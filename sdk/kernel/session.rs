@@ -9,12 +9,13 @@
 use crate::{
     device::{Device, Open},
     load::Incoming,
+    lock,
     migrate::Phase,
     save::Outgoing,
 };
 use kernel::{
-    new_mutex,
     prelude::*,
+    static_lock_class,
     sync::{poll::PollCondVar, Arc, Mutex},
 };
 use mdev_model::state::{self, State};
@@ -57,13 +58,13 @@ impl<T: Device> Link<T> {
     pub(crate) fn new(open: Arc<Open<T>>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                session <- new_mutex!(Session {
+                session <- Mutex::new(Session {
                     open: Some(open),
                     state: State::Running,
                     number: 0,
                     transfer: Transfer::None,
-                }, "mdev_session"),
-                readable <- kernel::new_poll_condvar!("mdev_readable"),
+                }, lock::SESSION, static_lock_class!()),
+                readable <- PollCondVar::new(lock::READABLE, static_lock_class!()),
             }),
             GFP_KERNEL,
         )

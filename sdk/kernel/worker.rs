@@ -8,7 +8,7 @@
 //!
 //! C header: `include/linux/workqueue.h`
 
-use crate::raw;
+use crate::{lock, raw};
 use core::{marker::PhantomPinned, ops::Deref};
 use kernel::{container_of, prelude::*, static_lock_class, types::Opaque};
 
@@ -54,7 +54,7 @@ impl<T: Task> Worker<T> {
                             slot,
                             Some(Inner::<T>::work_fn),
                             false,
-                            c"mdev_worker".as_char_ptr(),
+                            lock::WORKER.as_char_ptr(),
                             key.as_ptr(),
                         )
                     }

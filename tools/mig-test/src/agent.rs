@@ -18,6 +18,8 @@ use crate::scenario::{self, Ctx};
 pub const PORT: &str = "mig-test";
 /// Where the share with the host is.
 const JOB: &str = "/job";
+/// The largest file of a failed scenario that is kept, in bytes.
+const MOST_KEPT: u64 = 1 << 20;
 /// Where scenarios get their scratch folders.
 const SCRATCH: &str = "/run/mig-test";
 
@@ -94,17 +96,33 @@ fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<Outcome
         job: JOB.into(),
         emit,
     };
-    let outcome = scenario::run(name, &mut ctx);
-    fs::remove_dir_all(&dir)?;
+    let mut outcome = scenario::run(name, &mut ctx);
     let complaints = log.complaints()?;
-    if complaints.is_empty() {
-        return Ok(outcome);
+    if !complaints.is_empty() {
+        let mut reason = format!("the kernel complains:\n{}", complaints.join("\n"));
+        if let Outcome::Failed { reason: first } = outcome {
+            reason = format!("{first}\n{reason}");
+        }
+        outcome = Outcome::Failed { reason };
     }
-    let mut reason = format!("the kernel complains:\n{}", complaints.join("\n"));
-    if let Outcome::Failed { reason: first } = outcome {
-        reason = format!("{first}\n{reason}");
+    if let Outcome::Failed { .. } = outcome {
+        keep(&dir, &Path::new(JOB).join("out").join(name))?;
     }
-    Ok(Outcome::Failed { reason })
+    fs::remove_dir_all(&dir)?;
+    Ok(outcome)
+}
+
+/// Keeps what the programs of a failed scenario have written: consoles of guests, errors of QEMU.
+fn keep(dir: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        // Not the guest's initramfs.
+        if entry.metadata()?.is_file() && entry.metadata()?.len() < MOST_KEPT {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Loads the module that this processor needs, and says whether guests can use it.

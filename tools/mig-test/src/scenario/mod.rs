@@ -8,6 +8,7 @@ mod cancel;
 mod conformance;
 mod demo;
 mod live;
+mod mgpu;
 mod refusal;
 mod sysfs;
 
@@ -177,6 +178,30 @@ const SCENARIOS: &[Scenario] = &[
         about: "registers, states, data and reset from several threads at once",
         deadline: minutes(3),
         run: conformance::concurrency::run,
+    },
+    Scenario {
+        name: "mgpu-commands",
+        about: "commands of the toy GPU against a model; errors, interrupts, reset, the picture",
+        deadline: minutes(3),
+        run: mgpu::commands::run,
+    },
+    Scenario {
+        name: "mgpu-migrate",
+        about: "the toy GPU migrates while it works, and sends the pages that were written",
+        deadline: minutes(3),
+        run: mgpu::migrate::run,
+    },
+    Scenario {
+        name: "mgpu-dirty",
+        about: "what the container reports of guest memory is what commands have touched",
+        deadline: minutes(3),
+        run: mgpu::dirty::run,
+    },
+    Scenario {
+        name: "mgpu-unmap",
+        about: "guest memory goes while commands use it, and nothing hangs or stays pinned",
+        deadline: minutes(3),
+        run: mgpu::unmap::run,
     },
     Scenario {
         name: "bench-regs",

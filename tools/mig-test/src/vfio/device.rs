@@ -7,6 +7,7 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{ensure, Context, Result};
 use rustix::io::{pread, pwrite, Errno};
@@ -15,7 +16,7 @@ use vfio_bindings::bindings::vfio::{
 };
 
 use super::packet::Packet;
-use super::sys;
+use super::sys::{self, Mapping};
 
 /// The ioctls, by their distance from VFIO_BASE in <linux/vfio.h>.
 pub(super) mod number {
@@ -28,6 +29,10 @@ pub(super) mod number {
     pub const DEVICE_GET_IRQ_INFO: u32 = 9;
     pub const DEVICE_SET_IRQS: u32 = 10;
     pub const DEVICE_RESET: u32 = 11;
+    pub const IOMMU_MAP_DMA: u32 = 13;
+    pub const IOMMU_UNMAP_DMA: u32 = 14;
+    pub const DEVICE_QUERY_GFX_PLANE: u32 = 14;
+    pub const IOMMU_DIRTY_PAGES: u32 = 17;
     pub const DEVICE_FEATURE: u32 = 17;
     pub const MIG_GET_PRECOPY_INFO: u32 = 21;
 }
@@ -36,7 +41,9 @@ pub(super) mod number {
 pub struct Group {
     group: File,
     /// A group is attached for as long as its container is open.
-    _container: File,
+    pub(super) container: File,
+    /// What a device in the container may have been given the address of: kept for longer than it.
+    pub(super) mapped: Mutex<Vec<Arc<Mapping>>>,
     name: CString,
 }
 
@@ -73,7 +80,8 @@ impl Group {
         let name = name.file_name().context("a device without a name")?;
         Ok(Group {
             group,
-            _container: container,
+            container,
+            mapped: Mutex::default(),
             name: CString::new(name.as_bytes())?,
         })
     }
@@ -195,6 +203,11 @@ impl Device {
     /// Writes at a position of the device file.
     pub fn write(&self, position: u64, bytes: &[u8]) -> Result<usize, Errno> {
         pwrite(&self.fd, bytes, position)
+    }
+
+    /// Maps a region, or a part of one.
+    pub fn map(&self, position: u64, len: usize) -> Result<Mapping, Errno> {
+        Mapping::of_file(&self.fd, position, len)
     }
 
     /// Reads one byte.

@@ -3,7 +3,11 @@
 //! time. Works with any device that is bound to VFIO's group interface.
 
 pub mod device;
+pub mod dma;
 pub mod irq;
 pub mod migration;
 mod packet;
+pub mod plane;
 mod sys;
+
+pub use sys::Mapping;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The ioctls of <linux/vfio.h>: the only unsafe code of this program.
+//! The ioctls of <linux/vfio.h> and memory shared with the kernel: the only unsafe code of this
+//! program.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 use rustix::io::{Errno, Result};
 use rustix::ioctl::{self, opcode, Ioctl, IoctlOutput, Opcode};
+use rustix::mm::{mmap, mmap_anonymous, munmap, MapFlags, ProtFlags};
 use vfio_bindings::bindings::vfio::{VFIO_BASE, VFIO_TYPE};
 
 /// Bytes behind every pointer handed to the kernel. No structure of these tests comes near it.
@@ -89,4 +92,79 @@ pub fn with_fixed(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int>
 pub fn take_fd(number: c_int) -> OwnedFd {
     // SAFETY: The callers pass what an ioctl has returned as a new file descriptor, once.
     unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Memory that is shared: with a device that a file shows, or with one that is given its address. The
+/// other side may change it at any time, so there is no reference into it, only copies.
+pub struct Mapping {
+    base: *mut u8,
+    len: usize,
+}
+
+// SAFETY: The memory belongs to the value and not to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: Nobody has a reference into it; a copy that races with a write carries some bytes of either.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Fresh memory, all zero.
+    pub fn anonymous(len: usize) -> Result<Mapping> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: The kernel chooses the place, so nothing that exists is replaced.
+        let base = unsafe { mmap_anonymous(ptr::null_mut(), len, prot, MapFlags::SHARED)? };
+        Ok(Mapping {
+            base: base.cast(),
+            len,
+        })
+    }
+
+    /// A part of a file.
+    pub fn of_file(fd: impl AsFd, offset: u64, len: usize) -> Result<Mapping> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: As above.
+        let base = unsafe { mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, fd, offset)? };
+        Ok(Mapping {
+            base: base.cast(),
+            len,
+        })
+    }
+
+    /// Where it is, for the kernel.
+    pub fn address(&self) -> u64 {
+        self.base as u64
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies what is at `offset`. A range beyond the end is a mistake of the caller's and panics.
+    pub fn read(&self, offset: usize, bytes: &mut [u8]) {
+        self.check(offset, bytes.len());
+        // SAFETY: Inside of the mapping, which lives as long as the value. `bytes` is elsewhere.
+        unsafe { ptr::copy_nonoverlapping(self.base.add(offset), bytes.as_mut_ptr(), bytes.len()) };
+    }
+
+    /// Copies to `offset`. Panics as [`read`](Self::read) does.
+    pub fn write(&self, offset: usize, bytes: &[u8]) {
+        self.check(offset, bytes.len());
+        // SAFETY: As above.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.add(offset), bytes.len()) };
+    }
+
+    fn check(&self, offset: usize, len: usize) {
+        let end = offset.checked_add(len);
+        assert!(
+            end.is_some_and(|end| end <= self.len),
+            "beyond the mapping's end"
+        );
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: The value's own mapping, to which nothing refers any more. Failing leaves it there.
+        let _ = unsafe { munmap(self.base.cast(), self.len) };
+    }
 }

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A card of mgpu_rs as the driver in a guest has it: registers, VRAM, guest memory and a ring in it.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use mgpu_model::uapi::{control, flag, opcode, reg, status, BAR_VRAM, COMMAND_LEN};
+
+use crate::mdev::{Mdev, MdevType};
+use crate::scenario::bed::load;
+use crate::scenario::Ctx;
+use crate::vfio::device::Device;
+use crate::vfio::dma::{Access, Dma};
+use crate::vfio::Mapping;
+
+/// The module, and its parent device.
+pub const MODULE: &str = "mgpu_rs";
+/// The type of card that the scenarios use.
+pub const TYPE: &str = "mgpu-16";
+/// Bytes of its VRAM.
+pub const VRAM: usize = 16 << 20;
+
+/// Bytes of guest memory. The ring is in its first page.
+pub const GUEST: usize = 8 << 20;
+/// Address of guest memory for the device: not that for the CPU, so that mixing them up shows.
+pub const IOVA: u64 = 0x1_0010_0000;
+/// Commands that the ring has room for, and one.
+pub const RING: u32 = 64;
+/// Where guest memory has data: behind the ring, and one page that keeps fences.
+pub const DATA: usize = FENCE + 4096;
+/// Where guest memory has fences.
+pub const FENCE: usize = RING as usize * COMMAND_LEN;
+
+/// How long a ring full of commands may take: some hundred times what it does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A command before it is in the ring; see `struct mgpu_command`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Command {
+    /// One of MGPU_OP_*.
+    pub opcode: u32,
+    /// MGPU_DST_VRAM, MGPU_SRC_VRAM.
+    pub flags: u32,
+    /// Address that is written.
+    pub dst: u64,
+    /// Address that is read.
+    pub src: u64,
+    /// Bytes, or bytes in a row.
+    pub length: u32,
+    /// Rows.
+    pub height: u32,
+    /// From row to row.
+    pub dst_stride: u32,
+    /// From row to row.
+    pub src_stride: u32,
+    /// Pattern or fence.
+    pub value: u64,
+    /// The first of the words that must be 0.
+    pub reserved: u32,
+}
+
+impl Command {
+    /// A FILL of VRAM.
+    pub fn fill_vram(dst: usize, length: usize, value: u32) -> Command {
+        Command {
+            opcode: opcode::FILL,
+            flags: flag::DST_VRAM,
+            dst: dst as u64,
+            length: length as u32,
+            value: value.into(),
+            ..Command::default()
+        }
+    }
+
+    /// A FILL of guest memory, by its address.
+    pub fn fill_guest(dst: u64, length: usize, value: u32) -> Command {
+        Command {
+            flags: 0,
+            dst,
+            ..Command::fill_vram(0, length, value)
+        }
+    }
+
+    /// A COPY from guest memory to VRAM.
+    pub fn upload(dst: usize, src: u64, length: usize) -> Command {
+        Command {
+            opcode: opcode::COPY,
+            flags: flag::DST_VRAM,
+            dst: dst as u64,
+            src,
+            length: length as u32,
+            ..Command::default()
+        }
+    }
+
+    /// A COPY from VRAM to guest memory.
+    pub fn download(dst: u64, src: usize, length: usize) -> Command {
+        Command {
+            flags: flag::SRC_VRAM,
+            dst,
+            src: src as u64,
+            ..Command::upload(0, 0, length)
+        }
+    }
+
+    /// A FENCE.
+    pub fn fence(dst: u64, value: u64) -> Command {
+        Command {
+            opcode: opcode::FENCE,
+            dst,
+            value,
+            ..Command::default()
+        }
+    }
+
+    fn encode(&self) -> [u8; COMMAND_LEN] {
+        let mut bytes = [0; COMMAND_LEN];
+        let words = [
+            (0, self.opcode),
+            (4, self.flags),
+            (24, self.length),
+            (28, self.height),
+            (32, self.dst_stride),
+            (36, self.src_stride),
+            (48, self.reserved),
+        ];
+        for (at, word) in words {
+            bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        for (at, word) in [(8, self.dst), (16, self.src), (40, self.value)] {
+            bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// What a FENCE has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// Its value.
+    pub value: u64,
+    /// Error of the first command that failed.
+    pub status: u32,
+    /// Its index.
+    pub index: u32,
+}
+
+/// An open card with guest memory and a ring that runs. Removed when dropped, mapping and device first.
+pub struct Card {
+    /// VRAM as the CPU sees it.
+    pub vram: Mapping,
+    /// The device.
+    pub device: Device,
+    /// Guest memory.
+    pub guest: Arc<Mapping>,
+    _mdev: Mdev,
+}
+
+impl Card {
+    /// Loads the driver.
+    pub fn load(ctx: &mut Ctx) -> Result<()> {
+        ctx.step(format!("loading {MODULE}"));
+        load("vfio_iommu_type1")?;
+        load(MODULE)
+    }
+
+    /// A new card whose ring is not started.
+    pub fn new() -> Result<Card> {
+        let mdev = MdevType::find(MODULE, TYPE)?.create()?;
+        let device = Device::open(mdev.path())?;
+        let guest = Arc::new(Mapping::anonymous(GUEST)?);
+        device.group.map_dma(Dma {
+            iova: IOVA,
+            memory: &guest,
+            offset: 0,
+            len: GUEST,
+            access: Access::ReadWrite,
+        })?;
+        let region = device.region(BAR_VRAM as u32, None)?;
+        Ok(Card {
+            vram: device.map(region.offset, VRAM)?,
+            device,
+            guest,
+            _mdev: mdev,
+        })
+    }
+
+    /// A new card with a ring that runs.
+    pub fn started() -> Result<Card> {
+        let card = Card::new()?;
+        card.start()?;
+        Ok(card)
+    }
+
+    /// Starts the ring, or starts it anew.
+    pub fn start(&self) -> Result<()> {
+        self.start_at(IOVA, RING)
+    }
+
+    /// Starts a ring of some geometry.
+    pub fn start_at(&self, base: u64, size: u32) -> Result<()> {
+        self.set(reg::CONTROL, 0)?;
+        self.await_idle()?;
+        self.set(reg::RING_BASE_LO, base as u32)?;
+        self.set(reg::RING_BASE_HI, (base >> 32) as u32)?;
+        self.set(reg::RING_SIZE, size)?;
+        self.set(reg::CONTROL, control::ENABLE)
+    }
+
+    /// Reads a register. BAR 0 is at the beginning of the device file.
+    pub fn get(&self, register: u64) -> Result<u32> {
+        let mut bytes = [0; 4];
+        let count = self.device.read(register, &mut bytes)?;
+        ensure!(count == 4, "a register of {count} bytes");
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Writes a register.
+    pub fn set(&self, register: u64, value: u32) -> Result<()> {
+        let count = self.device.write(register, &value.to_le_bytes())?;
+        ensure!(count == 4, "a register takes {count} bytes");
+        Ok(())
+    }
+
+    /// Puts commands behind those in the ring, which has room for them, and rings the doorbell.
+    pub fn submit(&self, commands: &[Command]) -> Result<()> {
+        let mut tail = self.get(reg::RING_TAIL)?;
+        for command in commands {
+            self.guest
+                .write(tail as usize * COMMAND_LEN, &command.encode());
+            tail = (tail + 1) % RING;
+        }
+        self.set(reg::RING_TAIL, tail)
+    }
+
+    /// Executes commands, which fit the ring, and waits until they are done.
+    pub fn execute(&self, commands: &[Command]) -> Result<()> {
+        self.submit(commands)?;
+        self.await_idle()
+    }
+
+    /// Waits until the device has nothing to do.
+    pub fn await_idle(&self) -> Result<()> {
+        self.poll(
+            "idle",
+            |card| Ok(card.get(reg::STATUS)? & status::BUSY == 0),
+        )
+    }
+
+    /// Waits until so many commands from `first` on are executed, or all.
+    pub fn await_progress(&self, first: u32, commands: u32) -> Result<()> {
+        self.poll("further", |card| {
+            let head = card.get(reg::RING_HEAD)?;
+            let is_over = head == card.get(reg::RING_TAIL)?;
+            Ok(is_over || head.wrapping_sub(first) % RING >= commands)
+        })
+    }
+
+    /// Looks again and again: without a FENCE, the device has no event to wait for.
+    fn poll(&self, what: &str, done: impl Fn(&Card) -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self)? {
+            ensure!(Instant::now() < deadline, "the device does not get {what}");
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// FENCE, as two registers.
+    pub fn fence_register(&self) -> Result<u64> {
+        let high = u64::from(self.get(reg::FENCE_HI)?);
+        Ok(high << 32 | u64::from(self.get(reg::FENCE_LO)?))
+    }
+
+    /// What the last FENCE has written to the fences' page.
+    pub fn fence(&self) -> Fence {
+        let mut bytes = [0; 16];
+        self.guest.read(FENCE, &mut bytes);
+        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
+        Fence {
+            value: u64::from(word(4)) << 32 | u64::from(word(0)),
+            status: word(8),
+            index: word(12),
+        }
+    }
+}
+
+/// The device's address of a place in guest memory.
+pub fn iova(offset: usize) -> u64 {
+    IOVA + offset as u64
+}
+
+/// All of a mapping.
+pub fn contents(mapping: &Mapping) -> Vec<u8> {
+    let mut bytes = vec![0; mapping.len()];
+    mapping.read(0, &mut bytes);
+    bytes
+}

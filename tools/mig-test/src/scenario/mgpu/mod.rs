@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The toy GPU of mgpu_rs: its commands, its migration while it works, and what it leaves of guest
+//! memory, with this program in the guest's place.
+
+mod card;
+pub mod commands;
+pub mod dirty;
+mod faults;
+pub mod migrate;
+mod model;
+mod random;
+mod stream;
+pub mod unmap;

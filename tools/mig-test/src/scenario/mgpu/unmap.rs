@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Guest memory that goes while commands use it: each fails with the right error or succeeds, nothing
+//! hangs, and nothing stays pinned.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{ensure, Result};
+use mgpu_model::uapi::reg;
+use serde::Serialize;
+
+use super::card::{iova, Card, Command, FENCE, GUEST, IOVA, RING};
+use super::dirty::pinned;
+use super::random::Random;
+use crate::event::Outcome;
+use crate::scenario::conformance::checks::Checks;
+use crate::scenario::Ctx;
+use crate::vfio::dma::{Access, Dma};
+
+/// Times that the data goes and comes back.
+const STORM: usize = 8000;
+/// Times that all guest memory goes, the ring with it.
+const RINGS: usize = 100;
+/// Where the data is that comes and goes: guest memory once more, so that the ring stays.
+const AREA: u64 = IOVA + (64 << 20);
+/// MGPU_ERROR_GUEST_READ, MGPU_ERROR_GUEST_WRITE.
+const GUEST_FAULTS: [u32; 2] = [7, 8];
+/// MGPU_ERROR_RING_READ.
+const RING_READ: u32 = 18;
+
+/// The figures.
+#[derive(Serialize)]
+struct Report {
+    /// Unmappings while commands ran.
+    unmaps: usize,
+    /// Batches of commands.
+    batches: u64,
+    /// Batches of which a command met memory that had gone.
+    batches_failed: u64,
+}
+
+/// Runs the scenario.
+pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
+    Card::load(ctx)?;
+    let mut random = Random::prepare(ctx)?;
+    let mut checks = Checks::default();
+    let before = pinned()?;
+    let card = Card::started()?;
+
+    ctx.step(format!("{STORM} unmappings of the data"));
+    let (batches, failed) = storm(&mut checks, &card, &mut random)?;
+    checks.that("no batch was executed", batches > 0);
+    ctx.report(Report {
+        unmaps: STORM,
+        batches,
+        batches_failed: failed,
+    })?;
+    checks.equal("pages still pinned after it", pinned()?, before);
+
+    ctx.step(format!("{RINGS} unmappings of the ring"));
+    for round in 0..RINGS {
+        under_the_ring(&mut checks, &card, &mut random, round)?;
+    }
+    checks.equal("pages still pinned after all", pinned()?, before);
+
+    ctx.step("the device afterwards");
+    card.set(reg::ERROR, 0)?;
+    card.execute(&[
+        Command::fill_guest(iova(1 << 20), 1 << 20, 0x0bad_cafe),
+        Command::upload(0, iova(1 << 20), 1 << 20),
+        Command::fence(iova(FENCE), 77),
+    ])?;
+    let end = (card.get(reg::ERROR)?, card.fence().value);
+    checks.equal("error and fence afterwards", end, (0, 77));
+    let mut last = [0; 4];
+    card.vram.read((1 << 20) - 4, &mut last);
+    checks.equal("data afterwards", u32::from_le_bytes(last), 0x0bad_cafe);
+    drop(card);
+    checks.equal("pages still pinned with the card gone", pinned()?, before);
+    ctx.step(format!("{} checks made", checks.made()));
+    Ok(checks.outcome())
+}
+
+fn map(card: &Card, iova: u64) -> Result<()> {
+    Ok(card.device.group.map_dma(Dma {
+        iova,
+        memory: &card.guest,
+        offset: 0,
+        len: GUEST,
+        access: Access::ReadWrite,
+    })?)
+}
+
+/// One thread unmaps and maps, another keeps the ring busy. Returns how many batches of commands there
+/// were, and how many met a hole.
+fn storm(checks: &mut Checks, card: &Card, random: &mut Random) -> Result<(u64, u64)> {
+    map(card, AREA)?;
+    let over = AtomicBool::new(false);
+    let seed = random.next();
+    let (unmapped, worked) = thread::scope(|scope| {
+        let over = &over;
+        let worker = scope.spawn(move || work(card, over, Random::new(seed)));
+        let unmapped = (|| {
+            for round in 0..STORM {
+                let count = card.device.group.unmap_dma(AREA, GUEST)?;
+                ensure!(
+                    count == GUEST as u64,
+                    "unmapping {round} took {count} bytes"
+                );
+                map(card, AREA)?;
+            }
+            anyhow::Ok(())
+        })();
+        over.store(true, Ordering::Release);
+        (unmapped, worker.join())
+    });
+    unmapped?;
+    let work = worked.map_err(|_| anyhow::anyhow!("a thread panicked"))??;
+    card.device.group.unmap_dma(AREA, GUEST)?;
+    checks.equal("errors other than a hole", work.strange, Vec::new());
+    Ok((work.batches, work.failed))
+}
+
+#[derive(Default)]
+struct Work {
+    batches: u64,
+    failed: u64,
+    /// What no fence may say.
+    strange: Vec<u32>,
+}
+
+/// Keeps the engine at the area, and reads of each batch what its fence says.
+fn work(card: &Card, over: &AtomicBool, mut random: Random) -> Result<Work> {
+    let mut work = Work::default();
+    while !over.load(Ordering::Acquire) {
+        work.batches += 1;
+        let mut commands: Vec<Command> = Vec::new();
+        for _ in 0..1 + random.below(20) {
+            let length = random.size(400_000);
+            // Not where the ring is.
+            let at = AREA + (1 << 20) + random.below(GUEST - length - (1 << 20)) as u64;
+            commands.push(match random.below(3) {
+                0 => Command::fill_guest(at, length, 5),
+                1 => Command::download(at, 0, length),
+                _ => Command::upload(0, at, length),
+            });
+        }
+        commands.push(Command::fence(iova(FENCE), work.batches));
+        card.execute(&commands)?;
+        let fence = card.fence();
+        ensure!(
+            fence.value == work.batches,
+            "fence {} says {fence:?}",
+            work.batches
+        );
+        match fence.status {
+            0 => {}
+            status if GUEST_FAULTS.contains(&status) => work.failed += 1,
+            status => work.strange.push(status),
+        }
+    }
+    Ok(work)
+}
+
+/// All guest memory goes at some moment of the ring's work: it halts or had finished.
+fn under_the_ring(
+    checks: &mut Checks,
+    card: &Card,
+    random: &mut Random,
+    round: usize,
+) -> Result<()> {
+    card.start()?;
+    card.set(reg::ERROR, 0)?;
+    let commands: Vec<Command> = (0..RING - 1)
+        .map(|_| Command::download(iova(1 << 20), 0, random.size(1 << 20)))
+        .collect();
+    card.submit(&commands)?;
+    for _ in 0..random.below(30) {
+        card.get(reg::RING_HEAD)?;
+    }
+    card.device.group.unmap_dma(IOVA, GUEST)?;
+    card.await_idle()?;
+    let error = card.get(reg::ERROR)?;
+    let right = [0, GUEST_FAULTS[1], RING_READ].contains(&error);
+    checks.that(format!("round {round}: error {error}"), right);
+    let finished = card.get(reg::RING_HEAD)? == card.get(reg::RING_TAIL)?;
+    // The last command may fail as any other, and is the ring's end then.
+    let right = match error {
+        0 => finished,
+        RING_READ => !finished,
+        _ => true,
+    };
+    checks.that(
+        format!("round {round}: error {error}, finished: {finished}"),
+        right,
+    );
+    map(card, IOVA)?;
+    card.start()?;
+    card.set(reg::ERROR, 0)?;
+    card.execute(&[Command::fence(iova(FENCE), round as u64)])?;
+    let value = card.fence_register()?;
+    checks.equal(
+        format!("round {round}: the fence after it"),
+        value,
+        round as u64,
+    );
+    Ok(())
+}
