@@ -98,8 +98,29 @@ pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
     judge(&verdicts)
 }
 
-/// Runs scenarios and says on the way what is being done. `ended` is told of each that is over.
+/// Runs scenarios and says on the way what is being done: those that race threads in a VM of their own,
+/// after the others. `ended` is told of each that is over.
 pub fn watched(
+    lab: &Lab,
+    accelerator: Accelerator,
+    names: &[String],
+    options: &BTreeMap<String, String>,
+    ended: &mut dyn FnMut(&str, &Outcome, f64),
+) -> Result<Vec<Verdict>> {
+    let races = |name: &&String| scenario::find(name).is_some_and(|scenario| scenario.races);
+    let (racing, others): (Vec<&String>, Vec<&String>) = names.iter().partition(races);
+    let mut verdicts = Vec::new();
+    for (names, accelerator) in [(others, accelerator), (racing, accelerator.racing())] {
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        if !names.is_empty() {
+            verdicts.extend(watched_in_one(lab, accelerator, &names, options, ended)?);
+        }
+    }
+    Ok(verdicts)
+}
+
+/// The same in one VM.
+fn watched_in_one(
     lab: &Lab,
     accelerator: Accelerator,
     names: &[String],

@@ -27,17 +27,29 @@ const SHUTDOWN: Duration = Duration::from_secs(60);
 pub enum Accelerator {
     /// The processor, if it can nest virtual machines.
     Kvm,
-    /// Translation, a thread for each virtual processor.
+    /// Translation, of one processor. With two, a guest of the VM now and then resets without a word
+    /// (Documentation/lab.md), and migrations take longer.
     Tcg,
+    /// Translation of two processors, a thread each: for races, without guests.
+    TcgRacing,
     /// Translation in one thread with a clock that counts instructions: slow, and repeats exactly.
     Icount,
 }
 
 impl Accelerator {
+    /// The same for scenarios that race threads.
+    pub fn racing(self) -> Self {
+        match self {
+            Accelerator::Tcg => Accelerator::TcgRacing,
+            other => other,
+        }
+    }
+
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host", "-smp", "2"],
-            Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
+            Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"],
+            Accelerator::TcgRacing => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
             Accelerator::Icount => &[
                 "-accel",
                 "tcg,thread=single",
