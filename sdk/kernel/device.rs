@@ -314,10 +314,7 @@ impl<T: Device> Callbacks<T> {
             // has used it yet.
             let pins = unsafe { Pins::new(NonNull::new(vdev).ok_or(EINVAL)?)? };
             let memory = GuestMemory(pins.clone());
-            let dev = Arc::pin_init(
-                OpenDevice::new(dev, identity, config_size, memory),
-                GFP_KERNEL,
-            )?;
+            let dev = OpenDevice::new(dev, identity, config_size, memory)?;
             let driver = T::open(&body.instance, dev.clone());
             let open = Arc::pin_init(
                 try_pin_init!(Open::<T> { dev, driver <- driver }),

@@ -37,21 +37,25 @@ pub struct OpenDevice {
 }
 
 impl OpenDevice {
+    /// Made whole in here, and not as an initialiser that generic code runs: see `lock.rs`.
     pub(crate) fn new(
         dev: ARef<Device>,
         identity: Identity,
         config_size: usize,
         memory: GuestMemory,
-    ) -> impl PinInit<Self> {
-        pin_init!(Self {
-            config <- new_mutex!(ConfigSpace::new(&identity), "mdev_config"),
-            dev,
-            identity,
-            refusals: AtomicU32::new(0),
-            config_size,
-            memory,
-            irqs <- Irqs::new(),
-        })
+    ) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                config <- new_mutex!(ConfigSpace::new(&identity), "mdev_config"),
+                dev,
+                identity,
+                refusals: AtomicU32::new(0),
+                config_size,
+                memory,
+                irqs <- Irqs::new(),
+            }),
+            GFP_KERNEL,
+        )
     }
 
     /// Drives the interrupt line of the device to `asserted`.
