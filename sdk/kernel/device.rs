@@ -183,6 +183,7 @@ impl<T: Device> Slot<T> {
                 | raw::VFIO_MIGRATION_P2P
                 | raw::VFIO_MIGRATION_PRE_COPY;
             (*vdev).mig_ops = crate::migrate::ops::<T>();
+            (*vdev).log_ops = crate::dirty_log::ops::<T>();
         }
         // SAFETY: As above.
         let result = to_result(unsafe { raw::vfio_register_emulated_iommu_dev(vdev) });

@@ -7,17 +7,19 @@
 //! | [`read`](GuestMemory::read), [`write`](GuestMemory::write) | small copies: descriptors, fences | the pages written |
 //! | [`pin_read`](GuestMemory::pin_read) | reading for a while | nothing of the device's doing |
 //! | [`pin_write`](GuestMemory::pin_write) | reading and writing for a while | the pages written |
+//! | [`pin_dma`](GuestMemory::pin_dma) | hardware, whose writes nobody sees | all its pages, until unpinned |
 //!
-//! The type1 container keeps an account of its own, and counts every page that is pinned, for whatever
+//! That is what the device's own DMA log says, where the kernel has one (`dirty_log.rs`). The type1 container keeps an account of its own, and counts every page that is pinned, for whatever
 //! purpose, in every report until the first one after it was unpinned: pin what a command touches, for
 //! as long as it runs.
 
 use crate::{
-    pins::{Pins, Range},
+    dirty_log::Log,
+    pins::{Pins, Range, Stop},
     raw,
 };
 use core::marker::PhantomData;
-use kernel::{prelude::*, sync::Arc};
+use kernel::{page::Page, prelude::*, sync::Arc};
 
 /// The guest memory of an open device.
 ///
@@ -48,17 +50,43 @@ impl GuestMemory {
 
     /// Pins the pages of `len` bytes at `iova` for reading.
     pub fn pin_read(&self, iova: u64, len: usize) -> Result<Pinned<Read>> {
-        self.pin(iova, len, raw::IOMMU_READ)
+        self.pin(iova, len, raw::IOMMU_READ, None)
     }
 
     /// Pins the pages of `len` bytes at `iova` for reading and writing.
     pub fn pin_write(&self, iova: u64, len: usize) -> Result<Pinned<Write>> {
-        self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE)
+        self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE, None)
     }
 
-    fn pin<A: Access>(&self, iova: u64, len: usize, prot: u32) -> Result<Pinned<A>> {
+    /// Pins the pages of `len` bytes at `iova` for hardware to read and write.
+    ///
+    /// Drop the guard when the hardware has finished with them. `stop` is for user space that takes the
+    /// memory away before, or closes the device: when it returns the hardware must not touch the range
+    /// any more. It may sleep, and must neither drop the guard nor wait for who does. It is dropped with
+    /// the pages unpinned, so it may hold a reference to what holds the guard.
+    pub fn pin_dma(
+        &self,
+        iova: u64,
+        len: usize,
+        stop: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Pinned<Dma>> {
+        let stop: KBox<dyn Fn() + Send + Sync> = KBox::new(stop, GFP_KERNEL)?;
+        self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE, Some(stop))
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.0.log
+    }
+
+    fn pin<A: Access>(
+        &self,
+        iova: u64,
+        len: usize,
+        prot: u32,
+        stop: Option<Stop>,
+    ) -> Result<Pinned<A>> {
         Ok(Pinned {
-            range: self.0.pin(iova, len, prot)?,
+            range: self.0.pin(iova, len, prot, stop)?,
             pins: self.0.clone(),
             offset: iova as usize % kernel::page::PAGE_SIZE,
             len,
@@ -67,7 +95,7 @@ impl GuestMemory {
     }
 }
 
-/// What a pinned range is for: [`Read`] or [`Write`].
+/// What a pinned range is for: [`Read`], [`Write`] or [`Dma`].
 pub trait Access: sealed::Sealed {}
 
 /// A range pinned for reading.
@@ -76,19 +104,24 @@ pub enum Read {}
 /// A range pinned for reading and writing.
 pub enum Write {}
 
+/// A range pinned for hardware.
+pub enum Dma {}
+
 impl Access for Read {}
 impl Access for Write {}
+impl Access for Dma {}
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Read {}
     impl Sealed for super::Write {}
+    impl Sealed for super::Dma {}
 }
 
 /// A pinned range of guest memory; dropping it unpins.
 ///
-/// When user space unmaps the range, or closes the device, it is unpinned at once, and every access
-/// through the guard from then on gives EFAULT.
+/// When user space unmaps the range, or closes the device, it is unpinned at once (one for hardware after
+/// the hardware was stopped), and every access through the guard from then on gives EFAULT.
 pub struct Pinned<A: Access> {
     range: Arc<Range>,
     pins: Arc<Pins>,
@@ -112,7 +145,7 @@ impl<A: Access> Pinned<A> {
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         let at = self.bound(offset, data.len())?;
         self.range
-            .with_pages(at, data.len(), |page, in_page, done, some| {
+            .with_pages(at, data.len(), None, |page, in_page, done, some| {
                 let piece = &mut data[done..done + some];
                 // SAFETY: `piece` has `some` bytes. The guest may write the page meanwhile: that is a
                 // race of the guest's, with bytes that have no meaning to the kernel.
@@ -132,12 +165,28 @@ impl Pinned<Write> {
     /// Copies `data` to `offset` of the range; EINVAL beyond its end, and then nothing is written.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result {
         let at = self.bound(offset, data.len())?;
+        let written = Some(&self.pins.log);
         self.range
-            .with_pages(at, data.len(), |page, in_page, done, some| {
+            .with_pages(at, data.len(), written, |page, in_page, done, some| {
                 let piece = &data[done..done + some];
                 // SAFETY: `piece` has `some` bytes; for a race with the guest see `read`.
                 unsafe { page.write_raw(piece.as_ptr(), in_page, some) }
             })
+    }
+}
+
+impl Pinned<Dma> {
+    /// Calls `each` with the pages in the order of their IOVA, to be mapped for the hardware, whose
+    /// accesses begin [`offset`](Self::offset) bytes into the first one. EFAULT if the range was
+    /// unmapped; it cannot be while this runs.
+    pub fn for_each_page(&self, mut each: impl FnMut(&Page) -> Result) -> Result {
+        self.range
+            .with_pages(self.offset, self.len, None, |page, _, _, _| each(page))
+    }
+
+    /// Where the range begins in its first page.
+    pub fn offset(&self) -> usize {
+        self.offset
     }
 }
 

@@ -2,6 +2,7 @@
 /* The inline functions of C headers that the SDK calls, as functions that Rust can link to. */
 
 #include <linux/eventfd.h>
+#include <linux/iova_bitmap.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/platform_device.h>
@@ -49,4 +50,14 @@ void rust_helper_get_page(struct page *page);
 void rust_helper_get_page(struct page *page)
 {
 	get_page(page);
+}
+
+/*
+ * Under a name of its own and without the type: with CONFIG_IOMMUFD_DRIVER the kernel crate binds both,
+ * without it neither, for the function is then an inline one that does nothing.
+ */
+void rust_helper_mdev_iova_bitmap_set(void *bitmap, unsigned long iova, size_t length);
+void rust_helper_mdev_iova_bitmap_set(void *bitmap, unsigned long iova, size_t length)
+{
+	iova_bitmap_set(bitmap, iova, length);
 }

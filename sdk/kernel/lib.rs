@@ -13,6 +13,7 @@
 
 mod device;
 mod device_memory;
+mod dirty_log;
 mod eventfd;
 mod file;
 mod guest_memory;
@@ -35,7 +36,7 @@ mod worker;
 
 pub use device::{Device, Plane};
 pub use device_memory::DeviceMemory;
-pub use guest_memory::{Access, GuestMemory, Pinned, Read, Write};
+pub use guest_memory::{Access, Dma, GuestMemory, Pinned, Read, Write};
 pub use mdev::{DriverRegistration, NewDevice, ParentRegistration, Type};
 pub use mdev_model as model;
 pub use migrate::{crc32c, Codec, Migrate, Pending, Phase, Progress, RecordWriter};

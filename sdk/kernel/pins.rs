@@ -11,12 +11,12 @@
 //!
 //! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
 
-use crate::raw;
+use crate::{dirty_log, dirty_log::Log, raw};
 use core::{ops::RangeInclusive, ptr::NonNull};
 use kernel::{
     error::to_result,
     new_condvar, new_mutex,
-    page::{BorrowedPage, PAGE_SIZE},
+    page::{BorrowedPage, Page, PAGE_SIZE},
     prelude::*,
     sync::{Arc, CondVar, Mutex},
 };
@@ -34,18 +34,21 @@ unsafe impl Sync for Vdev {}
 
 type Pages = KVVec<NonNull<raw::page>>;
 
+/// How a driver stops hardware that uses a range, before user space takes the range away.
+pub(crate) type Stop = KBox<dyn Fn() + Send + Sync>;
+
 enum State {
     /// Being pinned, by the thread that made the range.
     Pinning,
-    /// Pinned.
-    Live(Pages),
+    /// Pinned; for hardware, if there is a `Stop`.
+    Live(Pages, Option<Stop>),
     /// Being unpinned, by whoever came first.
     Unpinning,
     /// Not pinned, for good.
     Gone,
 }
 
-// SAFETY: A pinned page may be reached and unpinned from any thread.
+// SAFETY: A pinned page may be reached and unpinned from any thread; a `Stop` is Send.
 unsafe impl Send for State {}
 
 /// A range of whole pages of guest memory that is, was or becomes pinned.
@@ -70,21 +73,28 @@ impl Range {
         self.start <= *range.end() && *range.start() <= self.last()
     }
 
+    /// The pages that hold `len` bytes from `offset` on.
+    pub(crate) fn numbers(&self, offset: usize, len: usize) -> dirty_log::Pages {
+        let first = self.start / PAGE_SIZE as u64;
+        first + (offset / PAGE_SIZE) as u64..=first + ((offset + len - 1) / PAGE_SIZE) as u64
+    }
+
     fn is_gone(&self) -> bool {
         matches!(*self.state.lock(), State::Gone)
     }
 
     /// Calls `each(page, offset in page, done before, length)` for the pieces of `len` bytes from
-    /// `offset` on, which the caller has bounded by the range. EFAULT if the range was unmapped; it
-    /// cannot be while this runs.
+    /// `offset` on, which the caller has bounded by the range; with `written` they count as written
+    /// before the range can be unmapped. EFAULT if it was; it cannot be while this runs.
     pub(crate) fn with_pages(
         &self,
         offset: usize,
         len: usize,
-        mut each: impl FnMut(&BorrowedPage<'_>, usize, usize, usize) -> Result,
+        written: Option<&Log>,
+        mut each: impl FnMut(&Page, usize, usize, usize) -> Result,
     ) -> Result {
         let state = self.state.lock();
-        let State::Live(pages) = &*state else {
+        let State::Live(pages, _) = &*state else {
             return Err(EFAULT);
         };
         let mut done = 0;
@@ -97,6 +107,9 @@ impl Range {
             let page = unsafe { BorrowedPage::from_raw(*page) };
             each(&page, in_page, done, some)?;
             done += some;
+        }
+        if let Some(log) = written.filter(|_| len > 0) {
+            log.mark(&self.numbers(offset, len));
         }
         Ok(())
     }
@@ -125,6 +138,8 @@ pub(crate) struct Pins {
     table: Mutex<Table>,
     #[pin]
     copied: CondVar,
+    #[pin]
+    pub(crate) log: Log,
 }
 
 impl Pins {
@@ -142,13 +157,20 @@ impl Pins {
                     ranges: KVec::new(),
                 }, "mdev_pins"),
                 copied <- new_condvar!("mdev_pins_copied"),
+                log <- Log::new(),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Pins the pages that hold `len` bytes from `iova` on.
-    pub(crate) fn pin(&self, iova: u64, len: usize, prot: u32) -> Result<Arc<Range>> {
+    /// Pins the pages that hold `len` bytes from `iova` on; for hardware, if there is a `stop`.
+    pub(crate) fn pin(
+        &self,
+        iova: u64,
+        len: usize,
+        prot: u32,
+        stop: Option<Stop>,
+    ) -> Result<Arc<Range>> {
         let last = (len as u64)
             .checked_sub(1)
             .and_then(|more| iova.checked_add(more));
@@ -172,7 +194,10 @@ impl Pins {
             }
             table.ranges.push(range.clone(), GFP_KERNEL)?;
         }
-        let result = self.pin_pages(range.start, pages, prot, &mut pinned);
+        let mut result = self.pin_pages(range.start, pages, prot, &mut pinned);
+        if result.is_ok() && stop.is_some() {
+            result = self.log.hold(&range.numbers(0, pages * PAGE_SIZE));
+        }
         let failed = result.is_err();
         if failed {
             self.unpin_pages(range.start, pinned.len());
@@ -180,7 +205,7 @@ impl Pins {
         *range.state.lock() = if failed {
             State::Gone
         } else {
-            State::Live(pinned)
+            State::Live(pinned, stop)
         };
         range.settled.notify_all();
         if failed {
@@ -231,26 +256,34 @@ impl Pins {
         }
     }
 
-    /// Unpins `range` unless somebody else has; when this returns it is unpinned.
-    fn unpin(&self, range: &Range) {
+    /// Unpins `range` unless somebody else has; when this returns it is unpinned. Hardware that may use
+    /// it still is stopped before, if `running` says so.
+    fn unpin(&self, range: &Range, running: bool) {
         let mut state = range.state.lock();
         loop {
             match &*state {
                 State::Pinning | State::Unpinning => range.settled.wait(&mut state),
                 State::Gone => return,
-                State::Live(_) => break,
+                State::Live(..) => break,
             }
         }
-        *state = State::Unpinning;
+        let live = core::mem::replace(&mut *state, State::Unpinning);
         drop(state);
+        if let State::Live(_, Some(stop)) = &live {
+            if running {
+                stop();
+            }
+            self.log.release(&range.numbers(0, range.pages * PAGE_SIZE));
+        }
         self.unpin_pages(range.start, range.pages);
+        drop(live);
         *range.state.lock() = State::Gone;
         range.settled.notify_all();
     }
 
     /// The guard of `range` is dropped.
     pub(crate) fn release(&self, range: &Arc<Range>) {
-        self.unpin(range);
+        self.unpin(range, false);
         self.forget(range);
     }
 
@@ -273,7 +306,7 @@ impl Pins {
                 return;
             };
             drop(table);
-            self.unpin(&range);
+            self.unpin(&range, true);
         }
     }
 
@@ -313,12 +346,18 @@ impl Pins {
                 true => (PAGE_SIZE - at as usize % PAGE_SIZE).min(len - done),
                 false => len,
             };
-            // SAFETY: By the invariant of `Pins`; `done + some` is at most `len`, and for `data` by the
-            // function's contract.
-            let ret = unsafe {
-                raw::vfio_dma_rw(self.vdev.0.as_ptr(), at, data.add(done).cast(), some, write)
+            let copy = || {
+                // SAFETY: By the invariant of `Pins`; `done + some` is at most `len`, and for `data` by
+                // the function's contract.
+                to_result(unsafe {
+                    raw::vfio_dma_rw(self.vdev.0.as_ptr(), at, data.add(done).cast(), some, write)
+                })
             };
-            result = to_result(ret);
+            let page = at / PAGE_SIZE as u64;
+            result = match write {
+                true => self.log.writing(&(page..=page), copy),
+                false => copy(),
+            };
             done += some;
         }
         let mut table = self.table.lock();

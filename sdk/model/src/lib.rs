@@ -12,11 +12,13 @@
 //! - [`config`]: PCI configuration space.
 //! - [`irq`]: INTx and MSI as VFIO user space sees them.
 //! - [`region`]: the offsets of a VFIO device file.
+//! - [`dirty_log`]: which pages of guest memory the device has written.
 
 #![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod dirty_log;
 pub mod irq;
 pub mod region;
 pub mod state;

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device's DMA log: `struct vfio_log_ops`, and what [`GuestMemory`](crate::GuestMemory) tells it.
+//!
+//! A page is marked behind the write, and never only before: a report between the two would take the
+//! mark and leave the write. A write in the hands of VFIO, and memory in the hands of hardware, is
+//! *held*: it counts as dirty in every report, and once more after it was let go. So the log also has
+//! what was written before an unmap and is reported after it.
+//!
+//! Only a kernel with `CONFIG_IOMMUFD_DRIVER` can hand a log to user space, so only there it is offered:
+//! elsewhere `iova_bitmap_*()` are stubs, and a QEMU that sees a log fails its migration.
+//!
+//! C headers: `include/linux/vfio.h`, `include/linux/iova_bitmap.h`
+
+use crate::{
+    device::{Device, Slot},
+    raw,
+};
+use core::{marker::PhantomData, ops::RangeInclusive};
+use kernel::{
+    error::from_result,
+    new_mutex,
+    page::PAGE_SIZE,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNode},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        barrier::smp_mb,
+        Mutex,
+    },
+};
+use mdev_model::dirty_log::{DirtyLog, Leaf, Leaves, Report};
+
+/// Whether this kernel has what a log is reported with.
+pub(crate) const OFFERED: bool = cfg!(CONFIG_IOMMUFD_DRIVER);
+
+/// Pages by number: IOVA divided by [`PAGE_SIZE`].
+pub(crate) type Pages = RangeInclusive<u64>;
+
+struct Tree(RBTree<u64, Leaf>);
+
+impl Leaves for Tree {
+    fn get(&mut self, index: u64) -> Option<&mut Leaf> {
+        self.0.get_mut(&index)
+    }
+
+    fn insert(&mut self, index: u64, leaf: Leaf) -> bool {
+        let node = RBTreeNode::new(index, leaf, GFP_KERNEL_ACCOUNT);
+        node.map(|node| self.0.insert(node)).is_ok()
+    }
+
+    fn first_from(&self, index: u64) -> Option<u64> {
+        let cursor = self.0.cursor_lower_bound(&index)?;
+        Some(*cursor.current().0)
+    }
+
+    fn remove(&mut self, index: u64) {
+        self.0.remove(&index);
+    }
+
+    fn clear(&mut self) {
+        self.0 = RBTree::new();
+    }
+}
+
+struct Inner {
+    log: DirtyLog<Tree>,
+    held: KVec<Pages>,
+}
+
+/// The log of an open device.
+#[pin_data]
+pub(crate) struct Log {
+    /// Whether the log is started, for writers to see without the lock.
+    started: Atomic<bool>,
+    #[pin]
+    inner: Mutex<Inner>,
+}
+
+impl Log {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            started: Atomic::new(false),
+            inner <- new_mutex!(Inner {
+                log: DirtyLog::new(Tree(RBTree::new())),
+                held: KVec::new(),
+            }, "mdev_log"),
+        })
+    }
+
+    /// Whether writes are logged. Call it after a write: if the answer is no, the write is older than
+    /// the log to come, and whoever starts it finds it in memory.
+    fn is_started(&self) -> bool {
+        if !OFFERED {
+            return false;
+        }
+        // Orders the write before the look. Pairs with the one in `start`, which orders the store before
+        // all that user space reads of memory later.
+        smp_mb();
+        self.started.load(Relaxed)
+    }
+
+    /// The device has written to `pages`.
+    #[inline]
+    pub(crate) fn mark(&self, pages: &Pages) {
+        if self.is_started() {
+            self.inner.lock().log.mark(pages);
+        }
+    }
+
+    /// From now on, and until [`release`](Self::release), `pages` may be written at any moment.
+    pub(crate) fn hold(&self, pages: &Pages) -> Result {
+        if !OFFERED {
+            return Ok(());
+        }
+        let mut inner = self.inner.lock();
+        inner.held.push(pages.clone(), GFP_KERNEL_ACCOUNT)?;
+        inner.log.mark(pages);
+        Ok(())
+    }
+
+    /// One [`hold`](Self::hold) of `pages` is over, and nothing writes any more on account of it.
+    pub(crate) fn release(&self, pages: &Pages) {
+        if !OFFERED {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        if let Some(index) = inner.held.iter().position(|held| held == pages) {
+            // The index is in bounds, so this cannot fail.
+            let _ = inner.held.remove(index);
+        }
+        inner.log.mark(pages);
+    }
+
+    /// Runs `write`, which writes to `pages`, and accounts for it if it succeeds.
+    pub(crate) fn writing(&self, pages: &Pages, write: impl FnOnce() -> Result) -> Result {
+        let held = self.is_started();
+        if held {
+            self.hold(pages)?;
+        }
+        let result = write();
+        match held {
+            true => self.release(pages),
+            false if result.is_ok() => self.mark(pages),
+            false => {}
+        }
+        result
+    }
+
+    fn start(&self) -> Result {
+        let mut inner = self.inner.lock();
+        let Inner { log, held } = &mut *inner;
+        if !log.start() {
+            return Err(EBUSY);
+        }
+        held.iter().for_each(|pages| log.mark(pages));
+        self.started.store(true, Relaxed);
+        smp_mb();
+        Ok(())
+    }
+
+    fn stop(&self) {
+        let mut inner = self.inner.lock();
+        self.started.store(false, Relaxed);
+        inner.log.stop();
+    }
+
+    /// Hands the dirty pages among `pages` to `each` and clears them, one leaf under the lock at a time.
+    fn report(&self, pages: &Pages, mut each: impl FnMut(&Pages)) -> Result {
+        let mut from = *pages.start();
+        loop {
+            let report = {
+                let mut inner = self.inner.lock();
+                let Inner { log, held } = &mut *inner;
+                log.take(&(from..=*pages.end()), held)
+            };
+            let dirty = match report {
+                Report::Stopped => return Err(EINVAL),
+                Report::Clean => return Ok(()),
+                Report::Everything => {
+                    each(pages);
+                    return Ok(());
+                }
+                Report::Dirty(dirty) => dirty,
+            };
+            dirty.runs().for_each(|run| each(&run));
+            if dirty.last() >= *pages.end() {
+                return Ok(());
+            }
+            from = dirty.last() + 1;
+        }
+    }
+}
+
+/// The callbacks for a device of `T`, where the kernel can use them.
+pub(crate) const fn ops<T: Device>() -> *const raw::vfio_log_ops {
+    if OFFERED {
+        &Callbacks::<T>::OPS
+    } else {
+        core::ptr::null()
+    }
+}
+
+struct Callbacks<T: Device>(PhantomData<T>);
+
+impl<T: Device> Callbacks<T> {
+    const OPS: raw::vfio_log_ops = raw::vfio_log_ops {
+        log_start: Some(Self::log_start),
+        log_stop: Some(Self::log_stop),
+        log_read_and_clear: Some(Self::log_read_and_clear),
+    };
+
+    /// # Safety
+    ///
+    /// `vdev` is an open device of `T`, and the caller a callback that VFIO runs while it is.
+    unsafe fn log<'a>(vdev: *mut raw::vfio_device) -> Result<&'a Log> {
+        // SAFETY: By the function's contract.
+        let opened = unsafe { Slot::<T>::opened(vdev)? };
+        Ok(opened.open.dev.memory().log())
+    }
+
+    /// All of guest memory is logged, whatever the ranges: they are a hint, and what user space maps
+    /// later would be missing from them.
+    ///
+    /// # Safety
+    ///
+    /// Called by VFIO: `vdev` is an open device of `T`, `page_size` VFIO's own.
+    unsafe extern "C" fn log_start(
+        vdev: *mut raw::vfio_device,
+        _ranges: *mut raw::rb_root_cached,
+        _count: u32,
+        page_size: *mut u64,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the function's contract.
+            let (log, page_size) = unsafe { (Self::log(vdev)?, &mut *page_size) };
+            // VFIO aligns the ranges by it, and nothing is aligned by what is no power of two.
+            if !page_size.is_power_of_two() {
+                return Err(EINVAL);
+            }
+            log.start()?;
+            *page_size = PAGE_SIZE as u64;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by VFIO: `vdev` is an open device of `T`.
+    unsafe extern "C" fn log_stop(vdev: *mut raw::vfio_device) -> c_int {
+        from_result(|| {
+            // SAFETY: By the function's contract.
+            unsafe { Self::log(vdev)? }.stop();
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by VFIO: `vdev` is an open device of `T`, and `bitmap` covers `length` bytes from `iova`.
+    unsafe extern "C" fn log_read_and_clear(
+        vdev: *mut raw::vfio_device,
+        iova: c_ulong,
+        length: c_ulong,
+        bitmap: *mut raw::iova_bitmap,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the function's contract.
+            let log = unsafe { Self::log(vdev)? };
+            let more = length.checked_sub(1).ok_or(EINVAL)?;
+            let last = iova.checked_add(more).ok_or(EOVERFLOW)?;
+            let page_of = |iova: usize| (iova / PAGE_SIZE) as u64;
+            log.report(&(page_of(iova)..=page_of(last)), |run| {
+                let first = iova.max(*run.start() as usize * PAGE_SIZE);
+                let end = last.min(*run.end() as usize * PAGE_SIZE + (PAGE_SIZE - 1));
+                // SAFETY: By the function's contract; `first` and `end` are inside of it. The function
+                // may sleep, and no lock is held.
+                unsafe { raw::mdev_iova_bitmap_set(bitmap.cast(), first, end - first + 1) };
+            })?;
+            Ok(0)
+        })
+    }
+}
