@@ -222,6 +222,13 @@ const SCENARIOS: &[Scenario] = &[
         run: mgpu::dirty::run,
     },
     Scenario {
+        name: "mgpu-log",
+        about: "what the device's own DMA log reports is what commands have written",
+        deadline: minutes(3),
+        races: true,
+        run: mgpu::log::run,
+    },
+    Scenario {
         name: "mgpu-unmap",
         about: "guest memory goes while commands use it, and nothing hangs or stays pinned",
         deadline: minutes(3),

@@ -7,14 +7,15 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use rustix::io::{pread, pwrite, Errno};
 use vfio_bindings::bindings::vfio::{
     vfio_device_info, vfio_irq_info, vfio_region_info, VFIO_TYPE1v2_IOMMU, VFIO_GROUP_FLAGS_VIABLE,
 };
 
+use super::iommufd::Ioas;
 use super::packet::Packet;
 use super::sys::{self, Mapping};
 
@@ -34,7 +35,23 @@ pub(super) mod number {
     pub const DEVICE_QUERY_GFX_PLANE: u32 = 14;
     pub const IOMMU_DIRTY_PAGES: u32 = 17;
     pub const DEVICE_FEATURE: u32 = 17;
+    pub const DEVICE_BIND_IOMMUFD: u32 = 18;
+    pub const DEVICE_ATTACH_IOMMUFD_PT: u32 = 19;
     pub const MIG_GET_PRECOPY_INFO: u32 = 21;
+}
+
+/// What a device may have been given the address of: kept for longer than it.
+#[derive(Default)]
+pub(super) struct Mapped(Mutex<Vec<Arc<Mapping>>>);
+
+impl Mapped {
+    /// Keeps `memory`.
+    pub fn keep(&self, memory: &Arc<Mapping>) {
+        let mut mapped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !mapped.iter().any(|known| Arc::ptr_eq(known, memory)) {
+            mapped.push(memory.clone());
+        }
+    }
 }
 
 /// The group of a device in a container of its own.
@@ -42,8 +59,7 @@ pub struct Group {
     group: File,
     /// A group is attached for as long as its container is open.
     pub(super) container: File,
-    /// What a device in the container may have been given the address of: kept for longer than it.
-    pub(super) mapped: Mutex<Vec<Arc<Mapping>>>,
+    pub(super) mapped: Mapped,
     name: CString,
 }
 
@@ -81,7 +97,7 @@ impl Group {
         Ok(Group {
             group,
             container,
-            mapped: Mutex::default(),
+            mapped: Mapped::default(),
             name: CString::new(name.as_bytes())?,
         })
     }
@@ -126,11 +142,19 @@ pub struct IrqInfo {
     pub count: u32,
 }
 
-/// An open device. The device file is closed before its group.
+/// What a device was opened through, which is also where it finds guest memory.
+pub enum Space {
+    /// Its group, in a type1 container.
+    Group(Group),
+    /// An address space of iommufd.
+    Ioas(Ioas),
+}
+
+/// An open device. The device file is closed before what it was opened through.
 pub struct Device {
     fd: OwnedFd,
     /// What it was opened through.
-    pub group: Group,
+    pub space: Space,
 }
 
 impl Device {
@@ -140,15 +164,36 @@ impl Device {
         let fd = group
             .open_device()
             .context("open the device of the group")?;
-        Ok(Device { fd, group })
+        let space = Space::Group(group);
+        Ok(Device { fd, space })
+    }
+
+    /// Opens the device in a sysfs folder by its own file, with an address space of iommufd.
+    pub fn open_cdev(path: &Path) -> Result<Device> {
+        let ioas = Ioas::new()?;
+        let fd = ioas.open_device(path)?;
+        let space = Space::Ioas(ioas);
+        Ok(Device { fd, space })
     }
 
     /// Closes the device file, which is the last one, and opens it anew.
     pub fn reopen(self) -> Result<Device> {
-        let Device { fd, group } = self;
+        let Device { fd, space } = self;
         drop(fd);
+        let Space::Group(group) = space else {
+            bail!("only a device of a group is opened again");
+        };
         let fd = group.open_device().context("open the device again")?;
-        Ok(Device { fd, group })
+        let space = Space::Group(group);
+        Ok(Device { fd, space })
+    }
+
+    /// The group that the device was opened through.
+    pub fn group(&self) -> Result<&Group, Errno> {
+        match &self.space {
+            Space::Group(group) => Ok(group),
+            Space::Ioas(_) => Err(Errno::NOTTY),
+        }
     }
 
     /// VFIO_DEVICE_GET_INFO; `argsz` overrides the length.

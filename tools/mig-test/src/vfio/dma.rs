@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory of a VFIO device, as the type1 container knows it: mappings, and which pages are dirty.
+//! Guest memory of a VFIO device: mappings, and which pages the type1 container calls dirty.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use rustix::io::{Errno, Result};
 use vfio_bindings::bindings::vfio::{
@@ -9,7 +9,7 @@ use vfio_bindings::bindings::vfio::{
     VFIO_IOMMU_DIRTY_PAGES_FLAG_START, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
 };
 
-use super::device::{number, Group};
+use super::device::{number, Group, Space};
 use super::packet::Packet;
 use super::sys::{self, Mapping};
 
@@ -40,26 +40,47 @@ pub struct Dma<'a> {
     pub access: Access,
 }
 
+impl Dma<'_> {
+    /// Where this process has the part; EINVAL if it is not inside of its memory.
+    pub(super) fn address(&self) -> Result<u64> {
+        let end = self.offset.checked_add(self.len).ok_or(Errno::INVAL)?;
+        if end > self.memory.len() {
+            return Err(Errno::INVAL);
+        }
+        Ok(self.memory.address() + self.offset as u64)
+    }
+}
+
+impl Space {
+    /// Lets the device find memory. A part that is not inside of its memory is EINVAL.
+    pub fn map_dma(&self, dma: Dma) -> Result<()> {
+        match self {
+            Space::Group(group) => group.map_dma(dma),
+            Space::Ioas(ioas) => ioas.map(dma),
+        }
+    }
+
+    /// Takes memory away; returns how many bytes were mapped.
+    pub fn unmap_dma(&self, iova: u64, len: usize) -> Result<u64> {
+        match self {
+            Space::Group(group) => group.unmap_dma(iova, len),
+            Space::Ioas(ioas) => ioas.unmap(iova, len),
+        }
+    }
+}
+
 impl Group {
     /// VFIO_IOMMU_MAP_DMA. A part that is not inside of its memory is EINVAL.
     pub fn map_dma(&self, dma: Dma) -> Result<()> {
-        let end = dma.offset.checked_add(dma.len).ok_or(Errno::INVAL)?;
-        if end > dma.memory.len() {
-            return Err(Errno::INVAL);
-        }
-        {
-            let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-            if !mapped.iter().any(|known| Arc::ptr_eq(known, dma.memory)) {
-                mapped.push(dma.memory.clone());
-            }
-        }
+        let address = dma.address()?;
+        self.mapped.keep(dma.memory);
         let flags = match dma.access {
             Access::Read => VFIO_DMA_MAP_FLAG_READ,
             Access::ReadWrite => VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
         };
         let mut packet = Packet::sized()
             .u32(flags)
-            .u64(dma.memory.address() + dma.offset as u64)
+            .u64(address)
             .u64(dma.iova)
             .u64(dma.len as u64)
             .argsz(None);
@@ -99,7 +120,12 @@ impl Group {
         sys::with_sized(&self.container, number::IOMMU_DIRTY_PAGES, &mut packet.0)?;
         let mut bytes = vec![0; bitmap.len()];
         bitmap.read(0, &mut bytes);
-        let is_set = |page: &usize| bytes[page / 8] & 1 << (page % 8) != 0;
-        Ok((0..pages).filter(is_set).collect())
+        Ok(set_bits(&bytes, pages))
     }
+}
+
+/// The numbers of the bits that are set among the first `count`.
+pub(super) fn set_bits(bytes: &[u8], count: usize) -> Vec<usize> {
+    let is_set = |bit: &usize| bytes[bit / 8] & 1 << (bit % 8) != 0;
+    (0..count).filter(is_set).collect()
 }

@@ -62,7 +62,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     }
 
     ctx.step("a second open of the device");
-    let second = device.group.open_device();
+    let second = device.group()?.open_device();
     checks.equal("second open", second.as_ref().err().copied(), None);
     device.set_state(State::Stop)?;
     drop(second);

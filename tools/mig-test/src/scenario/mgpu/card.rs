@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A card of mgpu_rs as the driver in a guest has it: registers, VRAM, guest memory and a ring in it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -168,10 +169,15 @@ impl Card {
 
     /// A new card whose ring is not started.
     pub fn new() -> Result<Card> {
+        Card::through(Device::open)
+    }
+
+    /// A new card that is opened in some way.
+    pub fn through(open: fn(&Path) -> Result<Device>) -> Result<Card> {
         let mdev = MdevType::find(MODULE, TYPE)?.create()?;
-        let device = Device::open(mdev.path())?;
+        let device = open(mdev.path())?;
         let guest = Arc::new(Mapping::anonymous(GUEST)?);
-        device.group.map_dma(Dma {
+        device.space.map_dma(Dma {
             iova: IOVA,
             memory: &guest,
             offset: 0,

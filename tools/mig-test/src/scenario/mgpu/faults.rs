@@ -33,8 +33,8 @@ const READ_ONLY_LEN: usize = 1 << 20;
 
 /// Runs the checks on a card whose ring runs.
 pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
-    let group = &card.device.group;
-    group.map_dma(Dma {
+    let space = &card.device.space;
+    space.map_dma(Dma {
         iova: READ_ONLY,
         memory: &card.guest,
         offset: GUEST - READ_ONLY_LEN,
@@ -47,7 +47,7 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
     }
     readable(checks, card)?;
     halts(checks, card)?;
-    group.unmap_dma(READ_ONLY, READ_ONLY_LEN)?;
+    space.unmap_dma(READ_ONLY, READ_ONLY_LEN)?;
     card.set(reg::ERROR, 0)
 }
 

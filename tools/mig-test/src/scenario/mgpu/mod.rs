@@ -2,10 +2,12 @@
 //! The toy GPU of mgpu_rs: its commands, its migration while it works, and what it leaves of guest
 //! memory, with this program in the guest's place.
 
+mod account;
 mod card;
 pub mod commands;
 pub mod dirty;
 mod faults;
+pub mod log;
 pub mod migrate;
 mod model;
 mod random;

@@ -82,7 +82,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 }
 
 fn map(card: &Card, iova: u64) -> Result<()> {
-    Ok(card.device.group.map_dma(Dma {
+    Ok(card.device.space.map_dma(Dma {
         iova,
         memory: &card.guest,
         offset: 0,
@@ -102,7 +102,7 @@ fn storm(checks: &mut Checks, card: &Card, random: &mut Random) -> Result<(u64, 
         let worker = scope.spawn(move || work(card, over, Random::new(seed)));
         let unmapped = (|| {
             for round in 0..STORM {
-                let count = card.device.group.unmap_dma(AREA, GUEST)?;
+                let count = card.device.space.unmap_dma(AREA, GUEST)?;
                 ensure!(
                     count == GUEST as u64,
                     "unmapping {round} took {count} bytes"
@@ -116,7 +116,7 @@ fn storm(checks: &mut Checks, card: &Card, random: &mut Random) -> Result<(u64, 
     });
     unmapped?;
     let work = worked.map_err(|_| anyhow::anyhow!("a thread panicked"))??;
-    card.device.group.unmap_dma(AREA, GUEST)?;
+    card.device.space.unmap_dma(AREA, GUEST)?;
     checks.equal("errors other than a hole", work.strange, Vec::new());
     Ok((work.batches, work.failed))
 }
@@ -178,7 +178,7 @@ fn under_the_ring(
     for _ in 0..random.below(30) {
         card.get(reg::RING_HEAD)?;
     }
-    card.device.group.unmap_dma(IOVA, GUEST)?;
+    card.device.space.unmap_dma(IOVA, GUEST)?;
     card.await_idle()?;
     let error = card.get(reg::ERROR)?;
     let right = [0, GUEST_FAULTS[1], RING_READ].contains(&error);
