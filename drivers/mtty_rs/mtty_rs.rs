@@ -32,7 +32,7 @@ use kernel::{
 use mdev_sdk::{
     model::{
         config::{Bar, Identity},
-        stream::{name, Format, Name, Refusal, Tag},
+        stream::{name, Format, Name, Refusal, Tag, HEADER_LEN},
     },
     Codec, Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress, RecordWriter, Type,
 };
@@ -273,15 +273,18 @@ impl Migrate for Mtty {
     }
 
     fn pending(&self, saved: Option<&usize>) -> Pending {
-        let ports = self.card.ports * (1 + State::LEN).max(mainline::PORT_LEN);
-        let header = match (self.codec(), saved) {
-            (Codec::Own, None | Some(0)) => mainline::HEADER_LEN,
-            _ => 0,
+        let (header, port) = match self.codec() {
+            Codec::Records => (0, HEADER_LEN + 1 + State::LEN),
+            Codec::Own => (mainline::HEADER_LEN, mainline::PORT_LEN),
+        };
+        let initial = match saved {
+            None | Some(0) => header,
+            Some(_) => 0,
         };
         Pending {
-            initial: header as u64,
+            initial: initial as u64,
             dirty: 0,
-            stop_copy: (header + ports) as u64,
+            stop_copy: (initial + self.card.ports * port) as u64,
         }
     }
 

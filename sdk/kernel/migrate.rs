@@ -30,7 +30,7 @@ pub enum Progress {
     Done,
 }
 
-/// Bytes that a device would still save, without what the SDK adds.
+/// Bytes that a device would still save: its records with their headers, without the SDK's own records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
     /// Still to be saved once before the device stops.
