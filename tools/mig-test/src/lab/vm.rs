@@ -47,7 +47,16 @@ impl Accelerator {
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host", "-smp", "2"],
+            Accelerator::Kvm => &[
+                "-accel",
+                "kvm",
+                "-machine",
+                "kernel-irqchip=split",
+                "-cpu",
+                "host",
+                "-smp",
+                "2",
+            ],
             Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"],
             Accelerator::TcgRacing => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
             Accelerator::Icount => &[
@@ -102,7 +111,9 @@ fn qemu(lab: &Components, work: &Path, accelerator: Accelerator) -> Command {
     .arg("-fsdev")
     .arg(share("job", &format!("{}/job", place::OUT)))
     .args(["-device", "virtio-9p-pci,fsdev=job,mount_tag=job"])
-    .args(["-device", "virtio-rng-pci"]);
+    .args(["-device", "virtio-rng-pci"])
+    // A device that an IOMMU keeps from memory, as vfio-pci wants it. Others are not behind it.
+    .args(["-device", "intel-iommu", "-device", "edu"]);
     qemu
 }
 

@@ -229,6 +229,13 @@ const SCENARIOS: &[Scenario] = &[
         run: mgpu::log::run,
     },
     Scenario {
+        name: "mgpu-scope",
+        about: "a physical device in the container makes every page dirty, and no more once it has left",
+        deadline: minutes(3),
+        races: true,
+        run: mgpu::scope::run,
+    },
+    Scenario {
         name: "mgpu-unmap",
         about: "guest memory goes while commands use it, and nothing hangs or stays pinned",
         deadline: minutes(3),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An open VFIO device: information, regions, reset.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::mem::offset_of;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,47 +66,78 @@ pub struct Group {
 impl Group {
     /// Attaches the group of the device in a sysfs folder.
     pub fn attach(device: &Path) -> Result<Group> {
-        let link = device.join("iommu_group").canonicalize().with_context(|| {
-            format!(
-                "{} has no IOMMU group; is it bound to VFIO?",
-                device.display()
-            )
-        })?;
-        let number = link
-            .file_name()
-            .context("an IOMMU group without a number")?;
-        let node = Path::new("/dev/vfio").join(number);
-        let open = |path: &Path| {
-            let file = File::options().read(true).write(true).open(path);
-            file.with_context(|| format!("open {}", path.display()))
-        };
-        let (group, container) = (open(&node)?, open(Path::new("/dev/vfio/vfio"))?);
-
-        let mut status = Packet::sized().u32(0).argsz(None);
-        sys::with_sized(&group, number::GROUP_GET_STATUS, &mut status.0)?;
-        ensure!(
-            status.read_u32(4) & VFIO_GROUP_FLAGS_VIABLE != 0,
-            "the group is not viable"
-        );
-
-        let mut fd = rustix::fd::AsRawFd::as_raw_fd(&container).to_ne_bytes();
-        sys::with_fixed(&group, number::GROUP_SET_CONTAINER, &mut fd)?;
+        let container = open_node(Path::new("/dev/vfio/vfio"))?;
+        let group = attach_to(&container, device)?;
         sys::with_value(&container, number::SET_IOMMU, VFIO_TYPE1v2_IOMMU)?;
-        let name = device.canonicalize()?;
-        let name = name.file_name().context("a device without a name")?;
         Ok(Group {
             group,
             container,
             mapped: Mapped::default(),
-            name: CString::new(name.as_bytes())?,
+            name: name_of(device)?,
         })
     }
 
     /// Opens the group's device. The kernel allows it more than once.
     pub fn open_device(&self) -> Result<OwnedFd, Errno> {
-        let mut name = self.name.as_bytes_with_nul().to_vec();
-        sys::with_fixed(&self.group, number::GROUP_GET_DEVICE_FD, &mut name).map(sys::take_fd)
+        device_of(&self.group, &self.name)
     }
+
+    /// Attaches the group of another device to this container, and opens the device.
+    pub fn join(&self, device: &Path) -> Result<Member> {
+        let group = attach_to(&self.container, device)?;
+        let fd = device_of(&group, &name_of(device)?).context("open the other device")?;
+        Ok(Member {
+            _device: fd,
+            _group: group,
+        })
+    }
+}
+
+/// Another device in a container; it leaves when dropped, the device file first.
+pub struct Member {
+    _device: OwnedFd,
+    _group: File,
+}
+
+fn open_node(path: &Path) -> Result<File> {
+    let file = File::options().read(true).write(true).open(path);
+    file.with_context(|| format!("open {}", path.display()))
+}
+
+fn name_of(device: &Path) -> Result<CString> {
+    let path = device.canonicalize()?;
+    let name = path.file_name().context("a device without a name")?;
+    Ok(CString::new(name.as_bytes())?)
+}
+
+fn device_of(group: &File, name: &CStr) -> Result<OwnedFd, Errno> {
+    let mut name = name.to_bytes_with_nul().to_vec();
+    sys::with_fixed(group, number::GROUP_GET_DEVICE_FD, &mut name).map(sys::take_fd)
+}
+
+/// Attaches the group of the device in a sysfs folder to a container.
+fn attach_to(container: &File, device: &Path) -> Result<File> {
+    let link = device.join("iommu_group").canonicalize().with_context(|| {
+        format!(
+            "{} has no IOMMU group; is it bound to VFIO?",
+            device.display()
+        )
+    })?;
+    let number = link
+        .file_name()
+        .context("an IOMMU group without a number")?;
+    let group = open_node(&Path::new("/dev/vfio").join(number))?;
+
+    let mut status = Packet::sized().u32(0).argsz(None);
+    sys::with_sized(&group, number::GROUP_GET_STATUS, &mut status.0)?;
+    ensure!(
+        status.read_u32(4) & VFIO_GROUP_FLAGS_VIABLE != 0,
+        "the group is not viable"
+    );
+
+    let mut fd = container.as_raw_fd().to_ne_bytes();
+    sys::with_fixed(&group, number::GROUP_SET_CONTAINER, &mut fd)?;
+    Ok(group)
 }
 
 /// Answer to VFIO_DEVICE_GET_INFO.

@@ -11,5 +11,6 @@ pub mod log;
 pub mod migrate;
 mod model;
 mod random;
+pub mod scope;
 mod stream;
 pub mod unmap;
