@@ -62,6 +62,8 @@ pub fn demo(lab: &Lab) -> Result<()> {
 pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Result<()> {
     if args.no_build {
         crate::lab::modules::stage(lab)?;
+    } else if args.names.iter().any(|name| is_bench(name)) {
+        lab.install_bench_modules()?;
     } else {
         lab.install_modules()?;
     }
@@ -80,7 +82,7 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
 
 /// Runs the benchmarks.
 pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
-    lab.install_modules()?;
+    lab.install_bench_modules()?;
     let names = scenario::all()
         .iter()
         .map(|scenario| scenario.name.to_string());

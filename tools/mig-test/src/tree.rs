@@ -255,7 +255,7 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     if !ok {
         bail!("{}", output.trim());
     }
-    modules::build_guide(lab)?;
+    modules::build_apart(lab, &modules::GUIDE, Goal::Fresh)?;
     Ok(Done::Passed)
 }
 

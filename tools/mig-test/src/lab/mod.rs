@@ -28,6 +28,7 @@ use crate::failure::unusable;
 use crate::progress::Progress;
 use cache::{lock, Access, Cache, Entry};
 use component::{Components, ALL};
+use modules::Goal;
 pub use vm::Accelerator;
 
 /// A lab that is set up. While it exists no other process changes what it uses.
@@ -86,7 +87,15 @@ impl Lab {
 
     /// Builds the modules where needed, and installs them in the VM to come.
     pub fn install_modules(&self) -> Result<()> {
-        modules::build(self, modules::Goal::Modules)?;
+        modules::build(self, Goal::Modules)?;
+        modules::build_c_peer(self)?;
+        modules::stage(self)
+    }
+
+    /// The same with those that only benchmarks need.
+    pub fn install_bench_modules(&self) -> Result<()> {
+        modules::build(self, Goal::Modules)?;
+        modules::build_apart(self, &modules::BENCH, Goal::Modules)?;
         modules::build_c_peer(self)?;
         modules::stage(self)
     }

@@ -64,13 +64,40 @@ pub fn build(lab: &Lab, goal: Goal) -> Result<Vec<String>> {
     Ok(warnings(&output))
 }
 
-/// Builds the driver that the vendor guide quotes, as a driver in a tree of its own against the modules
-/// that are built; fails on any warning.
-pub fn build_guide(lab: &Lab) -> Result<()> {
-    let what = "building the vendor guide's driver";
-    let progress = Progress::start(what);
-    let name = "kmod-guide";
-    let out = lab.target.join(name);
+/// Modules in a tree of their own, which is built against the project's modules.
+pub struct Apart {
+    /// What the user sees while they are built.
+    what: &'static str,
+    /// Their source.
+    source: &'static str,
+    /// Where they are built.
+    folder: &'static str,
+}
+
+/// The driver that the vendor guide quotes.
+pub const GUIDE: Apart = Apart {
+    what: "building the vendor guide's driver",
+    source: "Documentation/examples/scratch",
+    folder: "kmod-guide",
+};
+
+/// What the benchmarks need: a driver on the SDK that does nothing but pin, and one without the SDK.
+pub const BENCH: Apart = Apart {
+    what: "building the benchmarks' modules",
+    source: "tools/mig-test/kmod",
+    folder: "kmod-bench",
+};
+
+/// Builds modules of another tree against the project's as they are built, or runs clippy on them;
+/// fails on any warning. From scratch: make does not see that the crates they use have changed.
+pub fn build_apart(lab: &Lab, apart: &Apart, goal: Goal) -> Result<()> {
+    let progress = Progress::start(apart.what);
+    let (sdk, suffix) = match goal {
+        Goal::Clippy => ("kmod-clippy", "-clippy"),
+        _ => ("kmod", ""),
+    };
+    let name = format!("{}{suffix}", apart.folder);
+    let out = lab.target.join(&name);
     cache::remove(&out)?;
     fs::create_dir_all(&out)?;
     let chroot = enter(lab)
@@ -78,14 +105,17 @@ pub fn build_guide(lab: &Lab) -> Result<()> {
         .writing(&lab.target, place::OUT);
     let mut make = kmake(&chroot);
     make.args([
-        format!("M={}/Documentation/examples/scratch", place::SOURCE),
+        format!("M={}/{}", place::SOURCE, apart.source),
         format!("MO={}/{name}", place::OUT),
         format!("SDK={}", place::SOURCE),
-        format!("SDK_OUT={}/kmod", place::OUT),
+        format!("SDK_OUT={}/{sdk}", place::OUT),
         "modules".into(),
     ]);
+    if goal == Goal::Clippy {
+        make.arg("CLIPPY=1");
+    }
     let log = lab.target.join(format!("{name}.log"));
-    let output = task::run(what, make, &log, &progress)?;
+    let output = task::run(apart.what, make, &log, &progress)?;
     progress.done();
     deny(&warnings(&output))
 }
@@ -121,6 +151,7 @@ pub fn stage(lab: &Lab) -> Result<()> {
     let layer = lab.work.join("job/modules");
     let mut found = built(&lab.target.join("kmod"))?;
     found.extend(built(&lab.target.join("kmod-c"))?);
+    found.extend(built(&lab.target.join(BENCH.folder))?);
     let mut stamp = instance(lab);
     for path in &found {
         let metadata = path.metadata()?;
@@ -210,9 +241,10 @@ fn in_project(text: &str) -> String {
     text.replace(&format!("{}/", place::SOURCE), "")
 }
 
-/// Builds from scratch, and fails on any warning.
+/// Builds from scratch, and fails on any warning; the benchmarks' modules as well.
 pub fn strict(lab: &Lab, goal: Goal) -> Result<()> {
-    deny(&build(lab, goal)?)
+    deny(&build(lab, goal)?)?;
+    build_apart(lab, &BENCH, goal)
 }
 
 fn deny(warnings: &[String]) -> Result<()> {

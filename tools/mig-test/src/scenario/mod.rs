@@ -247,7 +247,14 @@ const SCENARIOS: &[Scenario] = &[
         about: "instructions of each register access, through mtty_rs and mainline's mtty",
         deadline: minutes(5),
         races: false,
-        run: bench::registers,
+        run: bench::registers::run,
+    },
+    Scenario {
+        name: "bench-pin",
+        about: "instructions to pin, write and unpin guest memory, through the SDK and without",
+        deadline: minutes(5),
+        races: false,
+        run: bench::pin::run,
     },
 ];
 

@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a register access costs, in instructions, through either driver; mtty_rs must not be dearer.
-//!
-//! The lab runs this under `-icount shift=0`, where one instruction takes one nanosecond of the VM's
-//! time: elapsed nanoseconds are instructions, and the same in every run.
+//! What a register access costs through either driver of a serial card; mtty_rs must not be dearer.
 
 use anyhow::Result;
-use rustix::time::{clock_gettime, ClockId};
 use serde::Serialize;
 use vfio_bindings::bindings::vfio::VFIO_PCI_BAR0_REGION_INDEX;
 
-use super::bed::{load, Driver, MTTY_C, MTTY_RS, ONE_PORT};
-use super::Ctx;
+use super::clock::{least, ratio};
 use crate::event::Outcome;
 use crate::mdev::MdevType;
+use crate::scenario::bed::{load, Driver, MTTY_C, MTTY_RS, ONE_PORT};
+use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 
 /// Accesses of each kind in a batch.
 const BATCH: u64 = 100;
-/// Batches; the one that no timer interrupt has lengthened counts.
+/// Batches.
 const BATCHES: u64 = 20;
-/// Accesses before those that count, which fill caches and take first-time paths.
-const WARM_UP: u64 = 50;
 
 /// A register, and what is written to it. Nothing that is written changes what others cost.
 const REGISTERS: [(&str, u64, Option<u8>); 8] = [
@@ -46,7 +41,7 @@ struct Row {
 }
 
 /// Runs the scenario.
-pub fn registers(ctx: &mut Ctx) -> Result<Outcome> {
+pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     load("vfio_iommu_type1")?;
     let rust = measure(ctx, &MTTY_RS)?;
     let c = measure(ctx, &MTTY_C)?;
@@ -57,13 +52,12 @@ pub fn registers(ctx: &mut Ctx) -> Result<Outcome> {
         .zip(rust.into_iter().zip(c))
         .filter_map(|((register, access), (rust, c))| {
             let (rust, c) = (rust?, c?);
-            let ratio = (rust as f64 / c as f64 * 1000.0).round() / 1000.0;
             Some(Row {
                 register,
                 access,
                 mtty_rs_instructions: rust,
                 mtty_c_instructions: c,
-                ratio,
+                ratio: ratio(rust, c),
             })
         })
         .collect();
@@ -102,21 +96,6 @@ fn measure(ctx: &mut Ctx, driver: &Driver) -> Result<Vec<Option<u64>>> {
 }
 
 fn cost(mut access: impl FnMut() -> rustix::io::Result<()>) -> Result<u64> {
-    for _ in 0..WARM_UP {
-        access()?;
-    }
-    let mut least = u64::MAX;
-    for _ in 0..BATCHES {
-        let start = now();
-        for _ in 0..BATCH {
-            access()?;
-        }
-        least = least.min(now() - start);
-    }
-    Ok(least / BATCH)
-}
-
-fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    let batch = least(BATCHES, || (0..BATCH).try_for_each(|_| access()))?;
+    Ok(batch / BATCH)
 }

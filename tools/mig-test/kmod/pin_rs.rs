@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What pinning guest memory costs with the SDK: the driver, beside `pin_c.c`, of a card that does
+//! nothing else. Its registers are in `registers.rs`.
+
+#![forbid(unsafe_code)]
+
+pub mod registers;
+
+use kernel::page::PAGE_SIZE;
+use kernel::sync::{Arc, Mutex};
+use kernel::{new_mutex, prelude::*};
+use mdev_sdk::model::config::{Bar, Identity};
+use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
+use mdev_sdk::{Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Pinned, Progress};
+use mdev_sdk::{RecordWriter, Type, Write};
+use registers::*;
+
+mdev_sdk::module_mdev_driver! {
+    driver: Card,
+    parent: c"pin_rs",
+    parent_driver: c"pin_rs",
+    parent_data: (),
+    name: "pin_rs",
+    authors: ["The mdev SDK authors"],
+    description: "Pins guest memory with the mdev SDK, for a benchmark",
+    license: "GPL",
+}
+
+const BYTES_MAX: usize = 256;
+
+#[derive(Clone, Copy)]
+struct Registers {
+    first: u32,
+    pages: u32,
+    bytes: usize,
+}
+
+impl Registers {
+    fn iova(&self) -> u64 {
+        u64::from(self.first) * PAGE_SIZE as u64
+    }
+
+    fn len(&self) -> usize {
+        self.pages as usize * PAGE_SIZE
+    }
+}
+
+#[pin_data]
+struct Card {
+    data: [u8; BYTES_MAX],
+    #[pin]
+    registers: Mutex<Registers>,
+    #[pin]
+    held: Mutex<Option<Pinned<Write>>>,
+}
+
+impl Card {
+    fn run(&self, dev: &OpenDevice, registers: &Registers, rounds: u32) -> Result {
+        if registers.pages > PAGES_MAX {
+            return Err(EINVAL);
+        }
+        for _ in 0..rounds {
+            let pinned = dev.memory().pin_write(registers.iova(), registers.len())?;
+            for page in 0..registers.pages as usize {
+                pinned.write(page * PAGE_SIZE, &self.data[..registers.bytes])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&self, dev: &OpenDevice, registers: &Registers) -> Result {
+        self.let_go();
+        let pinned = dev.memory().pin_write(registers.iova(), registers.len())?;
+        *self.held.lock() = Some(pinned);
+        Ok(())
+    }
+
+    fn let_go(&self) {
+        let held = self.held.lock().take();
+        // The lock is free again when the range is unpinned.
+        drop(held);
+    }
+
+    fn touch(&self, registers: &Registers, page: usize) -> Result {
+        let held = self.held.lock();
+        let pinned = held.as_ref().ok_or(EINVAL)?;
+        pinned.write(page * PAGE_SIZE, &self.data[..registers.bytes])
+    }
+}
+
+#[vtable]
+impl Device for Card {
+    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const NAME: &'static CStr = c"pin_rs";
+    const TYPES: &'static [Type] = &[Type {
+        sysfs_name: c"1",
+        name: c"Pins, writes, unpins",
+        description: c"Card of a benchmark",
+    }];
+    type Parent = ();
+    type Instance = ();
+
+    fn available(_parent: &(), _type_index: usize) -> u32 {
+        1
+    }
+
+    fn create(_new: &NewDevice<'_, Self>) -> Result {
+        Ok(())
+    }
+
+    fn identity(_instance: &()) -> Identity {
+        let mut bars = [Bar::None; 6];
+        bars[0] = Bar::Memory32 {
+            size: PAGE_SIZE as u32,
+            prefetchable: false,
+        };
+        Identity {
+            vendor: 0x5049,
+            device: 0x4e53,
+            subsystem_vendor: 0x5049,
+            subsystem: 0x4e53,
+            class: 0xff_00_00,
+            revision: 0,
+            intx: false,
+            msi: false,
+            msix: None,
+            bars,
+        }
+    }
+
+    fn open(_instance: &(), _dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
+        let registers = Registers {
+            first: 0,
+            pages: 1,
+            bytes: 0,
+        };
+        try_pin_init!(Self {
+            data: [0xa5; BYTES_MAX],
+            registers <- new_mutex!(registers, "pin_registers"),
+            held <- new_mutex!(None, "pin_held"),
+        })
+    }
+
+    fn read(&self, _dev: &OpenDevice, _bar: usize, _offset: u64, _data: &mut [u8]) -> Result {
+        Ok(())
+    }
+
+    fn write(&self, dev: &OpenDevice, _bar: usize, offset: u64, data: &[u8]) -> Result {
+        let value = u32::from_le_bytes(data.try_into().map_err(|_| EINVAL)?);
+        // A copy: guest memory is reached without a lock.
+        let registers = *self.registers.lock();
+        match offset {
+            FIRST => self.registers.lock().first = value,
+            PAGES if value > 0 => self.registers.lock().pages = value,
+            BYTES if value as usize <= BYTES_MAX => self.registers.lock().bytes = value as usize,
+            RUN => return self.run(dev, &registers, value),
+            HOLD if value == 1 => return self.hold(dev, &registers),
+            HOLD => self.let_go(),
+            TOUCH => return self.touch(&registers, value as usize),
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+
+    fn reset(&self, _dev: &OpenDevice) {
+        self.let_go();
+    }
+}
+
+/// It has nothing that would migrate.
+#[vtable]
+impl Migrate for Card {
+    const FORMAT: Format = Format {
+        name: name("pin_rs"),
+        version: 1,
+        oldest: 1,
+        readable_by: 1,
+    };
+    const RECORDS: &'static [(Tag, usize)] = &[];
+    type Saving = ();
+    type Loading = ();
+
+    fn kind(&self) -> Name {
+        name("pin_rs-1")
+    }
+
+    fn geometry(&self) -> [u64; 2] {
+        [0, 0]
+    }
+
+    fn quiesce(&self, _dev: &OpenDevice) -> Result {
+        Err(ENOTSUPP)
+    }
+
+    fn resume(&self, _dev: &OpenDevice) {}
+
+    fn start_saving(&self) -> Result {
+        Err(ENOTSUPP)
+    }
+
+    fn pending(&self, _saving: Option<&()>) -> Pending {
+        Pending::default()
+    }
+
+    fn save(&self, _: &mut (), _: Phase, _: &mut RecordWriter<'_>) -> Result<Progress> {
+        Err(ENOTSUPP)
+    }
+
+    fn start_loading(&self) -> Result {
+        Err(ENOTSUPP)
+    }
+
+    fn load(&self, _loading: &mut (), _tag: Tag, _payload: &[u8]) -> Result<(), Refusal> {
+        Err(Refusal::NotOurs)
+    }
+
+    fn complete(&self, _loading: &()) -> Result<(), Refusal> {
+        Err(Refusal::NotOurs)
+    }
+
+    fn commit(&self, _dev: &OpenDevice, _loading: ()) {}
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The card of tools/mig-test/kmod, which pins guest memory and writes to it, with this program in the
+//! guest's place.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::mdev::{Mdev, MdevType};
+use crate::scenario::bed::load;
+use crate::vfio::device::Device;
+use crate::vfio::dma::{Access, Dma, PAGE};
+use crate::vfio::Mapping;
+
+#[path = "../../../kmod/registers.rs"]
+pub mod register;
+
+/// Where guest memory is for the device.
+const IOVA: u64 = 0x1_0000_0000;
+
+/// A driver of the card.
+pub struct Driver {
+    /// Its module, and its parent device.
+    module: &'static str,
+    /// Its only type.
+    kind: &'static str,
+}
+
+/// The one on the SDK.
+pub const RUST: Driver = Driver {
+    module: "pin_rs",
+    kind: "pin_rs-1",
+};
+
+/// The one without.
+pub const C: Driver = Driver {
+    module: "pin_c",
+    kind: "faux_driver-1",
+};
+
+/// An open card that can reach guest memory. Removed when dropped, device first.
+pub struct Card {
+    /// The device.
+    pub device: Device,
+    _mdev: Mdev,
+}
+
+impl Card {
+    /// Loads the driver and makes a card.
+    pub fn new(driver: &Driver, guest: &Arc<Mapping>) -> Result<Card> {
+        load("vfio_iommu_type1")?;
+        load(driver.module)?;
+        let mdev = MdevType::find(driver.module, driver.kind)?.create()?;
+        let device = Device::open(mdev.path())?;
+        device.group.map_dma(Dma {
+            iova: IOVA,
+            memory: guest,
+            offset: 0,
+            len: guest.len(),
+            access: Access::ReadWrite,
+        })?;
+        Ok(Card {
+            device,
+            _mdev: mdev,
+        })
+    }
+
+    /// Chooses pages of guest memory, and how much of each is written.
+    pub fn choose(&self, first: usize, pages: usize, bytes: usize) -> Result<()> {
+        self.set(register::FIRST, first + IOVA as usize / PAGE)?;
+        self.set(register::PAGES, pages)?;
+        self.set(register::BYTES, bytes)
+    }
+
+    /// Writes a register.
+    pub fn set(&self, register: u64, value: usize) -> Result<()> {
+        let value = u32::try_from(value)?.to_le_bytes();
+        let written = self.device.write(register, &value);
+        let count = written.with_context(|| format!("write to register {register:#x}"))?;
+        anyhow::ensure!(count == value.len(), "a register takes {count} bytes");
+        Ok(())
+    }
+}
