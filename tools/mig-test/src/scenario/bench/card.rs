@@ -52,7 +52,7 @@ impl Card {
         load(driver.module)?;
         let mdev = MdevType::find(driver.module, driver.kind)?.create()?;
         let device = Device::open(mdev.path())?;
-        device.group.map_dma(Dma {
+        device.space.map_dma(Dma {
             iova: IOVA,
             memory: guest,
             offset: 0,
