@@ -26,6 +26,7 @@ mod migrate;
 mod module;
 mod open;
 mod parent;
+mod pages;
 mod pins;
 mod raw;
 mod rw;

@@ -11,14 +11,14 @@
 //!
 //! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
 
-use crate::{dirty_log, dirty_log::Log, raw};
-use core::{ops::RangeInclusive, ptr::NonNull};
+use crate::{dirty_log, dirty_log::Log, pages::Pages, raw};
+use core::{mem, ops::RangeInclusive, ptr::NonNull};
 use kernel::{
     error::to_result,
     new_condvar, new_mutex,
     page::{BorrowedPage, Page, PAGE_SIZE},
     prelude::*,
-    sync::{Arc, CondVar, Mutex},
+    sync::{lock::mutex::MutexGuard, Arc, CondVar, Mutex},
 };
 
 /// How many pages VFIO pins in one call.
@@ -32,24 +32,15 @@ unsafe impl Send for Vdev {}
 // SAFETY: As above.
 unsafe impl Sync for Vdev {}
 
-type Pages = KVVec<NonNull<raw::page>>;
-
 /// How a driver stops hardware that uses a range, before user space takes the range away.
 pub(crate) type Stop = KBox<dyn Fn() + Send + Sync>;
 
 enum State {
-    /// Being pinned, by the thread that made the range.
-    Pinning,
+    /// Being pinned or unpinned by some thread, or unpinned for good.
+    Busy,
     /// Pinned; for hardware, if there is a `Stop`.
     Live(Pages, Option<Stop>),
-    /// Being unpinned, by whoever came first.
-    Unpinning,
-    /// Not pinned, for good.
-    Gone,
 }
-
-// SAFETY: A pinned page may be reached and unpinned from any thread; a `Stop` is Send.
-unsafe impl Send for State {}
 
 /// A range of whole pages of guest memory that is, was or becomes pinned.
 #[pin_data]
@@ -59,8 +50,6 @@ pub(crate) struct Range {
     pages: usize,
     #[pin]
     state: Mutex<State>,
-    #[pin]
-    settled: CondVar,
 }
 
 impl Range {
@@ -73,19 +62,20 @@ impl Range {
         self.start <= *range.end() && *range.start() <= self.last()
     }
 
-    /// The pages that hold `len` bytes from `offset` on.
-    pub(crate) fn numbers(&self, offset: usize, len: usize) -> dirty_log::Pages {
+    /// The numbers of the pages that hold `len` bytes from `offset` on; `len` is not 0.
+    fn numbers(&self, offset: usize, len: usize) -> dirty_log::Pages {
         let first = self.start / PAGE_SIZE as u64;
         first + (offset / PAGE_SIZE) as u64..=first + ((offset + len - 1) / PAGE_SIZE) as u64
     }
 
-    fn is_gone(&self) -> bool {
-        matches!(*self.state.lock(), State::Gone)
+    fn all_numbers(&self) -> dirty_log::Pages {
+        self.numbers(0, self.pages * PAGE_SIZE)
     }
 
     /// Calls `each(page, offset in page, done before, length)` for the pieces of `len` bytes from
     /// `offset` on, which the caller has bounded by the range; with `written` they count as written
     /// before the range can be unmapped. EFAULT if it was; it cannot be while this runs.
+    #[inline]
     pub(crate) fn with_pages(
         &self,
         offset: usize,
@@ -97,14 +87,15 @@ impl Range {
         let State::Live(pages, _) = &*state else {
             return Err(EFAULT);
         };
+        let pages = pages.get(self.pages);
         let mut done = 0;
         while done < len {
             let at = offset + done;
             let in_page = at % PAGE_SIZE;
             let some = (PAGE_SIZE - in_page).min(len - done);
-            let page = pages.get(at / PAGE_SIZE).ok_or(EINVAL)?;
+            let page = NonNull::new(*pages.get(at / PAGE_SIZE).ok_or(EINVAL)?).ok_or(EINVAL)?;
             // SAFETY: The page is pinned, and stays so while `state` is locked.
-            let page = unsafe { BorrowedPage::from_raw(*page) };
+            let page = unsafe { BorrowedPage::from_raw(page) };
             each(&page, in_page, done, some)?;
             done += some;
         }
@@ -120,24 +111,67 @@ struct Table {
     open: bool,
     /// How many `vfio_dma_rw()` are under way.
     copies: usize,
+    /// How many threads wait for this table to change.
+    waiting: usize,
+    /// Every range of which VFIO may have a page pinned.
     ranges: KVec<Arc<Range>>,
+    /// The one that left last: a device that pins for each of its commands has memory for one.
+    spare: Option<Arc<Range>>,
+}
+
+impl Table {
+    fn position(&self, range: &Arc<Range>) -> Option<usize> {
+        self.ranges.iter().position(|other| Arc::ptr_eq(other, range))
+    }
+
+    /// Enters a range that is about to be pinned.
+    fn enter(&mut self, start: u64, pages: usize) -> Result<Arc<Range>> {
+        if !self.open {
+            return Err(ENODEV);
+        }
+        let range = match self.spare.take().and_then(Arc::into_unique_or_drop) {
+            Some(mut spare) => {
+                let spare_range = spare.as_mut().project();
+                *spare_range.start = start;
+                *spare_range.pages = pages;
+                spare.into()
+            }
+            None => Arc::pin_init(
+                pin_init!(Range {
+                    start,
+                    pages,
+                    state <- new_mutex!(State::Busy, "mdev_range"),
+                }),
+                GFP_KERNEL,
+            )?,
+        };
+        self.ranges.push(range.clone(), GFP_KERNEL)?;
+        Ok(range)
+    }
+
+    fn remove(&mut self, range: &Arc<Range>) {
+        if let Some(index) = self.position(range) {
+            self.spare = self.ranges.remove(index).ok();
+        }
+    }
 }
 
 /// The guest memory that an open device reaches.
 ///
 /// # Invariants
 ///
-/// VFIO is called for `vdev` only on behalf of an entry in the table, which is a range that is not
-/// gone, or a copy. A range leaves the table only when it is gone, and [`close`](Self::close) returns
-/// only when there is no entry any more and never will be. It is called before `close_device`
-/// returns, so the VFIO device is open during every call.
+/// VFIO is called for `vdev` only on behalf of an entry in the table, which is a range, or a copy. A
+/// range leaves the table only when it is unpinned, and [`close`](Self::close) returns only when there
+/// is no entry any more and never will be. It is called before `close_device` returns, so the VFIO
+/// device is open during every call.
 #[pin_data]
 pub(crate) struct Pins {
     vdev: Vdev,
     #[pin]
     table: Mutex<Table>,
     #[pin]
-    copied: CondVar,
+    /// A range has become live or has left the table, or a copy is over.
+    changed: CondVar,
     #[pin]
     pub(crate) log: Log,
 }
@@ -154,9 +188,11 @@ impl Pins {
                 table <- new_mutex!(Table {
                     open: true,
                     copies: 0,
+                    waiting: 0,
                     ranges: KVec::new(),
+                    spare: None,
                 }, "mdev_pins"),
-                copied <- new_condvar!("mdev_pins_copied"),
+                changed <- new_condvar!("mdev_pins_changed"),
                 log <- Log::new(),
             }),
             GFP_KERNEL,
@@ -177,136 +213,148 @@ impl Pins {
         let page_of = |iova: u64| iova / PAGE_SIZE as u64;
         let pages = usize::try_from(page_of(last.ok_or(EINVAL)?) - page_of(iova))?;
         let pages = pages.checked_add(1).ok_or(EINVAL)?;
-        let mut pinned = Pages::new();
-        let range = Arc::pin_init(
-            pin_init!(Range {
-                start: page_of(iova) * PAGE_SIZE as u64,
-                pages,
-                state <- new_mutex!(State::Pinning, "mdev_range"),
-                settled <- new_condvar!("mdev_range_settled"),
-            }),
-            GFP_KERNEL,
-        )?;
-        {
-            let mut table = self.table.lock();
-            if !table.open {
-                return Err(ENODEV);
+        let start = page_of(iova) * PAGE_SIZE as u64;
+        let range = self.table.lock().enter(start, pages)?;
+        let pinned = self.pin_pages(&range, prot).and_then(|pages| {
+            if stop.is_some() {
+                self.log
+                    .hold(&range.all_numbers())
+                    .inspect_err(|_| self.unpin_pages(range.start, range.pages))?;
             }
-            table.ranges.push(range.clone(), GFP_KERNEL)?;
+            Ok(pages)
+        });
+        let table = self.table.lock();
+        match pinned {
+            Ok(pages) => {
+                *range.state.lock() = State::Live(pages, stop);
+                self.wake(table);
+                Ok(range)
+            }
+            Err(error) => {
+                self.forget(table, &range);
+                Err(error)
+            }
         }
-        let mut result = self.pin_pages(range.start, pages, prot, &mut pinned);
-        if result.is_ok() && stop.is_some() {
-            result = self.log.hold(&range.numbers(0, pages * PAGE_SIZE));
-        }
-        let failed = result.is_err();
-        if failed {
-            self.unpin_pages(range.start, pinned.len());
-        }
-        *range.state.lock() = if failed {
-            State::Gone
-        } else {
-            State::Live(pinned, stop)
-        };
-        range.settled.notify_all();
-        if failed {
-            self.forget(&range);
-        }
-        result.map(|()| range)
     }
 
-    /// Pins into `pinned`; after an error it holds what was pinned before. A length may be the guest's,
-    /// so there is never memory for more than one call ahead of what user space has really mapped.
-    fn pin_pages(&self, start: u64, pages: usize, prot: u32, pinned: &mut Pages) -> Result {
-        let mut batch = KVec::from_elem(core::ptr::null_mut(), pages.min(MAX_PAGES), GFP_KERNEL)?;
-        while pinned.len() < pages {
-            let some = (pages - pinned.len()).min(MAX_PAGES);
-            pinned.reserve(some, GFP_KERNEL_ACCOUNT)?;
-            let iova = start + (pinned.len() * PAGE_SIZE) as u64;
-            // SAFETY: By the invariant of `Pins`; `batch` has room for `some` pages.
+    /// Pins all of `range`; after an error nothing of it. A length may be the guest's, so there is never
+    /// memory for more than one call ahead of what user space has really mapped.
+    fn pin_pages(&self, range: &Range, prot: u32) -> Result<Pages> {
+        let mut pages = Pages::new();
+        let mut pinned = 0;
+        let result = loop {
+            let some = (range.pages - pinned).min(MAX_PAGES);
+            if some == 0 {
+                return Ok(pages);
+            }
+            let room = match pages.room(range.pages, some) {
+                Ok(room) => room,
+                Err(error) => break error,
+            };
+            let iova = range.start + (pinned * PAGE_SIZE) as u64;
+            // SAFETY: By the invariant of `Pins`; `room` is for `some` pages.
             let done = unsafe {
                 raw::vfio_pin_pages(
                     self.vdev.0.as_ptr(),
                     iova,
                     some as c_int,
                     prot as c_int,
-                    batch.as_mut_ptr(),
+                    room,
                 )
             };
-            for page in batch.iter().take(usize::try_from(done).unwrap_or(0)) {
-                let page = NonNull::new(*page).ok_or(EFAULT)?;
-                pinned.push(page, GFP_KERNEL_ACCOUNT)?;
+            let Ok(count) = usize::try_from(done) else {
+                break Error::from_errno(done);
+            };
+            // SAFETY: VFIO has written `count` pointers, of at most `some`.
+            unsafe { pages.fill(count.min(some)) };
+            pinned += count;
+            if count != some {
+                break EFAULT;
             }
-            if done != some as c_int {
-                return Err(if done < 0 {
-                    Error::from_errno(done)
-                } else {
-                    EFAULT
-                });
-            }
-        }
-        Ok(())
+        };
+        self.unpin_pages(range.start, pinned);
+        Err(result)
     }
 
     fn unpin_pages(&self, start: u64, pages: usize) {
-        for first in (0..pages).step_by(MAX_PAGES) {
+        let mut first = 0;
+        while first < pages {
             let some = (pages - first).min(MAX_PAGES);
             let iova = start + (first * PAGE_SIZE) as u64;
             // SAFETY: By the invariant of `Pins`; the pages were pinned and are unpinned once.
             unsafe { raw::vfio_unpin_pages(self.vdev.0.as_ptr(), iova, some as c_int) };
+            first += some;
         }
     }
 
-    /// Unpins `range` unless somebody else has; when this returns it is unpinned. Hardware that may use
-    /// it still is stopped before, if `running` says so.
-    fn unpin(&self, range: &Range, running: bool) {
-        let mut state = range.state.lock();
-        loop {
-            match &*state {
-                State::Pinning | State::Unpinning => range.settled.wait(&mut state),
-                State::Gone => return,
-                State::Live(..) => break,
-            }
-        }
-        let live = core::mem::replace(&mut *state, State::Unpinning);
-        drop(state);
+    /// Unpins `range`, which the caller has taken `live` from. Hardware that may use it still is stopped
+    /// before, if `running` says so.
+    fn unpin(&self, range: &Arc<Range>, live: State, running: bool) {
         if let State::Live(_, Some(stop)) = &live {
             if running {
                 stop();
             }
-            self.log.release(&range.numbers(0, range.pages * PAGE_SIZE));
+            self.log.release(&range.all_numbers());
         }
         self.unpin_pages(range.start, range.pages);
+        // What hardware is stopped with may hold the guard, so no lock is held.
         drop(live);
-        *range.state.lock() = State::Gone;
-        range.settled.notify_all();
+        self.forget(self.table.lock(), range);
     }
 
-    /// The guard of `range` is dropped.
+    /// The guard of `range` is dropped; when this returns it is unpinned.
     pub(crate) fn release(&self, range: &Arc<Range>) {
-        self.unpin(range, false);
-        self.forget(range);
+        let live = mem::replace(&mut *range.state.lock(), State::Busy);
+        if let State::Live(..) = &live {
+            return self.unpin(range, live, false);
+        }
+        // It was revoked, or is being so.
+        let mut table = self.table.lock();
+        while table.position(range).is_some() {
+            self.wait(&mut table);
+        }
     }
 
-    /// `range` is gone.
-    fn forget(&self, range: &Arc<Range>) {
-        let mut table = self.table.lock();
-        table.ranges.retain(|other| !Arc::ptr_eq(other, range));
+    /// `range` is unpinned: it leaves the table.
+    fn forget(&self, mut table: MutexGuard<'_, Table>, range: &Arc<Range>) {
+        table.remove(range);
+        self.wake(table);
+    }
+
+    /// The table has changed.
+    fn wake(&self, table: MutexGuard<'_, Table>) {
+        let waiting = table.waiting;
+        drop(table);
+        if waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until the table has changed.
+    fn wait(&self, table: &mut MutexGuard<'_, Table>) {
+        table.waiting += 1;
+        self.changed.wait(table);
+        table.waiting -= 1;
     }
 
     /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
     /// device is being closed.
     pub(crate) fn revoke(&self, iovas: &RangeInclusive<u64>) {
+        let mut table = self.table.lock();
         loop {
-            let table = self.table.lock();
-            let found = table
-                .ranges
-                .iter()
-                .find(|range| range.overlaps(iovas) && !range.is_gone());
+            let found = table.ranges.iter().find(|range| range.overlaps(iovas));
             let Some(range) = found.cloned() else {
                 return;
             };
-            drop(table);
-            self.unpin(&range, true);
+            let live = mem::replace(&mut *range.state.lock(), State::Busy);
+            match live {
+                State::Busy => self.wait(&mut table),
+                State::Live(..) => {
+                    drop(table);
+                    self.unpin(&range, live, true);
+                    table = self.table.lock();
+                }
+            }
         }
     }
 
@@ -316,7 +364,7 @@ impl Pins {
         self.revoke(&(0..=u64::MAX));
         let mut table = self.table.lock();
         while table.copies > 0 {
-            self.copied.wait(&mut table);
+            self.wait(&mut table);
         }
     }
 
@@ -362,8 +410,7 @@ impl Pins {
         }
         let mut table = self.table.lock();
         table.copies -= 1;
-        drop(table);
-        self.copied.notify_all();
+        self.wake(table);
         result
     }
 }
