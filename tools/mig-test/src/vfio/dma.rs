@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rustix::io::{Errno, Result};
 use vfio_bindings::bindings::vfio::{
-    VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
-    VFIO_IOMMU_DIRTY_PAGES_FLAG_START, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+    VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+    VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+    VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
 };
 
 use super::device::{number, Group, Space};
@@ -107,20 +108,57 @@ impl Group {
     /// The pages of a range that are dirty, counted from its first. What is not pinned is clean
     /// afterwards.
     pub fn take_dirty(&self, iova: u64, len: usize) -> Result<Vec<usize>> {
-        let pages = len / PAGE;
-        let bitmap = Mapping::anonymous(pages.div_ceil(64) * 8)?;
-        let mut packet = Packet::sized()
+        let bitmap = Bitmap::new(len)?;
+        let packet = Packet::sized()
             .u32(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP)
             .u64(iova)
-            .u64(len as u64)
-            .u64(PAGE as u64)
-            .u64(bitmap.len() as u64)
-            .u64(bitmap.address())
-            .argsz(None);
+            .u64(len as u64);
+        let mut packet = bitmap.append(packet).argsz(None);
         sys::with_sized(&self.container, number::IOMMU_DIRTY_PAGES, &mut packet.0)?;
-        let mut bytes = vec![0; bitmap.len()];
-        bitmap.read(0, &mut bytes);
-        Ok(set_bits(&bytes, pages))
+        Ok(bitmap.pages())
+    }
+
+    /// VFIO_IOMMU_UNMAP_DMA of a mapping; returns the pages that were dirty, counted from its first.
+    pub fn unmap_dma_dirty(&self, iova: u64, len: usize) -> Result<Vec<usize>> {
+        let bitmap = Bitmap::new(len)?;
+        let packet = Packet::sized()
+            .u32(VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
+            .u64(iova)
+            .u64(len as u64);
+        let mut packet = bitmap.append(packet).argsz(None);
+        sys::with_sized(&self.container, number::IOMMU_UNMAP_DMA, &mut packet.0)?;
+        Ok(bitmap.pages())
+    }
+}
+
+/// Where the container writes which pages of a range are dirty.
+struct Bitmap {
+    pages: usize,
+    memory: Mapping,
+}
+
+impl Bitmap {
+    /// For a range of `len` bytes.
+    fn new(len: usize) -> Result<Bitmap> {
+        let pages = len / PAGE;
+        Ok(Bitmap {
+            pages,
+            memory: Mapping::anonymous(pages.div_ceil(64) * 8)?,
+        })
+    }
+
+    /// `struct vfio_bitmap`.
+    fn append(&self, packet: Packet) -> Packet {
+        packet
+            .u64(PAGE as u64)
+            .u64(self.memory.len() as u64)
+            .u64(self.memory.address())
+    }
+
+    fn pages(&self) -> Vec<usize> {
+        let mut bytes = vec![0; self.memory.len()];
+        self.memory.read(0, &mut bytes);
+        set_bits(&bytes, self.pages)
     }
 }
 
