@@ -243,6 +243,13 @@ const SCENARIOS: &[Scenario] = &[
         run: mgpu::unmap::run,
     },
     Scenario {
+        name: "mgpu-late-memory",
+        about: "guest memory comes late, and goes while commands wait for it",
+        deadline: minutes(3),
+        races: true,
+        run: mgpu::late::run,
+    },
+    Scenario {
         name: "bench-regs",
         about: "instructions of each register access, through mtty_rs and mainline's mtty",
         deadline: minutes(5),

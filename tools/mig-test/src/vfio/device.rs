@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An open VFIO device: information, regions, reset.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::File;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -54,49 +54,43 @@ impl Mapped {
     }
 }
 
-/// The group of a device in a container of its own.
+/// The group of a device in a container.
 pub struct Group {
     group: File,
     /// A group is attached for as long as its container is open.
     pub(super) container: File,
-    pub(super) mapped: Mapped,
+    pub(super) mapped: Arc<Mapped>,
     name: CString,
 }
 
 impl Group {
-    /// Attaches the group of the device in a sysfs folder.
+    /// Attaches the group of the device in a sysfs folder to a container of its own.
     pub fn attach(device: &Path) -> Result<Group> {
         let container = open_node(Path::new("/dev/vfio/vfio"))?;
-        let group = attach_to(&container, device)?;
-        sys::with_value(&container, number::SET_IOMMU, VFIO_TYPE1v2_IOMMU)?;
+        let group = Group::of(device, container, Arc::default())?;
+        sys::with_value(&group.container, number::SET_IOMMU, VFIO_TYPE1v2_IOMMU)?;
+        Ok(group)
+    }
+
+    /// Attaches the group of another device to this container.
+    pub fn beside(&self, device: &Path) -> Result<Group> {
+        Group::of(device, self.container.try_clone()?, self.mapped.clone())
+    }
+
+    fn of(device: &Path, container: File, mapped: Arc<Mapped>) -> Result<Group> {
         Ok(Group {
-            group,
+            group: attach_to(&container, device)?,
             container,
-            mapped: Mapped::default(),
+            mapped,
             name: name_of(device)?,
         })
     }
 
     /// Opens the group's device. The kernel allows it more than once.
     pub fn open_device(&self) -> Result<OwnedFd, Errno> {
-        device_of(&self.group, &self.name)
+        let mut name = self.name.as_bytes_with_nul().to_vec();
+        sys::with_fixed(&self.group, number::GROUP_GET_DEVICE_FD, &mut name).map(sys::take_fd)
     }
-
-    /// Attaches the group of another device to this container, and opens the device.
-    pub fn join(&self, device: &Path) -> Result<Member> {
-        let group = attach_to(&self.container, device)?;
-        let fd = device_of(&group, &name_of(device)?).context("open the other device")?;
-        Ok(Member {
-            _device: fd,
-            _group: group,
-        })
-    }
-}
-
-/// Another device in a container; it leaves when dropped, the device file first.
-pub struct Member {
-    _device: OwnedFd,
-    _group: File,
 }
 
 fn open_node(path: &Path) -> Result<File> {
@@ -108,11 +102,6 @@ fn name_of(device: &Path) -> Result<CString> {
     let path = device.canonicalize()?;
     let name = path.file_name().context("a device without a name")?;
     Ok(CString::new(name.as_bytes())?)
-}
-
-fn device_of(group: &File, name: &CStr) -> Result<OwnedFd, Errno> {
-    let mut name = name.to_bytes_with_nul().to_vec();
-    sys::with_fixed(group, number::GROUP_GET_DEVICE_FD, &mut name).map(sys::take_fd)
 }
 
 /// Attaches the group of the device in a sysfs folder to a container.
@@ -191,7 +180,15 @@ pub struct Device {
 impl Device {
     /// Opens the device in a sysfs folder.
     pub fn open(path: &Path) -> Result<Device> {
-        let group = Group::attach(path)?;
+        Device::of(Group::attach(path)?)
+    }
+
+    /// Opens the device in a sysfs folder in the container of this one.
+    pub fn open_beside(&self, path: &Path) -> Result<Device> {
+        Device::of(self.group()?.beside(path)?)
+    }
+
+    fn of(group: Group) -> Result<Device> {
         let fd = group
             .open_device()
             .context("open the device of the group")?;

@@ -11,5 +11,6 @@ pub mod migration;
 mod packet;
 pub mod plane;
 mod sys;
+pub mod userfault;
 
 pub use sys::Mapping;

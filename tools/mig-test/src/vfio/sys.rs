@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The ioctls of <linux/vfio.h> and memory shared with the kernel: the only unsafe code of this
-//! program.
+//! The ioctls of <linux/vfio.h> and <linux/userfaultfd.h>, and memory shared with the kernel: the only
+//! unsafe code of this program.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_uint, c_void};
@@ -8,8 +8,10 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::io::{Errno, Result};
-use rustix::ioctl::{self, opcode, Ioctl, IoctlOutput, Opcode};
-use rustix::mm::{mmap, mmap_anonymous, munmap, MapFlags, ProtFlags};
+use rustix::ioctl::{self, opcode, Direction, Ioctl, IoctlOutput, Opcode};
+use rustix::mm::{
+    madvise, mmap, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags, UserfaultfdFlags,
+};
 use vfio_bindings::bindings::vfio::{VFIO_BASE, VFIO_TYPE};
 
 /// Bytes behind every pointer handed to the kernel. No structure of these tests comes near it.
@@ -68,6 +70,17 @@ pub fn with_sized(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int>
 
 /// Runs an ioctl whose argument is of a fixed length, at most [`ROOM`], or a C string.
 pub fn with_fixed(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int> {
+    with_opcode(fd, opcode_of(number), bytes)
+}
+
+/// Runs an ioctl of a userfaultfd; its argument is all of `bytes`.
+pub fn userfault(fd: impl AsFd, number: u8, bytes: &mut [u8]) -> Result<c_int> {
+    const UFFDIO: u8 = 0xaa;
+    let opcode = opcode::from_components(Direction::ReadWrite, UFFDIO, number, bytes.len());
+    with_opcode(fd, opcode, bytes)
+}
+
+fn with_opcode(fd: impl AsFd, opcode: Opcode, bytes: &mut [u8]) -> Result<c_int> {
     if bytes.len() >= ROOM {
         return Err(Errno::NOMEM);
     }
@@ -77,7 +90,7 @@ pub fn with_fixed(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int>
     // `bytes` is shorter than that and lies elsewhere.
     unsafe { base.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     let raw = Raw {
-        opcode: opcode_of(number),
+        opcode,
         argument: base.cast(),
     };
     // SAFETY: The kernel reads and writes at most ROOM bytes: what the structure's first member
@@ -92,6 +105,14 @@ pub fn with_fixed(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int>
 pub fn take_fd(number: c_int) -> OwnedFd {
     // SAFETY: The callers pass what an ioctl has returned as a new file descriptor, once.
     unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// A file to which page faults are reported, also those of the kernel. Only one that does not block
+/// can be polled.
+pub fn new_userfault() -> Result<OwnedFd> {
+    let flags = UserfaultfdFlags::CLOEXEC | UserfaultfdFlags::NONBLOCK;
+    // SAFETY: The file is used with mappings to which nobody has a reference.
+    unsafe { rustix::mm::userfaultfd(flags) }
 }
 
 /// Memory that is shared: with a device that a file shows, or with one that is given its address. The
@@ -151,6 +172,12 @@ impl Mapping {
         self.check(offset, bytes.len());
         // SAFETY: As above.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.add(offset), bytes.len()) };
+    }
+
+    /// Gives the pages back, so that they are missing: the next access finds new ones.
+    pub fn discard(&self) -> Result<()> {
+        // SAFETY: The value's own mapping, of which nobody has a reference to what it contains.
+        unsafe { madvise(self.base.cast(), self.len, Advice::LinuxRemove) }
     }
 
     fn check(&self, offset: usize, len: usize) {

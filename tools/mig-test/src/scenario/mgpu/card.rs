@@ -156,6 +156,8 @@ pub struct Card {
     pub device: Device,
     /// Guest memory.
     pub guest: Arc<Mapping>,
+    /// Where the device finds it.
+    base: u64,
     _mdev: Mdev,
 }
 
@@ -176,9 +178,23 @@ impl Card {
     pub fn through(open: fn(&Path) -> Result<Device>) -> Result<Card> {
         let mdev = MdevType::find(MODULE, TYPE)?.create()?;
         let device = open(mdev.path())?;
+        Card::with_memory(mdev, device, IOVA)
+    }
+
+    /// A new card with a ring that runs, in the container of another one. The ring is in memory of its
+    /// own, at `base`.
+    pub fn started_beside(other: &Card, base: u64) -> Result<Card> {
+        let mdev = MdevType::find(MODULE, TYPE)?.create()?;
+        let device = other.device.open_beside(mdev.path())?;
+        let card = Card::with_memory(mdev, device, base)?;
+        card.start()?;
+        Ok(card)
+    }
+
+    fn with_memory(mdev: Mdev, device: Device, base: u64) -> Result<Card> {
         let guest = Arc::new(Mapping::anonymous(GUEST)?);
         device.space.map_dma(Dma {
-            iova: IOVA,
+            iova: base,
             memory: &guest,
             offset: 0,
             len: GUEST,
@@ -189,6 +205,7 @@ impl Card {
             vram: device.map(region.offset, VRAM)?,
             device,
             guest,
+            base,
             _mdev: mdev,
         })
     }
@@ -202,7 +219,7 @@ impl Card {
 
     /// Starts the ring, or starts it anew.
     pub fn start(&self) -> Result<()> {
-        self.start_at(IOVA, RING)
+        self.start_at(self.base, RING)
     }
 
     /// Starts a ring of some geometry.

@@ -7,6 +7,7 @@ mod card;
 pub mod commands;
 pub mod dirty;
 mod faults;
+pub mod late;
 pub mod log;
 pub mod migrate;
 mod model;

@@ -37,7 +37,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     checks.equal("and once more", dirty()?, 0);
 
     ctx.step("a physical device joins the container");
-    let member = group.join(&other.path)?;
+    let member = card.device.open_beside(&other.path)?;
     for report in 0..3 {
         let what = format!("pages with a physical device, report {report}");
         checks.equal(what, dirty()?, all);

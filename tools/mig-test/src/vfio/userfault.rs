@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory whose pages come late: whoever touches a page that is missing, a device as well, waits until
+//! another thread provides it (<linux/userfaultfd.h>). Guest memory is that in a post-copy migration.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{poll, PollFd, PollFlags};
+use rustix::io::{read, Errno, Result};
+
+use super::dma::PAGE;
+use super::packet::Packet;
+use super::sys::{self, Mapping};
+
+/// Numbers of the ioctls.
+mod number {
+    pub const REGISTER: u8 = 0x00;
+    pub const COPY: u8 = 0x03;
+    pub const API: u8 = 0x3f;
+}
+
+/// UFFD_API.
+const API: u64 = 0xaa;
+/// UFFDIO_REGISTER_MODE_MISSING.
+const MISSING: u64 = 1;
+/// UFFD_EVENT_PAGEFAULT.
+const PAGE_FAULT: u8 = 0x12;
+/// Bytes of a `struct uffd_msg`, and where in it the address is.
+const MESSAGE: usize = 32;
+const ADDRESS: usize = 16;
+
+/// Memory whose pages are missing until they are provided.
+pub struct Late {
+    fd: OwnedFd,
+    memory: Arc<Mapping>,
+}
+
+impl Late {
+    /// Takes over fresh memory.
+    pub fn new(memory: Arc<Mapping>) -> Result<Late> {
+        let fd = sys::new_userfault()?;
+        let mut api = Packet(Vec::new()).u64(API).u64(0).u64(0);
+        sys::userfault(&fd, number::API, &mut api.0)?;
+        let mut range = Packet(Vec::new())
+            .u64(memory.address())
+            .u64(memory.len() as u64)
+            .u64(MISSING)
+            .u64(0);
+        sys::userfault(&fd, number::REGISTER, &mut range.0)?;
+        Ok(Late { fd, memory })
+    }
+
+    /// Waits for an access to a page that is missing; returns its number. None once `end` can be read,
+    /// or has no writer any more.
+    pub fn wait(&self, end: impl AsFd) -> Result<Option<usize>> {
+        let mut files = [
+            PollFd::new(&self.fd, PollFlags::IN),
+            PollFd::new(&end, PollFlags::IN),
+        ];
+        poll(&mut files, None)?;
+        if files[0].revents().is_empty() {
+            return Ok(None);
+        }
+        let mut message = [0; MESSAGE];
+        let count = read(&self.fd, &mut message)?;
+        if count != MESSAGE || message[0] != PAGE_FAULT {
+            return Err(Errno::PROTO);
+        }
+        let address = Packet(message.to_vec()).read_u64(ADDRESS);
+        let offset = address.wrapping_sub(self.memory.address());
+        Ok(Some(offset as usize / PAGE))
+    }
+
+    /// Provides a page: a copy of the same one of `contents`.
+    pub fn provide(&self, page: usize, contents: &Mapping) -> Result<()> {
+        let end = (page + 1).checked_mul(PAGE).ok_or(Errno::INVAL)?;
+        if end > self.memory.len().min(contents.len()) {
+            return Err(Errno::INVAL);
+        }
+        let offset = (page * PAGE) as u64;
+        let mut copy = Packet(Vec::new())
+            .u64(self.memory.address() + offset)
+            .u64(contents.address() + offset)
+            .u64(PAGE as u64)
+            .u64(0)
+            .u64(0);
+        sys::userfault(&self.fd, number::COPY, &mut copy.0).map(drop)
+    }
+}
