@@ -393,7 +393,6 @@ struct Saving {
     first_pass: bool,
     /// The registers were sent.
     registers: bool,
-    buffer: KVVec<u8>,
 }
 
 /// What arrived of a device.
@@ -444,7 +443,6 @@ impl Migrate for Gpu {
             cursor: 0,
             first_pass: true,
             registers: false,
-            buffer: KVVec::from_elem(0, pages::PAYLOAD_MAX, GFP_KERNEL_ACCOUNT)?,
         })
     }
 
@@ -483,11 +481,8 @@ impl Migrate for Gpu {
         }
         if let Some(run) = run {
             saving.cursor = run.end;
-            let payload = &mut saving.buffer[..pages::HEADER_LEN + run.len()];
-            let (header, data) = payload.split_at_mut(pages::HEADER_LEN);
-            header.copy_from_slice(&pages::encode_header(run.start / pages::PAGE));
-            vram.read(run.start, data)?;
-            out.record(VRAM, payload)?;
+            let header = pages::encode_header(run.start / pages::PAGE);
+            out.memory_record(VRAM, &header, vram, run)?;
             return Ok(Progress::More);
         }
         if phase == Phase::StopCopy && !saving.registers {

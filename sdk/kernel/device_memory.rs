@@ -24,6 +24,7 @@ use kernel::{
     page::{Page, PAGE_SIZE},
     prelude::*,
     sync::{Arc, Mutex},
+    uaccess::UserPtr,
 };
 use mdev_model::region;
 
@@ -151,6 +152,32 @@ impl DeviceMemory {
             // of its own, with bytes that have no meaning to the kernel.
             unsafe { self.pages[page].read_raw(piece.as_mut_ptr(), in_page, some) }
         })
+    }
+
+    /// Copies `len` bytes from `offset` on to user space, not beyond the end of their page. Returns the
+    /// checksum `crc` carried on over them; it is theirs only if nobody writes them meanwhile.
+    pub(crate) fn copy_to_user(
+        &self,
+        offset: usize,
+        len: usize,
+        user: UserPtr,
+        crc: u32,
+    ) -> Result<u32> {
+        let (page, at) = (self.pages.get(offset / PAGE_SIZE), offset % PAGE_SIZE);
+        let page = page.filter(|_| len <= PAGE_SIZE - at).ok_or(EINVAL)?;
+        // SAFETY: The page is `self`'s, and mapped from the first call to the last; `at + len` is inside
+        // of it. `copy_to_user` checks the address of user space.
+        unsafe {
+            let mapped = raw::kmap_local_page(page.as_ptr());
+            let from = mapped.cast::<u8>().add(at);
+            let left = raw::copy_to_user(user.as_mut_ptr(), from.cast(), len);
+            let crc = raw::crc32c(crc, from.cast(), len);
+            raw::kunmap_local(mapped);
+            match left {
+                0 => Ok(crc),
+                _ => Err(EFAULT),
+            }
+        }
     }
 
     /// Copies `data` to `offset`; EINVAL beyond the end, and then nothing is written.

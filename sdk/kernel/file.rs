@@ -159,10 +159,10 @@ impl<T: Device> Callbacks<T> {
         from_result(|| {
             // SAFETY: By the function's contract.
             let data = unsafe { Self::data(file) };
-            let mut user = UserSlice::new(UserPtr::from_ptr(buf.cast()), len).writer();
+            let user = UserPtr::from_ptr(buf.cast());
             data.link
                 .with_session(data.number, |open, _, transfer| match transfer {
-                    Transfer::Saving(saving) => Ok(saving.read(open, &mut user)? as isize),
+                    Transfer::Saving(saving) => Ok(saving.read(open, user, len)? as isize),
                     _ => Err(ENODEV),
                 })
         })

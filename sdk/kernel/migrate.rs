@@ -6,8 +6,9 @@
 //! length it has not asked for. Documentation/stream-format.md says what the SDK puts around its
 //! records.
 
-use crate::{open::OpenDevice, raw};
-use kernel::prelude::*;
+use crate::{device_memory::DeviceMemory, open::OpenDevice, raw, save::Rest};
+use core::ops::Range;
+use kernel::{prelude::*, sync::Arc};
 use mdev_model::stream::{Format, Header, Name, Refusal, Tag, Tally};
 
 pub(crate) use crate::{file::ops, session::Link};
@@ -130,12 +131,37 @@ pub struct RecordWriter<'a> {
     pub(crate) out: &'a mut KVVec<u8>,
     /// None if the driver frames the stream itself.
     pub(crate) tally: Option<&'a mut Tally>,
+    /// The end of the last record, if it is to be taken from where it is. None while the device runs and
+    /// what is there may change.
+    pub(crate) rest: Option<&'a mut Rest>,
 }
 
 impl RecordWriter<'_> {
     /// Writes a record that a destination has to know.
     pub fn record(&mut self, tag: Tag, payload: &[u8]) -> Result {
         self.write(tag, false, payload)
+    }
+
+    /// Writes a record that a destination has to know, whose payload is `head` and behind it `bytes` of
+    /// `memory`. Of a device that has stopped they are copied once, to user space, when that reads them.
+    pub fn memory_record(
+        &mut self,
+        tag: Tag,
+        head: &[u8],
+        memory: &Arc<DeviceMemory>,
+        bytes: Range<usize>,
+    ) -> Result {
+        if bytes.start > bytes.end || bytes.end > memory.size() {
+            return Err(EINVAL);
+        }
+        self.begin(tag, false, head, bytes.len())?;
+        let mut rest = Rest::new(memory.clone(), bytes);
+        match (&mut self.rest, &mut self.tally) {
+            (Some(place), _) => **place = rest,
+            (None, Some(tally)) => rest.copy_behind(self.out, tally)?,
+            (None, None) => return Err(EINVAL),
+        }
+        Ok(())
     }
 
     /// Writes a record that a destination may skip.
@@ -152,18 +178,28 @@ impl RecordWriter<'_> {
     }
 
     fn write(&mut self, tag: Tag, optional: bool, payload: &[u8]) -> Result {
+        self.begin(tag, optional, payload, 0)
+    }
+
+    /// Writes a record up to the last `more` bytes of its payload, for which there is room then.
+    fn begin(&mut self, tag: Tag, optional: bool, payload: &[u8], more: usize) -> Result {
         let Some(tally) = &mut self.tally else {
             return Err(EINVAL);
         };
+        let size = payload.len() + more;
         let header = Header {
-            size: payload.len() as u64,
+            size: size as u64,
             optional,
             tag,
         }
         .encode();
-        // Both or none, so that an error leaves a whole number of records.
-        self.out
-            .reserve(header.len() + payload.len(), GFP_KERNEL_ACCOUNT)?;
+        // All or nothing, so that an error leaves a whole number of records.
+        let mut room = header.len() + payload.len();
+        match &mut self.rest {
+            Some(rest) => rest.copy_behind(self.out, tally)?,
+            None => room += more,
+        }
+        self.out.reserve(room, GFP_KERNEL_ACCOUNT)?;
         self.out.extend_from_slice(&header, GFP_KERNEL_ACCOUNT)?;
         self.out.extend_from_slice(payload, GFP_KERNEL_ACCOUNT)?;
         tally.account(&header);

@@ -4,10 +4,17 @@
 
 use crate::{
     device::{Device, Open},
+    device_memory::DeviceMemory,
     migrate::{crc32c, Codec, Migrate, Pending, Phase, Progress, RecordWriter},
     raw,
 };
-use kernel::{prelude::*, uaccess::UserSliceWriter};
+use core::ops::Range;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::Arc,
+    uaccess::{UserPtr, UserSlice},
+};
 use mdev_model::{
     config,
     stream::{MatchData, Tag, Tally, END_LEN, HEADER_LEN},
@@ -25,6 +32,48 @@ pub(crate) struct PreCopyLeft {
     pub(crate) dirty: u64,
 }
 
+/// The end of a record that is still in the memory it is saved from; empty by default.
+#[derive(Default)]
+pub(crate) struct Rest {
+    memory: Option<Arc<DeviceMemory>>,
+    bytes: Range<usize>,
+}
+
+impl Rest {
+    /// `bytes` are inside of `memory`.
+    pub(crate) fn new(memory: Arc<DeviceMemory>, bytes: Range<usize>) -> Self {
+        Rest {
+            memory: Some(memory),
+            bytes,
+        }
+    }
+
+    /// Copies it behind `out`, and is empty then.
+    pub(crate) fn copy_behind(&mut self, out: &mut KVVec<u8>, tally: &mut Tally) -> Result {
+        if let Some(memory) = &self.memory {
+            let before = out.len();
+            out.extend_with(self.bytes.len(), 0, GFP_KERNEL_ACCOUNT)?;
+            memory.read(self.bytes.start, &mut out[before..])?;
+            tally.account(&out[before..]);
+        }
+        *self = Rest::default();
+        Ok(())
+    }
+
+    /// Copies at most `len` bytes of it to user space, not beyond a page.
+    fn copy_to_user(&mut self, user: UserPtr, len: usize, tally: &mut Tally) -> Result<usize> {
+        let from = self.bytes.start;
+        let some = (PAGE_SIZE - from % PAGE_SIZE)
+            .min(self.bytes.len())
+            .min(len);
+        if let Some(memory) = &self.memory {
+            tally.try_account(some, |crc| memory.copy_to_user(from, some, user, crc))?;
+        }
+        self.bytes.start += some;
+        Ok(some)
+    }
+}
+
 /// A saving session.
 pub(crate) struct Outgoing<T: Device> {
     pub(crate) phase: Phase,
@@ -34,6 +83,8 @@ pub(crate) struct Outgoing<T: Device> {
     /// Saved and not yet read: from `read` on.
     out: KVVec<u8>,
     read: usize,
+    /// What comes behind that.
+    rest: Rest,
     /// The driver and the SDK have nothing to add any more.
     finished: bool,
     /// Initial data was read to its end once: what comes now is dirty data.
@@ -52,6 +103,7 @@ impl<T: Device> Outgoing<T> {
             tally: (driver.codec() == Codec::Records).then(|| Tally::new(crc32c)),
             out: KVVec::new(),
             read: 0,
+            rest: Rest::default(),
             finished: false,
             initial_read: false,
             failed: None,
@@ -67,23 +119,29 @@ impl<T: Device> Outgoing<T> {
         RecordWriter {
             out: &mut self.out,
             tally: self.tally.as_mut(),
+            rest: (self.phase == Phase::StopCopy).then_some(&mut self.rest),
         }
+    }
+
+    /// How many bytes are saved and not yet read.
+    fn ready(&self) -> usize {
+        self.out.len() - self.read + self.rest.bytes.len()
     }
 
     /// Whether a read would give data or the end of the stream at once.
     pub(crate) fn is_readable(&self, open: &Open<T>) -> bool {
         let pending = || open.driver.pending(Some(&self.driver));
         self.phase == Phase::StopCopy
-            || self.read < self.out.len()
+            || self.ready() > 0
             || matches!(pending(), Pending { initial, dirty, .. } if initial + dirty > 0)
     }
 
-    /// Fills `user`, as far as there is something to save now. ENOMSG: nothing now, but later; 0: the
-    /// end of the stream.
-    pub(crate) fn read(&mut self, open: &Open<T>, user: &mut UserSliceWriter) -> Result<usize> {
+    /// Fills `len` bytes of user space, as far as there is something to save now. ENOMSG: nothing now,
+    /// but later; 0: the end of the stream.
+    pub(crate) fn read(&mut self, open: &Open<T>, user: UserPtr, len: usize) -> Result<usize> {
         let mut done = 0;
-        while !user.is_empty() {
-            match self.read_piece(open, user) {
+        while done < len {
+            match self.read_piece(open, user.wrapping_byte_add(done), len - done) {
                 Ok(0) if done == 0 && self.phase == Phase::PreCopy => {
                     return Err(raw::error(raw::ENOMSG));
                 }
@@ -98,16 +156,18 @@ impl<T: Device> Outgoing<T> {
     }
 
     /// Copies a piece of what is saved; 0 if there is nothing.
-    fn read_piece(&mut self, open: &Open<T>, user: &mut UserSliceWriter) -> Result<usize> {
+    fn read_piece(&mut self, open: &Open<T>, user: UserPtr, len: usize) -> Result<usize> {
         if let Some(e) = self.failed {
             return Err(e);
         }
-        if self.read == self.out.len()
-            && !self.refill(open).inspect_err(|e| self.failed = Some(*e))?
-        {
+        if self.ready() == 0 && !self.refill(open).inspect_err(|e| self.failed = Some(*e))? {
             return Ok(0);
         }
-        let some = (self.out.len() - self.read).min(user.len());
+        if let (true, Some(tally)) = (self.read == self.out.len(), &mut self.tally) {
+            return self.rest.copy_to_user(user, len, tally);
+        }
+        let some = (self.out.len() - self.read).min(len);
+        let mut user = UserSlice::new(user, some).writer();
         user.write_slice(&self.out[self.read..self.read + some])?;
         self.read += some;
         Ok(some)
@@ -122,6 +182,7 @@ impl<T: Device> Outgoing<T> {
             let mut writer = RecordWriter {
                 out: &mut self.out,
                 tally: self.tally.as_mut(),
+                rest: (phase == Phase::StopCopy).then_some(&mut self.rest),
             };
             let progress = open.driver.save(&mut self.driver, phase, &mut writer)?;
             match (progress, phase) {
@@ -155,7 +216,7 @@ impl<T: Device> Outgoing<T> {
     /// For `VFIO_MIG_GET_PRECOPY_INFO`.
     pub(crate) fn pre_copy(&self, open: &Open<T>) -> PreCopyLeft {
         let pending = open.driver.pending(Some(&self.driver));
-        let buffered = (self.out.len() - self.read) as u64;
+        let buffered = self.ready() as u64;
         if self.initial_read {
             PreCopyLeft {
                 initial: pending.initial,
@@ -170,7 +231,7 @@ impl<T: Device> Outgoing<T> {
     }
 
     fn stop_copy(&self, open: &Open<T>) -> u64 {
-        let buffered = (self.out.len() - self.read) as u64;
+        let buffered = self.ready() as u64;
         open.driver.pending(Some(&self.driver)).stop_copy + buffered
     }
 }

@@ -286,10 +286,9 @@ impl Migrate for Scratch {
         // PRE_COPY: one round, for the guest may write for ever. STOP_COPY: until nothing is dirty.
         let from = if phase == Phase::StopCopy { 0 } else { *at };
         if let Some(run) = self.card.memory.take_dirty(from, PAGE) {
-            let mut payload = KVec::from_elem((run.start / PAGE) as u8, 1 + PAGE, GFP_KERNEL)?;
-            self.card.memory.read(run.start, &mut payload[1..])?;
-            out.record(MEMORY, &payload)?;
             *at = run.end;
+            let number = (run.start / PAGE) as u8;
+            out.memory_record(MEMORY, &[number], &self.card.memory, run)?;
             return Ok(Progress::More);
         }
         *at = 0;

@@ -84,3 +84,16 @@ fn the_length_is_that_of_all_records_before_the_closing_one() {
     assert_eq!(tally.length(), end as u64);
     assert_eq!(tally.end()[..], session[end..]);
 }
+
+#[test]
+fn bytes_without_a_reference_count_as_the_others_and_after_an_error_not_at_all() {
+    let mut whole = Tally::new(kernel_crc32c);
+    whole.account(b"memory");
+    let mut pieces = Tally::new(kernel_crc32c);
+    pieces.account(b"mem");
+    assert_eq!(pieces.try_account(9, |_| Err("a fault")), Err("a fault"));
+    let sum = |seed| Ok::<_, ()>(kernel_crc32c(seed, b"ory"));
+    assert_eq!(pieces.try_account(3, sum), Ok(()));
+    assert_eq!(pieces.end(), whole.end());
+    assert_eq!(pieces.length(), 6);
+}

@@ -33,8 +33,24 @@ impl Tally {
     /// Accounts for `bytes`, the next of the session.
     pub fn account(&mut self, bytes: &[u8]) {
         self.crc = (self.crc32c)(self.crc, bytes);
+        self.add(bytes.len());
+    }
+
+    /// Accounts for the next `len` bytes of the session, to which nobody has a reference: `crc32c` is
+    /// given the seed. After an error of it nothing is accounted for.
+    pub fn try_account<E>(
+        &mut self,
+        len: usize,
+        crc32c: impl FnOnce(u32) -> Result<u32, E>,
+    ) -> Result<(), E> {
+        self.crc = crc32c(self.crc)?;
+        self.add(len);
+        Ok(())
+    }
+
+    fn add(&mut self, len: usize) {
         // Wraps only in a stream of 16 EiB.
-        self.length = self.length.wrapping_add(bytes.len() as u64);
+        self.length = self.length.wrapping_add(len as u64);
     }
 
     /// How many bytes were accounted for.

@@ -263,6 +263,13 @@ const SCENARIOS: &[Scenario] = &[
         races: false,
         run: bench::pin::run,
     },
+    Scenario {
+        name: "bench-vram",
+        about: "speed at which VRAM leaves, beside a memfd's, and what PRE_COPY leaves to stop for",
+        deadline: minutes(5),
+        races: false,
+        run: bench::vram::run,
+    },
 ];
 
 /// Finds a scenario by its name.

@@ -9,3 +9,4 @@ mod card;
 mod clock;
 pub mod pin;
 pub mod registers;
+pub mod vram;
