@@ -264,6 +264,13 @@ const SCENARIOS: &[Scenario] = &[
         run: bench::pin::run,
     },
     Scenario {
+        name: "bench-dirty",
+        about: "pages reported for each page written, with selective pins and with all of memory pinned",
+        deadline: minutes(3),
+        races: false,
+        run: bench::dirty::run,
+    },
+    Scenario {
         name: "bench-vram",
         about: "speed at which VRAM leaves, beside a memfd's, and what PRE_COPY leaves to stop for",
         deadline: minutes(5),

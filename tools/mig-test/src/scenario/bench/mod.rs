@@ -7,6 +7,7 @@
 
 mod card;
 mod clock;
+pub mod dirty;
 pub mod pin;
 pub mod registers;
 pub mod vram;

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a migration sends again for each page that a device has written: when the driver pins what it
+//! touches while it touches it, and when it pins all of guest memory for good.
+//!
+//! The same writes, through the same card and the same calls of the SDK; only the guards differ. The
+//! container's account is on every kernel, the device's own log where the kernel has one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::card::{self, register, Card, RUST};
+use crate::event::Outcome;
+use crate::scenario::Ctx;
+use crate::vfio::dma::PAGE;
+use crate::vfio::Mapping;
+
+/// Pages of guest memory.
+const GUEST: usize = 8192;
+/// Pages written between two syncs, each with a page of its own.
+const WRITES: usize = 200;
+/// Syncs.
+const SYNCS: usize = 8;
+/// Bytes written to a page.
+const BYTES: usize = 64;
+
+/// How long the driver keeps a page pinned.
+#[derive(Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Pins {
+    /// While it writes to it.
+    Touched,
+    /// All pages, always.
+    Everything,
+}
+
+/// Who keeps account of dirty pages.
+#[derive(Clone, Copy, PartialEq, Serialize)]
+enum Account {
+    #[serde(rename = "type1")]
+    Container,
+    #[serde(rename = "DMA log")]
+    Log,
+}
+
+impl Account {
+    fn start(self, card: &Card) -> Result<()> {
+        match self {
+            Account::Container => card.device.group()?.track_dirty(true)?,
+            Account::Log => {
+                card.device.start_log(PAGE as u64, &[card::all(GUEST)])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(self, card: &Card) -> Result<()> {
+        match self {
+            Account::Container => card.device.group()?.track_dirty(false)?,
+            Account::Log => card.device.stop_log()?,
+        }
+        Ok(())
+    }
+
+    /// The pages of guest memory that are dirty, which are clean then.
+    fn take(self, card: &Card) -> Result<BTreeSet<usize>> {
+        let (iova, len) = card::all(GUEST);
+        let dirty = match self {
+            Account::Container => card.device.group()?.take_dirty(iova, len as usize)?,
+            Account::Log => card.device.take_log(iova, len as usize, PAGE)?,
+        };
+        Ok(dirty.into_iter().collect())
+    }
+}
+
+/// One line of the table.
+#[derive(Serialize)]
+struct Row {
+    pinned: Pins,
+    account: Account,
+    pages_written: usize,
+    pages_reported: usize,
+    pages_lost: usize,
+    reported_for_each_written: f64,
+}
+
+/// Runs the scenario.
+pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
+    let guest = Arc::new(Mapping::anonymous(GUEST * PAGE)?);
+    let card = Card::new(&RUST, &guest)?;
+    let mut accounts = vec![Account::Container];
+    if card.device.has_log() {
+        accounts.push(Account::Log);
+    }
+    let mut rows = Vec::new();
+    for pins in [Pins::Touched, Pins::Everything] {
+        for account in &accounts {
+            rows.push(measure(&card, pins, *account)?);
+        }
+    }
+    let outcome = judge(&rows);
+    ctx.report(rows)?;
+    Ok(outcome)
+}
+
+/// Nothing is lost, and only who counts pins reports what was not written.
+fn judge(rows: &[Row]) -> Outcome {
+    let inexact = |row: &Row| (row.pinned, row.account) == (Pins::Everything, Account::Container);
+    let right = |row: &Row| {
+        row.pages_lost == 0 && (inexact(row) || row.pages_reported == row.pages_written)
+    };
+    match rows.iter().all(right) {
+        true => Outcome::Passed,
+        false => Outcome::Failed {
+            reason: "pages were lost, or reported that nobody has written".into(),
+        },
+    }
+}
+
+/// Writes and syncs, over and over.
+fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
+    card.choose(0, GUEST, BYTES)?;
+    if pinned == Pins::Everything {
+        card.set(register::HOLD, 1)?;
+    }
+    account.start(card)?;
+    let mut row = Row {
+        pinned,
+        account,
+        pages_written: 0,
+        pages_reported: 0,
+        pages_lost: 0,
+        reported_for_each_written: 0.0,
+    };
+    for sync in 0..SYNCS {
+        let written = pages(sync);
+        for page in &written {
+            match pinned {
+                Pins::Touched => {
+                    card.choose(*page, 1, BYTES)?;
+                    card.set(register::RUN, 1)?;
+                }
+                Pins::Everything => card.set(register::TOUCH, *page)?,
+            }
+        }
+        let reported = account.take(card)?;
+        row.pages_written += written.len();
+        row.pages_reported += reported.len();
+        row.pages_lost += written.difference(&reported).count();
+    }
+    account.stop(card)?;
+    card.set(register::HOLD, 0)?;
+    row.reported_for_each_written = row.pages_reported as f64 / row.pages_written as f64;
+    Ok(row)
+}
+
+/// Which pages are written before a sync: others each time, and spread.
+fn pages(sync: usize) -> BTreeSet<usize> {
+    let stride = GUEST / WRITES;
+    (0..WRITES)
+        .map(|write| write * stride + (write * 7 + sync * 3) % stride)
+        .collect()
+}
