@@ -13,10 +13,12 @@
 //!
 //! C headers: `include/linux/mm.h`, `include/linux/mm_types.h`
 
-use crate::raw;
+use crate::{
+    mapping::{self, in_pages, Mapping, Piece},
+    raw,
+};
 use core::{
     ops::Range,
-    ptr::{self, NonNull},
     sync::atomic::{AtomicU64, Ordering},
 };
 use kernel::{
@@ -89,22 +91,12 @@ impl PageSet {
     }
 }
 
-/// Where user space can have the memory mapped.
-struct Mapping {
-    space: NonNull<raw::address_space>,
-    /// File offset of the BAR.
-    base: u64,
-}
-
-// SAFETY: The memory manager locks an `address_space` by itself.
-unsafe impl Send for Mapping {}
-
 /// The memory behind a BAR of an open device. It begins as zeros.
 ///
 /// # Invariants
 ///
 /// `mapping` is that of the VFIO device through whose file this memory can be mapped, and none while
-/// that is not open. A mapping holds the file, and the file this memory.
+/// that is not open.
 #[pin_data]
 pub struct DeviceMemory {
     pages: KVVec<Page>,
@@ -146,11 +138,17 @@ impl DeviceMemory {
 
     /// Copies the bytes from `offset` on into `data`; EINVAL beyond the end.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
-        self.pieces(offset, data.len(), |page, in_page, done, some| {
-            let piece = &mut data[done..done + some];
-            // SAFETY: `piece` has `some` bytes. User space may write the page meanwhile: that is a race
+        self.check(offset, data.len())?;
+        in_pages(offset, data.len(), |piece| {
+            let Piece {
+                page,
+                offset,
+                bytes,
+            } = piece;
+            let data = &mut data[bytes];
+            // SAFETY: `data` has that many bytes. User space may write the page meanwhile: that is a race
             // of its own, with bytes that have no meaning to the kernel.
-            unsafe { self.pages[page].read_raw(piece.as_mut_ptr(), in_page, some) }
+            unsafe { self.pages[page].read_raw(data.as_mut_ptr(), offset, data.len()) }
         })
     }
 
@@ -182,10 +180,16 @@ impl DeviceMemory {
 
     /// Copies `data` to `offset`; EINVAL beyond the end, and then nothing is written.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result {
-        self.pieces(offset, data.len(), |page, in_page, done, some| {
-            let piece = &data[done..done + some];
-            // SAFETY: `piece` has `some` bytes; for a race with user space see `read`.
-            unsafe { self.pages[page].write_raw(piece.as_ptr(), in_page, some)? };
+        self.check(offset, data.len())?;
+        in_pages(offset, data.len(), |piece| {
+            let Piece {
+                page,
+                offset,
+                bytes,
+            } = piece;
+            let data = &data[bytes];
+            // SAFETY: `data` has that many bytes; for a race with user space see `read`.
+            unsafe { self.pages[page].write_raw(data.as_ptr(), offset, data.len())? };
             // After the write: whoever takes the note sees the bytes.
             self.note(page);
             Ok(())
@@ -287,34 +291,19 @@ impl DeviceMemory {
         self.dirty.add(page);
     }
 
-    fn pieces(
-        &self,
-        offset: usize,
-        len: usize,
-        mut each: impl FnMut(usize, usize, usize, usize) -> Result,
-    ) -> Result {
+    /// EINVAL unless the `len` bytes at `offset` are inside.
+    fn check(&self, offset: usize, len: usize) -> Result {
         let end = offset.checked_add(len).ok_or(EINVAL)?;
         if end > self.size() {
             return Err(EINVAL);
-        }
-        let mut done = 0;
-        while done < len {
-            let at = offset + done;
-            let some = (PAGE_SIZE - at % PAGE_SIZE).min(len - done);
-            each(at / PAGE_SIZE, at % PAGE_SIZE, done, some)?;
-            done += some;
         }
         Ok(())
     }
 
     /// Takes user space's mappings of `pages` away; they fault in again.
     fn unmap(&self, pages: Range<usize>) {
-        let mapping = self.mapping.lock();
-        if let Some(Mapping { space, base }) = &*mapping {
-            let start = base + (pages.start * PAGE_SIZE) as u64;
-            let len = pages.len() * PAGE_SIZE;
-            // SAFETY: By the type invariant the device is open, for `detach` waits for the lock.
-            unsafe { raw::unmap_mapping_range(space.as_ptr(), start as i64, len as i64, 1) };
+        if let Some(mapping) = &*self.mapping.lock() {
+            mapping.unmap(pages);
         }
     }
 
@@ -325,12 +314,8 @@ impl DeviceMemory {
     /// `vdev` is a VFIO device that is being opened; [`detach`](Self::detach) is called before it is
     /// closed.
     pub(crate) unsafe fn attach(&self, vdev: *mut raw::vfio_device, bar: usize) {
-        // SAFETY: VFIO gives a device its inode before it can be opened.
-        let space = NonNull::new(unsafe { (*(*vdev).inode).i_mapping });
-        *self.mapping.lock() = space.map(|space| Mapping {
-            space,
-            base: region::file_offset(bar as u32),
-        });
+        // SAFETY: By the function's contract.
+        *self.mapping.lock() = unsafe { Mapping::new(vdev, region::file_offset(bar as u32)) };
     }
 
     /// The device is being closed; nobody has the memory mapped any more.
@@ -345,23 +330,8 @@ impl DeviceMemory {
     /// `vma` is being made, by `mmap()` of the file of the open VFIO device that this memory is
     /// attached to, for the part of the file that is the memory's BAR.
     pub(crate) unsafe fn mmap(&self, vma: *mut raw::vm_area_struct) -> Result {
-        // SAFETY: By the function's contract `vma` is ours to set up. It holds the file, which holds
-        // the device open, which holds `self`: the pointer outlives every fault.
-        unsafe {
-            if (*vma).__bindgen_anon_2.vm_flags & raw::VM_SHARED == 0 {
-                return Err(EINVAL);
-            }
-            let (_, offset) = region::split((*vma).vm_pgoff as u64 * PAGE_SIZE as u64);
-            let bounds = (*vma).__bindgen_anon_1.__bindgen_anon_1;
-            let end = offset + (bounds.vm_end - bounds.vm_start) as u64;
-            if end > self.size() as u64 {
-                return Err(EINVAL);
-            }
-            raw::vm_flags_set(vma, raw::VM_DONTEXPAND | raw::VM_DONTDUMP);
-            (*vma).vm_private_data = ptr::from_ref(self).cast_mut().cast();
-            (*vma).vm_ops = &VM_OPS;
-        }
-        Ok(())
+        // SAFETY: By the function's contract. The driver keeps `self` as long as the device is open.
+        unsafe { mapping::show(vma, self, 0..self.size() as u64, 0, &VM_OPS) }
     }
 }
 
@@ -377,13 +347,9 @@ const VM_OPS: raw::vm_operations_struct = raw::vm_operations_struct {
 ///
 /// `vmf` is a fault in a mapping that [`DeviceMemory::mmap`] set up.
 unsafe fn faulting<'a>(vmf: *mut raw::vm_fault) -> (&'a DeviceMemory, usize) {
-    // SAFETY: By the function's contract; see `mmap` for the pointer. Locals are copies.
-    unsafe {
-        let info = (*vmf).__bindgen_anon_1;
-        let vma = info.vma;
-        let (_, offset) = region::split(info.pgoff as u64 * PAGE_SIZE as u64);
-        (&*(*vma).vm_private_data.cast(), offset as usize / PAGE_SIZE)
-    }
+    // SAFETY: By the function's contract.
+    let (memory, offset) = unsafe { mapping::faulting::<DeviceMemory>(vmf) };
+    (memory, offset as usize / PAGE_SIZE)
 }
 
 /// # Safety

@@ -21,6 +21,7 @@ mod info;
 mod irq;
 mod load;
 mod lock;
+mod mapping;
 mod mdev;
 mod migrate;
 mod module;
