@@ -12,6 +12,7 @@
 //! - [`config`]: PCI configuration space.
 //! - [`irq`]: INTx and MSI as VFIO user space sees them.
 //! - [`region`]: the offsets of a VFIO device file.
+//! - [`v1`]: the registers of protocol v1's migration region.
 //! - [`dirty_log`]: which pages of guest memory the device has written.
 
 #![cfg_attr(not(MODULE), no_std)]
@@ -23,3 +24,4 @@ pub mod irq;
 pub mod region;
 pub mod state;
 pub mod stream;
+pub mod v1;
