@@ -10,6 +10,8 @@
 #include <linux/vfio.h>
 #include <uapi/linux/vfio.h>
 
+#include "param.h"
+
 /* bindgen evaluates no macro with a cast or a sizeof in it: such a number is given a type here. */
 static const unsigned int RUST_CONST_HELPER_VFIO_PIN_PAGES_MAX_ENTRIES = VFIO_PIN_PAGES_MAX_ENTRIES;
 static const unsigned int RUST_CONST_HELPER_VFIO_DEVICE_GET_INFO = VFIO_DEVICE_GET_INFO;

@@ -12,6 +12,7 @@ use crate::{
     mdev::{NewDevice, Type},
     migrate::{Link, Migrate},
     open::OpenDevice,
+    param,
     pins::Pins,
     raw, rw,
 };
@@ -179,11 +180,13 @@ impl<T: Device> Slot<T> {
         })?;
         // SAFETY: `vdev` is allocated and not registered, which is when these may be set.
         unsafe {
-            (*vdev).migration_flags = raw::VFIO_MIGRATION_STOP_COPY
-                | raw::VFIO_MIGRATION_P2P
-                | raw::VFIO_MIGRATION_PRE_COPY;
-            (*vdev).mig_ops = crate::migrate::ops::<T>();
-            (*vdev).log_ops = crate::dirty_log::ops::<T>();
+            if param::offers_v2() {
+                (*vdev).migration_flags = raw::VFIO_MIGRATION_STOP_COPY
+                    | raw::VFIO_MIGRATION_P2P
+                    | raw::VFIO_MIGRATION_PRE_COPY;
+                (*vdev).mig_ops = crate::migrate::ops::<T>();
+                (*vdev).log_ops = crate::dirty_log::ops::<T>();
+            }
         }
         // SAFETY: As above.
         let result = to_result(unsafe { raw::vfio_register_emulated_iommu_dev(vdev) });
@@ -332,6 +335,8 @@ impl<T: Device> Callbacks<T> {
                 // SAFETY: `vdev` is being opened, and `close_device` detaches.
                 unsafe { memory.attach(vdev, bar) };
             }
+            // SAFETY: As above.
+            unsafe { open.dev.window.attach(vdev) };
             *body.pins.lock() = Some(pins);
             // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
             unsafe { *body.opened.get() = Some(Opened { open, link }) };
@@ -354,6 +359,7 @@ impl<T: Device> Callbacks<T> {
                 .memories()
                 .for_each(|(_, memory)| memory.detach());
             opened.link.close();
+            opened.open.dev.window.detach();
             opened.open.dev.irqs.close();
         }
         // Until nothing is pinned `dma_unmap` has to find the ranges: it must not return before.

@@ -7,16 +7,19 @@
 use crate::{
     device::{Device, Plane, Slot},
     irq::{trigger, Data, SetIrqs},
-    raw, uapi,
+    param, raw, uapi,
 };
-use core::mem::size_of;
+use core::{
+    mem::{size_of, size_of_val},
+    ops::Range,
+};
 use kernel::{
     error::to_result,
     page::PAGE_SIZE,
     prelude::*,
     uaccess::{UserPtr, UserSlice},
 };
-use mdev_model::{config::Identity, irq::Mode, region};
+use mdev_model::{config::Identity, irq::Mode, region, v1};
 
 const PLANE_PROBE_REGION: u32 = raw::VFIO_GFX_PLANE_TYPE_PROBE | raw::VFIO_GFX_PLANE_TYPE_REGION;
 
@@ -68,7 +71,7 @@ fn get_info(arg: usize) -> Result {
         return Err(EINVAL);
     }
     info.flags = raw::VFIO_DEVICE_FLAGS_PCI | raw::VFIO_DEVICE_FLAGS_RESET;
-    info.num_regions = raw::VFIO_PCI_NUM_REGIONS;
+    info.num_regions = raw::VFIO_PCI_NUM_REGIONS + u32::from(param::offers_v1());
     info.num_irqs = raw::VFIO_PCI_NUM_IRQS;
     uapi::store(arg, &info, argsz)
 }
@@ -86,6 +89,19 @@ pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
         // SAFETY: By the function's contract.
         let (opened, info) = unsafe { (Slot::<T>::opened(vdev)?, &mut *info) };
         let index = info.index;
+        info.offset = region::file_offset(index);
+        if index == v1::REGION && param::offers_v1() {
+            info.size = v1::SIZE;
+            info.flags = raw::VFIO_REGION_INFO_FLAG_READ
+                | raw::VFIO_REGION_INFO_FLAG_WRITE
+                | raw::VFIO_REGION_INFO_FLAG_MMAP;
+            // SAFETY: By the function's contract.
+            unsafe {
+                add_migration_type(caps)?;
+                add_sparse_mmap(caps, v1::DATA_OFFSET..v1::SIZE)?;
+            }
+            return Ok(0);
+        }
         info.size = match index {
             raw::VFIO_PCI_CONFIG_REGION_INDEX => opened.open.dev.config_size() as u64,
             raw::VFIO_PCI_ROM_REGION_INDEX => 0,
@@ -103,7 +119,6 @@ pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
             0 => 0,
             _ => raw::VFIO_REGION_INFO_FLAG_READ | raw::VFIO_REGION_INFO_FLAG_WRITE,
         };
-        info.offset = region::file_offset(index);
         if let Some((_, memory)) = opened
             .open
             .memories()
@@ -111,18 +126,35 @@ pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
         {
             info.flags |= raw::VFIO_REGION_INFO_FLAG_MMAP;
             // SAFETY: By the function's contract.
-            unsafe { add_sparse_mmap(caps, memory.size() as u64)? };
+            unsafe { add_sparse_mmap(caps, 0..memory.size() as u64)? };
         }
         Ok(0)
     })
 }
 
-/// Says that all of a region can be mapped.
+/// Says that a region is the migration region of protocol v1.
 ///
 /// # Safety
 ///
 /// `caps` is VFIO's own.
-unsafe fn add_sparse_mmap(caps: *mut raw::vfio_info_cap, size: u64) -> Result {
+unsafe fn add_migration_type(caps: *mut raw::vfio_info_cap) -> Result {
+    let mut cap: raw::vfio_region_info_cap_type = pin_init::zeroed();
+    cap.header.id = raw::VFIO_REGION_INFO_CAP_TYPE as u16;
+    cap.header.version = 1;
+    cap.type_ = raw::VFIO_REGION_TYPE_MIGRATION_DEPRECATED;
+    cap.subtype = raw::VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED;
+    // SAFETY: The function copies that many bytes, from the header on.
+    to_result(unsafe {
+        raw::vfio_info_add_capability(caps, (&raw mut cap).cast(), size_of_val(&cap))
+    })
+}
+
+/// Says that `area` of a region can be mapped, and nothing else of it.
+///
+/// # Safety
+///
+/// `caps` is VFIO's own.
+unsafe fn add_sparse_mmap(caps: *mut raw::vfio_info_cap, area: Range<u64>) -> Result {
     /// `struct vfio_region_info_cap_sparse_mmap` with one area.
     #[repr(C)]
     struct OneArea {
@@ -131,7 +163,10 @@ unsafe fn add_sparse_mmap(caps: *mut raw::vfio_info_cap, size: u64) -> Result {
     }
     let mut one: OneArea = OneArea {
         cap: pin_init::zeroed(),
-        area: raw::vfio_region_sparse_mmap_area { offset: 0, size },
+        area: raw::vfio_region_sparse_mmap_area {
+            offset: area.start,
+            size: area.end - area.start,
+        },
     };
     one.cap.header.id = raw::VFIO_REGION_INFO_CAP_SPARSE_MMAP as u16;
     one.cap.header.version = 1;

@@ -26,6 +26,7 @@ mod mdev;
 mod migrate;
 mod module;
 mod open;
+mod param;
 mod parent;
 mod pages;
 mod pins;
@@ -34,6 +35,8 @@ mod rw;
 mod save;
 mod session;
 mod uapi;
+mod v1;
+mod window;
 mod worker;
 
 pub use device::{Device, Plane};

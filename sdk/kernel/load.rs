@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The incoming side of a session: a file that is written, checked byte by byte, and committed at the
-//! end.
+//! The incoming side of a session: a stream that is checked byte by byte, and committed at the end.
 //!
 //! Nothing of the device changes before [`Incoming::commit`], and that cannot fail once the stream was
 //! found complete: QEMU has no way to act on an error at that point.
@@ -16,7 +15,7 @@ use mdev_model::{
     stream::{Known, Loader, MatchData, Refusal, Sink, Tag},
 };
 
-/// How much is copied from user space at a time.
+/// How much is copied at a time, from user space or the window of protocol v1.
 const CHUNK: usize = 64 * 1024;
 
 /// A loading session.
@@ -124,30 +123,56 @@ impl<T: Device> Incoming<T> {
     /// Takes `user` as far as it can be read, or refuses the stream for good; the reason goes to the
     /// kernel log once.
     pub(crate) fn write(&mut self, open: &Open<T>, user: &mut UserSliceReader) -> Result<usize> {
+        self.take(open, user.len(), |_, chunk| user.read_slice(chunk))
+    }
+
+    /// Takes the first `len` bytes of the window of protocol v1, all of them, or refuses the stream.
+    pub(crate) fn take_window(&mut self, open: &Open<T>, len: u64) -> Result {
+        let len = usize::try_from(len)?;
+        let taken = self.take(open, len, |at, chunk| open.dev.window.read(at, chunk))?;
+        if taken < len {
+            // What is not there can neither be taken nor be left out.
+            return Err(self.refuse(open, Refusal::NoMemory));
+        }
+        Ok(())
+    }
+
+    /// Takes what `fetch(offset, chunk)` gives, `len` bytes or as many as it can, or refuses the stream.
+    fn take(
+        &mut self,
+        open: &Open<T>,
+        len: usize,
+        mut fetch: impl FnMut(usize, &mut [u8]) -> Result,
+    ) -> Result<usize> {
         if self.refused.is_some() {
             return Err(ENODEV);
         }
         let mut done = 0;
-        while !user.is_empty() {
-            match self.fetch(user) {
+        while done < len {
+            let some = (len - done).min(CHUNK);
+            let fetched = self
+                .chunk
+                .resize(some, 0, GFP_KERNEL_ACCOUNT)
+                .map_err(Error::from)
+                .and_then(|()| fetch(done, &mut self.chunk));
+            match fetched {
                 // What was taken before is taken; the error shows again at the next write.
                 Err(_) if done > 0 => break,
                 fetched => fetched?,
             }
             if let Err(refusal) = self.push(open) {
-                self.refused = Some(refusal);
-                open.dev.report_refusal(refusal);
-                return Err(errno(refusal));
+                return Err(self.refuse(open, refusal));
             }
-            done += self.chunk.len();
+            done += some;
         }
         Ok(done)
     }
 
-    fn fetch(&mut self, user: &mut UserSliceReader) -> Result {
-        let some = user.len().min(CHUNK);
-        self.chunk.resize(some, 0, GFP_KERNEL_ACCOUNT)?;
-        user.read_slice(&mut self.chunk)
+    /// The stream is refused for good.
+    fn refuse(&mut self, open: &Open<T>, refusal: Refusal) -> Error {
+        self.refused = Some(refusal);
+        open.dev.report_refusal(refusal);
+        errno(refusal)
     }
 
     fn push(&mut self, open: &Open<T>) -> Result<(), Refusal> {

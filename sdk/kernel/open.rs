@@ -2,7 +2,7 @@
 
 //! What the SDK keeps for an open device, and what of it a driver sees: [`OpenDevice`].
 
-use crate::{guest_memory::GuestMemory, irq::Irqs};
+use crate::{guest_memory::GuestMemory, irq::Irqs, window::Window};
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::{
     device::Device,
@@ -34,6 +34,8 @@ pub struct OpenDevice {
     pub(crate) config: Mutex<ConfigSpace>,
     #[pin]
     pub(crate) irqs: Irqs,
+    #[pin]
+    pub(crate) window: Window,
 }
 
 impl OpenDevice {
@@ -53,6 +55,7 @@ impl OpenDevice {
                 config_size,
                 memory,
                 irqs <- Irqs::new(),
+                window <- Window::new(),
             }),
             GFP_KERNEL,
         )

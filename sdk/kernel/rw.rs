@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `read()`, `write()` and `mmap()` of a VFIO device file: configuration space and BARs.
+//! `read()`, `write()` and `mmap()` of a VFIO device file: configuration space, BARs, and the migration
+//! region.
 //!
 //! Errors are those of vfio-pci: EFAULT for configuration space beyond its end, EINVAL for a region
 //! that is not there or an offset beyond its end; an access that begins inside of a BAR is cut at its
@@ -8,14 +9,14 @@
 
 use crate::{
     device::{Device, Opened, Slot},
-    raw,
+    param, raw, v1,
 };
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     uaccess::{UserPtr, UserSlice, UserSliceReader, UserSliceWriter},
 };
-use mdev_model::{config, region};
+use mdev_model::{config, region, v1::REGION};
 
 /// Where an access goes.
 enum Target {
@@ -29,6 +30,12 @@ struct Access {
     offset: u64,
     count: usize,
     widest: usize,
+}
+
+/// The offset in the migration region that `pos` means, if it means one.
+fn in_migration_region(pos: i64) -> Option<u64> {
+    let (index, offset) = region::split(u64::try_from(pos).ok()?);
+    (index == REGION && param::offers_v1()).then_some(offset)
 }
 
 fn check<T: Device>(opened: &Opened<T>, pos: i64, count: usize) -> Result<Access> {
@@ -110,6 +117,12 @@ pub(crate) unsafe extern "C" fn read<T: Device>(
     kernel::error::from_result(|| {
         // SAFETY: By the function's contract.
         let (opened, pos) = unsafe { (Slot::<T>::opened(vdev)?, &mut *ppos) };
+        if let Some(offset) = in_migration_region(*pos) {
+            let mut user = UserSlice::new(UserPtr::from_ptr(buf.cast()), count).writer();
+            let done = v1::read(opened, offset, &mut user)?;
+            *pos += done as i64;
+            return Ok(done as isize);
+        }
         let access = check(opened, *pos, count)?;
         let mut user = UserSlice::new(UserPtr::from_ptr(buf.cast()), access.count).writer();
         let dev = &opened.open.dev;
@@ -145,8 +158,13 @@ pub(crate) unsafe extern "C" fn write<T: Device>(
     kernel::error::from_result(|| {
         // SAFETY: By the function's contract.
         let (opened, pos) = unsafe { (Slot::<T>::opened(vdev)?, &mut *ppos) };
-        let access = check(opened, *pos, count)?;
         let user = UserPtr::from_ptr(buf.cast_mut().cast());
+        if let Some(offset) = in_migration_region(*pos) {
+            let done = v1::write(opened, offset, &mut UserSlice::new(user, count).reader())?;
+            *pos += done as i64;
+            return Ok(done as isize);
+        }
+        let access = check(opened, *pos, count)?;
         let mut user = UserSlice::new(user, access.count).reader();
         let dev = &opened.open.dev;
         let done = cut(&access, |offset, width| {
@@ -181,6 +199,11 @@ pub(crate) unsafe extern "C" fn mmap<T: Device>(
         // SAFETY: By the function's contract.
         let (opened, pgoff) = unsafe { (Slot::<T>::opened(vdev)?, (*vma).vm_pgoff) };
         let pos = (pgoff as u64).checked_mul(PAGE_SIZE as u64).ok_or(EINVAL)?;
+        if in_migration_region(i64::try_from(pos)?).is_some() {
+            // SAFETY: By the function's contract; the window was attached when the device was opened.
+            unsafe { opened.open.dev.window.mmap(vma)? };
+            return Ok(0);
+        }
         let (bar, _) = region::split(pos);
         let bar = bar as usize;
         if bar >= config::BARS {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The outgoing side of a session: what the driver saves, as a file that is read.
+//! The outgoing side of a session: what the driver saves, as a stream that is taken piece by piece.
 
 use crate::{
     device::{Device, Open},
@@ -18,6 +18,7 @@ use kernel::{
 use mdev_model::{
     config,
     stream::{MatchData, Tag, Tally, END_LEN, HEADER_LEN},
+    v1::{self, Chunk},
 };
 
 /// QEMU sizes its buffer by this answer and cannot do with little.
@@ -91,6 +92,8 @@ pub(crate) struct Outgoing<T: Device> {
     initial_read: bool,
     /// What the driver failed with. It may have forgotten what it could not save, so there is no more.
     failed: Option<Error>,
+    /// What of the stream is in the window of protocol v1.
+    pub(crate) chunk: Chunk,
 }
 
 impl<T: Device> Outgoing<T> {
@@ -107,6 +110,7 @@ impl<T: Device> Outgoing<T> {
             finished: false,
             initial_read: false,
             failed: None,
+            chunk: Chunk::default(),
         };
         if new.tally.is_some() {
             let data = MatchData::new(&T::FORMAT, driver.kind(), driver.geometry());
@@ -124,7 +128,7 @@ impl<T: Device> Outgoing<T> {
     }
 
     /// How many bytes are saved and not yet read.
-    fn ready(&self) -> usize {
+    fn buffered(&self) -> usize {
         self.out.len() - self.read + self.rest.bytes.len()
     }
 
@@ -132,35 +136,26 @@ impl<T: Device> Outgoing<T> {
     pub(crate) fn is_readable(&self, open: &Open<T>) -> bool {
         let pending = || open.driver.pending(Some(&self.driver));
         self.phase == Phase::StopCopy
-            || self.ready() > 0
+            || self.buffered() > 0
             || matches!(pending(), Pending { initial, dirty, .. } if initial + dirty > 0)
     }
 
     /// Fills `len` bytes of user space, as far as there is something to save now. ENOMSG: nothing now,
     /// but later; 0: the end of the stream.
     pub(crate) fn read(&mut self, open: &Open<T>, user: UserPtr, len: usize) -> Result<usize> {
-        let mut done = 0;
-        while done < len {
-            match self.read_piece(open, user.wrapping_byte_add(done), len - done) {
-                Ok(0) if done == 0 && self.phase == Phase::PreCopy => {
-                    return Err(raw::error(raw::ENOMSG));
-                }
-                Ok(0) => break,
-                Ok(some) => done += some,
-                // What was read before is user space's; the error shows again at the next read.
-                Err(_) if done > 0 => break,
-                Err(e) => return Err(e),
-            }
+        let done = gather(|done| match len - done {
+            0 => Ok(0),
+            left => self.read_piece(open, user.wrapping_byte_add(done), left),
+        })?;
+        if done == 0 && len > 0 && self.phase == Phase::PreCopy {
+            return Err(raw::error(raw::ENOMSG));
         }
         Ok(done)
     }
 
     /// Copies a piece of what is saved; 0 if there is nothing.
     fn read_piece(&mut self, open: &Open<T>, user: UserPtr, len: usize) -> Result<usize> {
-        if let Some(e) = self.failed {
-            return Err(e);
-        }
-        if self.ready() == 0 && !self.refill(open).inspect_err(|e| self.failed = Some(*e))? {
+        if self.ready(open)? == 0 {
             return Ok(0);
         }
         if let (true, Some(tally)) = (self.read == self.out.len(), &mut self.tally) {
@@ -173,8 +168,44 @@ impl<T: Device> Outgoing<T> {
         Ok(some)
     }
 
-    /// Asks the driver for more; whether there is any.
-    fn refill(&mut self, open: &Open<T>) -> Result<bool> {
+    /// Puts what comes next into the window of protocol v1, and says how many bytes it was.
+    ///
+    /// User space may give a session up after any chunk and begin another one in the same stream. A
+    /// loader looks for that between two records, so a chunk ends with one: it has what fits into
+    /// `enough`, or the one step of the driver that does not.
+    pub(crate) fn fill_window(&mut self, open: &Open<T>, enough: u64) -> Result<u64> {
+        let enough = usize::try_from(enough)?;
+        let done = gather(|done| {
+            let ready = self.ready(open)?;
+            let some = match enough.checked_sub(done) {
+                Some(left) if ready <= left => ready,
+                _ if done == 0 => ready.min(v1::WINDOW as usize),
+                _ => 0,
+            };
+            if let Some(tally) = &mut self.tally {
+                self.rest.copy_behind(&mut self.out, tally)?;
+            }
+            let bytes = &self.out[self.read..self.read + some];
+            open.dev.window.write(done, bytes)?;
+            self.read += some;
+            Ok(some)
+        })?;
+        Ok(done as u64)
+    }
+
+    /// How many bytes are saved and not yet read; 0 only if there is nothing to save now.
+    fn ready(&mut self, open: &Open<T>) -> Result<usize> {
+        if let Some(e) = self.failed {
+            return Err(e);
+        }
+        if self.buffered() == 0 {
+            self.refill(open).inspect_err(|e| self.failed = Some(*e))?;
+        }
+        Ok(self.buffered())
+    }
+
+    /// Asks the driver for more.
+    fn refill(&mut self, open: &Open<T>) -> Result {
         self.out.clear();
         self.read = 0;
         while self.out.is_empty() && !self.finished {
@@ -196,7 +227,7 @@ impl<T: Device> Outgoing<T> {
                 (Progress::Done, Phase::StopCopy) => self.finish(open)?,
             }
         }
-        Ok(!self.out.is_empty())
+        Ok(())
     }
 
     /// Adds what the SDK itself has to say at the end.
@@ -213,10 +244,24 @@ impl<T: Device> Outgoing<T> {
         Ok(())
     }
 
+    /// For `pending_bytes` of protocol v1. In STOP_COPY it is 0 at the end and not before, whatever the
+    /// driver estimates, so what comes next is made ready.
+    pub(crate) fn pending(&mut self, open: &Open<T>) -> Result<u64> {
+        if self.phase == Phase::PreCopy {
+            let left = self.pre_copy(open);
+            return Ok(left.initial + left.dirty);
+        }
+        let ready = self.ready(open)? as u64;
+        Ok(match self.finished {
+            true => ready,
+            false => self.stop_copy(open) + TRAILER,
+        })
+    }
+
     /// For `VFIO_MIG_GET_PRECOPY_INFO`.
     pub(crate) fn pre_copy(&self, open: &Open<T>) -> PreCopyLeft {
         let pending = open.driver.pending(Some(&self.driver));
-        let buffered = self.ready() as u64;
+        let buffered = self.buffered() as u64;
         if self.initial_read {
             PreCopyLeft {
                 initial: pending.initial,
@@ -231,8 +276,22 @@ impl<T: Device> Outgoing<T> {
     }
 
     fn stop_copy(&self, open: &Open<T>) -> u64 {
-        let buffered = self.ready() as u64;
+        let buffered = self.buffered() as u64;
         open.driver.pending(Some(&self.driver)).stop_copy + buffered
+    }
+}
+
+/// Calls `piece(bytes so far)` for more until there is none; how many bytes it was. What was taken before
+/// an error is user space's; the error shows again at the next call.
+fn gather(mut piece: impl FnMut(usize) -> Result<usize>) -> Result<usize> {
+    let mut done = 0;
+    loop {
+        match piece(done) {
+            Ok(0) => return Ok(done),
+            Ok(some) => done += some,
+            Err(_) if done > 0 => return Ok(done),
+            Err(e) => return Err(e),
+        }
     }
 }
 

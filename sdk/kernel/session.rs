@@ -3,7 +3,8 @@
 //! The migration session of an open device: one state, one owner, one lock.
 //!
 //! User space asks for a state; the session walks there in single arcs and does what each arc means.
-//! Data files refer to the session by number and not by pointer: when it ends, by whatever way, the
+//! The protocol that takes the device out of RUNNING and STOP owns it until it is back there; the other
+//! one sees the state and cannot change it. Data files refer to the session by number and not by pointer: when it ends, by whatever way, the
 //! number is used up and the file gives ENODEV.
 
 use crate::{
@@ -37,10 +38,21 @@ pub(crate) enum Transfer<T: Device> {
     Loading(Incoming<T>),
 }
 
+/// The protocols through which user space migrates a device: each a front end of the same session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// The registers of a region: `v1.rs`.
+    V1,
+    /// Features and data files: `file.rs`.
+    V2,
+}
+
 pub(crate) struct Session<T: Device> {
     /// None once the device is closed.
     open: Option<Arc<Open<T>>>,
     state: State,
+    /// Who took the device out of RUNNING and STOP; none while it is in one of these.
+    owner: Option<Protocol>,
     /// The number of the current session; data files of another number are dead.
     number: u64,
     transfer: Transfer<T>,
@@ -61,6 +73,7 @@ impl<T: Device> Link<T> {
                 session <- Mutex::new(Session {
                     open: Some(open),
                     state: State::Running,
+                    owner: None,
                     number: 0,
                     transfer: Transfer::None,
                 }, lock::SESSION, static_lock_class!()),
@@ -101,26 +114,28 @@ impl<T: Device> Link<T> {
         f(open, session.state, &mut session.transfer)
     }
 
-    /// Walks to `target`. On an error the device stays in the last state that it reached. The file, if
-    /// there is one, is made by `file` under the lock; if that fails its session ends again.
+    /// Runs `f` with the session, which may change.
+    pub(crate) fn locked<R>(&self, f: impl FnOnce(&mut Session<T>) -> R) -> R {
+        let result = f(&mut self.session.lock());
+        self.readable.notify_all();
+        result
+    }
+
+    /// Protocol v2's way to `target`. The file, if there is one, is made by `file` under the lock; if
+    /// that fails its session ends again.
     pub(crate) fn set_state<F>(
         &self,
         target: State,
         file: impl FnOnce(NewFile) -> Result<F>,
     ) -> Result<Option<F>> {
-        let mut session = self.session.lock();
-        let mut new = None;
-        while session.state != target {
-            let (next, arc) = session.state.step_to(target).ok_or(EINVAL)?;
-            new = session.walk(arc)?;
-            session.state = next;
-        }
-        let result = new.map(file).transpose();
-        if result.is_err() {
-            session.abandon();
-        }
-        self.readable.notify_all();
-        result
+        self.locked(|session| {
+            let new = session.set_state(Protocol::V2, target)?;
+            let result = new.map(file).transpose();
+            if result.is_err() {
+                session.abandon();
+            }
+            result
+        })
     }
 
     /// Ends whatever is going on, runs `reset` on the device and leaves it in RUNNING.
@@ -129,6 +144,7 @@ impl<T: Device> Link<T> {
         session.end();
         reset();
         session.state = State::Running;
+        session.owner = None;
         self.readable.notify_all();
     }
 
@@ -145,6 +161,48 @@ impl<T: Device> Link<T> {
 }
 
 impl<T: Device> Session<T> {
+    /// The current state, whoever brought the device there.
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// The device and its transfer, if `protocol` owns the session.
+    pub(crate) fn owned_by(&mut self, protocol: Protocol) -> Option<(&Open<T>, &mut Transfer<T>)> {
+        let open = self.open.as_deref()?;
+        (self.owner == Some(protocol)).then_some((open, &mut self.transfer))
+    }
+
+    /// Walks to `target` on behalf of `protocol`; EBUSY if the other one owns the session. On an error
+    /// the device stays in the last state that it reached.
+    pub(crate) fn set_state(
+        &mut self,
+        protocol: Protocol,
+        target: State,
+    ) -> Result<Option<NewFile>> {
+        if self.owner.is_some_and(|owner| owner != protocol) {
+            return Err(EBUSY);
+        }
+        let result = self.walk_to(target);
+        self.settle(protocol);
+        result
+    }
+
+    fn walk_to(&mut self, target: State) -> Result<Option<NewFile>> {
+        let mut new = None;
+        while self.state != target {
+            let (next, arc) = self.state.step_to(target).ok_or(EINVAL)?;
+            new = self.walk(arc)?;
+            self.state = next;
+        }
+        Ok(new)
+    }
+
+    /// `protocol` owns the session, or nobody does where there is none.
+    fn settle(&mut self, protocol: Protocol) {
+        let free = matches!(self.state, State::Running | State::Stop);
+        self.owner = (!free).then_some(protocol);
+    }
+
     /// Does what `arc` means. The state is still the one before.
     fn walk(&mut self, arc: state::Arc) -> Result<Option<NewFile>> {
         let open = self.open.clone().ok_or(ENODEV)?;
@@ -201,10 +259,13 @@ impl<T: Device> Session<T> {
         }
     }
 
-    /// The current session is over: its file is dead.
+    /// The current session is over: its file is dead, and what was in the window is gone.
     fn end(&mut self) {
         self.transfer = Transfer::None;
         self.number += 1;
+        if let Some(open) = &self.open {
+            open.dev.window.clear();
+        }
     }
 
     /// User space got no file for the session that was just begun: back to the state before it.
@@ -216,5 +277,6 @@ impl<T: Device> Session<T> {
             State::StopCopy | State::Resuming => State::Stop,
             other => other,
         };
+        self.settle(Protocol::V2);
     }
 }
