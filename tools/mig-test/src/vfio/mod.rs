@@ -2,6 +2,7 @@
 //! A VFIO user of our own: what QEMU would not do with a device, and what it does, one call at a
 //! time. Works with any device that is bound to VFIO, through its group or a file of its own.
 
+mod capability;
 pub mod device;
 pub mod dma;
 mod dma_log;
@@ -12,5 +13,6 @@ mod packet;
 pub mod plane;
 mod sys;
 pub mod userfault;
+pub mod v1;
 
 pub use sys::Mapping;

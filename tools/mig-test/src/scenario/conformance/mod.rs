@@ -14,3 +14,4 @@ pub mod regions;
 mod session;
 pub mod states;
 mod target;
+pub mod v1;

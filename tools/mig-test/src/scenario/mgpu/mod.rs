@@ -3,7 +3,7 @@
 //! memory, with this program in the guest's place.
 
 mod account;
-mod card;
+pub mod card;
 pub mod commands;
 pub mod dirty;
 mod faults;
@@ -11,7 +11,7 @@ pub mod late;
 pub mod log;
 pub mod migrate;
 mod model;
-mod random;
+pub mod random;
 pub mod scope;
 mod stream;
 pub mod unmap;

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What protocol v1's migration region has to do, register by register, and beside protocol v2: as
+//! Documentation/protocols.md says, for the kernel's headers have lost the text.
+
+pub mod crossing;
+pub mod data;
+pub mod owner;
+pub mod races;
+pub mod registers;
+pub mod states;
+
+use anyhow::{Context, Result};
+
+use crate::event::Outcome;
+use crate::vfio::device::Device;
+use crate::vfio::v1::{bits, MigrationRegion, Way};
+
+/// The outcome for a device without the region.
+fn no_region() -> Outcome {
+    Outcome::Skipped {
+        reason: "the device has no migration region".into(),
+    }
+}
+
+/// Reads the whole state of a device, which is stopped for it and running afterwards.
+fn capture(region: &MigrationRegion, way: Way) -> Result<Vec<u8>> {
+    let mut stream = Vec::new();
+    region.set_state(bits::STOP_COPY).context("to stop-copy")?;
+    region.drain(way, &mut stream).context("drain")?;
+    region.set_state(bits::RUNNING).context("back to running")?;
+    Ok(stream)
+}
+
+/// Resets a device and takes it into a state. A device in RESUMING has got `stream` whole, so that it
+/// can leave again.
+fn enter(device: &Device, region: &MigrationRegion, state: u32, stream: &[u8]) -> Result<()> {
+    device.reset().context("reset")?;
+    region
+        .set_state(state)
+        .with_context(|| format!("to {state}"))?;
+    if state == bits::RESUMING {
+        region
+            .load(Way::Mapped, stream, &[stream.len()])
+            .context("load the stream")?;
+    }
+    Ok(())
+}
