@@ -5,7 +5,7 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MIG_TEST := $(TARGET)/x86_64-unknown-linux-gnu/debug/mig-test
 
-.PHONY: modules modules_install demo test bench rust-analyzer clean help programs mig-test
+.PHONY: modules modules_install demo test test-all bench rust-analyzer clean help programs mig-test
 
 ifdef KDIR
 
@@ -47,6 +47,8 @@ demo: mig-test
 	$(MIG_TEST) demo
 test: mig-test
 	@$(MIG_TEST) test --tree
+test-all: mig-test
+	@$(MIG_TEST) test --tree --all
 bench: mig-test
 	$(MIG_TEST) bench
 
@@ -62,6 +64,7 @@ help:
 	@echo 'make                 build the kernel modules into target/kmod'
 	@echo 'make demo            migrate a running guest with a device of mtty_rs; figures'
 	@echo 'make test            every test; the last line counts them'
+	@echo 'make test-all        the same, and what takes long: every QEMU'
 	@echo 'make bench           what register accesses cost, in instructions'
 	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
 	@echo 'make rust-analyzer   write rust-project.json for editors'

@@ -92,6 +92,7 @@ fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<Outcome
     fs::create_dir_all(&dir)?;
     let mut ctx = Ctx {
         options: &job.options,
+        qemu: job.qemu,
         dir: dir.clone(),
         job: JOB.into(),
         emit,

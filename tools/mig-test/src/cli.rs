@@ -8,7 +8,8 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::lab::{self, modules::Goal, Lab};
-use crate::{agent, commands, tree};
+use crate::qemu::version::Qemu;
+use crate::{agent, commands, plan, tree};
 
 /// Proves that VFIO mediated devices live-migrate: on a stock Debian kernel, under unmodified QEMU,
 /// in a virtual machine, so that nothing happens to this one.
@@ -37,19 +38,26 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Migrate a running Linux guest with a serial card of mtty_rs; print and keep the figures
-    Demo,
+    Demo(MachineArgs),
     /// Run scenarios by name
     #[command(after_help = "\
 Examples:
   mig-test run ping-pong
   mig-test run demo mtty-c-baseline --report both.json
-  mig-test run demo --option lines=500")]
+  mig-test run demo --option lines=500
+  mig-test run demo --qemu 11.1")]
     Run(RunArgs),
     /// Run all scenarios but the benchmarks; KTAP, and counts in the last line
     Test {
         /// Also check the source tree: tests, lints and formatting of all Rust, warnings of modules
         #[arg(long)]
         tree: bool,
+        /// Also what takes long: every QEMU there is
+        #[arg(long, conflicts_with = "qemu")]
+        all: bool,
+        /// Run guests under this QEMU only [default: all that `make test` uses]
+        #[arg(long, value_enum, value_name = "SERIES")]
+        qemu: Option<Qemu>,
     },
     /// Measure in instructions, which repeats exactly
     Bench {
@@ -63,6 +71,14 @@ Examples:
     /// The side inside the lab VM
     #[command(hide = true)]
     Agent,
+}
+
+/// What guests run under.
+#[derive(Args)]
+pub struct MachineArgs {
+    /// Run guests under this QEMU. Another than 10.0 is fetched at its first use
+    #[arg(long, value_enum, value_name = "SERIES", default_value_t = Qemu::default())]
+    pub qemu: Qemu,
 }
 
 #[derive(Args)]
@@ -85,6 +101,8 @@ pub struct RunArgs {
     /// Use the kernel modules as they were built last
     #[arg(long)]
     pub no_build: bool,
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 #[derive(Subcommand)]
@@ -96,7 +114,7 @@ enum LabCommand {
     /// Remove everything that is cached
     Clean,
     /// A shell in the lab VM, with the modules installed; exit or Ctrl-A X leaves it
-    Shell,
+    Shell(MachineArgs),
     /// Build the kernel modules into target/kmod
     Build {
         /// From scratch, and fail on any warning
@@ -126,9 +144,9 @@ fn option(text: &str) -> Result<(String, String), String> {
 pub fn main() -> Result<()> {
     let cli = Cli::parse();
     let mirror = cli.mirror.as_deref().filter(|mirror| !mirror.is_empty());
-    let open = || Lab::open(mirror);
+    let open = |qemus: &[Qemu]| Lab::open(mirror, qemus);
     match cli.command {
-        Command::Demo => commands::demo(&open()?),
+        Command::Demo(MachineArgs { qemu }) => commands::demo(&open(&[qemu])?, qemu),
         Command::Run(args) if args.list => {
             commands::list();
             Ok(())
@@ -136,40 +154,47 @@ pub fn main() -> Result<()> {
         Command::Run(args) => {
             let options: BTreeMap<_, _> = args.options.iter().cloned().collect();
             commands::check_names(&args.names)?;
-            commands::run(&open()?, &args, &options)
+            commands::run(&open(&[args.machine.qemu])?, &args, &options)
         }
-        Command::Test { tree } => tree::test(&open()?, tree),
-        Command::Bench { report } => commands::bench(&open()?, report.as_deref()),
+        Command::Test { tree, all, qemu } => {
+            let qemus = match (all, &qemu) {
+                (true, _) => plan::ALL,
+                (false, Some(qemu)) => std::slice::from_ref(qemu),
+                (false, None) => plan::USUAL,
+            };
+            tree::test(&open(qemus)?, tree, &plan::batches(qemus))
+        }
+        Command::Bench { report } => commands::bench(&open(&[])?, report.as_deref()),
         Command::Lab(command) => lab(command, open),
         Command::Agent => agent::main(),
     }
 }
 
-fn lab(command: LabCommand, open: impl Fn() -> Result<Lab>) -> Result<()> {
+fn lab(command: LabCommand, open: impl Fn(&[Qemu]) -> Result<Lab>) -> Result<()> {
     match command {
         LabCommand::Setup => {
-            drop(open()?);
+            drop(open(&[])?);
             lab::tidy()
         }
         LabCommand::Status => lab::status(),
         LabCommand::Clean => lab::clean(),
-        LabCommand::Shell => {
-            let lab = open()?;
+        LabCommand::Shell(MachineArgs { qemu }) => {
+            let lab = open(&[qemu])?;
             lab.install_modules()?;
-            lab.shell()
+            lab.shell(qemu)
         }
-        LabCommand::Build { strict: true } => lab::modules::strict(&open()?, Goal::Fresh),
+        LabCommand::Build { strict: true } => lab::modules::strict(&open(&[])?, Goal::Fresh),
         LabCommand::Build { strict: false } => {
-            let lab = open()?;
+            let lab = open(&[])?;
             for warning in lab::modules::build(&lab, Goal::Modules)? {
                 eprintln!("{warning}");
             }
             println!("the modules are in {}", lab.target.join("kmod").display());
             Ok(())
         }
-        LabCommand::Clippy => lab::modules::strict(&open()?, Goal::Clippy),
-        LabCommand::Install { root } => lab::install::install(&open()?, &root),
-        LabCommand::RustAnalyzer => lab::install::rust_analyzer(&open()?),
+        LabCommand::Clippy => lab::modules::strict(&open(&[])?, Goal::Clippy),
+        LabCommand::Install { root } => lab::install::install(&open(&[])?, &root),
+        LabCommand::RustAnalyzer => lab::install::rust_analyzer(&open(&[])?),
     }
 }
 

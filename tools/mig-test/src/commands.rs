@@ -12,8 +12,9 @@ use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
 use crate::lab::job::{self, Verdict};
-use crate::lab::{Accelerator, Lab};
+use crate::lab::{Accelerator, Lab, Machine};
 use crate::progress::Progress;
+use crate::qemu::version::Qemu;
 use crate::{scenario, table};
 
 /// Scenarios that measure, and therefore need a clock that counts instructions.
@@ -40,11 +41,14 @@ pub fn check_names(names: &[String]) -> Result<()> {
 }
 
 /// Migrates the demo's guest and keeps the figures.
-pub fn demo(lab: &Lab) -> Result<()> {
+pub fn demo(lab: &Lab, qemu: Qemu) -> Result<()> {
     lab.install_modules()?;
     let verdicts = watched(
         lab,
-        lab.accelerator()?,
+        Machine {
+            accelerator: lab.accelerator()?,
+            qemu,
+        },
         &["demo".into()],
         &BTreeMap::new(),
         &mut |_, _, _| {},
@@ -52,7 +56,7 @@ pub fn demo(lab: &Lab) -> Result<()> {
     let file = lab.target.join("demo/report.json");
     let values = show(&verdicts);
     if let [value] = values.as_slice() {
-        write_report(lab, &file, value.clone())?;
+        write_report(lab, qemu, &file, value.clone())?;
         println!("\nThe figures are in {}.", file.display());
     }
     judge(&verdicts)
@@ -72,10 +76,14 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     } else {
         lab.accelerator()?
     };
-    let verdicts = watched(lab, accelerator, &args.names, options, &mut |_, _, _| {})?;
+    let machine = Machine {
+        accelerator,
+        qemu: args.machine.qemu,
+    };
+    let verdicts = watched(lab, machine, &args.names, options, &mut |_, _, _| {})?;
     let values = show(&verdicts);
     if let Some(file) = &args.report {
-        write_report(lab, file, Value::Array(values))?;
+        write_report(lab, machine.qemu, file, Value::Array(values))?;
     }
     judge(&verdicts)
 }
@@ -87,24 +95,24 @@ pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
         .iter()
         .map(|scenario| scenario.name.to_string());
     let names: Vec<String> = names.filter(|name| is_bench(name)).collect();
-    let verdicts = watched(
-        lab,
-        Accelerator::Icount,
-        &names,
-        &BTreeMap::new(),
-        &mut |_, _, _| {},
-    )?;
+    let machine = Machine {
+        accelerator: Accelerator::Icount,
+        qemu: Qemu::default(),
+    };
+    let verdicts = watched(lab, machine, &names, &BTreeMap::new(), &mut |_, _, _| {})?;
     let values = show(&verdicts);
     let default = lab.target.join("bench/report.json");
-    write_report(lab, report.unwrap_or(&default), Value::Array(values))?;
+    let file = report.unwrap_or(&default);
+    write_report(lab, machine.qemu, file, Value::Array(values))?;
     judge(&verdicts)
 }
 
 /// Runs scenarios and says on the way what is being done: those that race threads in a VM of their own,
-/// after the others. `ended` is told of each that is over.
+/// after the others. `ended` is told of each that is over. Where the machine cannot be had, all of them
+/// are skipped.
 pub fn watched(
     lab: &Lab,
-    accelerator: Accelerator,
+    machine: Machine,
     names: &[String],
     options: &BTreeMap<String, String>,
     ended: &mut dyn FnMut(&str, &Outcome, f64),
@@ -112,10 +120,28 @@ pub fn watched(
     let races = |name: &&String| scenario::find(name).is_some_and(|scenario| scenario.races);
     let (racing, others): (Vec<&String>, Vec<&String>) = names.iter().partition(races);
     let mut verdicts = Vec::new();
-    for (names, accelerator) in [(others, accelerator), (racing, accelerator.racing())] {
+    if let Some(reason) = lab.lacks(machine.qemu) {
+        for name in names {
+            let outcome = Outcome::Skipped {
+                reason: reason.into(),
+            };
+            ended(name, &outcome, 0.0);
+            verdicts.push(Verdict {
+                scenario: name.clone(),
+                outcome,
+                reports: Vec::new(),
+            });
+        }
+        return Ok(verdicts);
+    }
+    let racing_machine = Machine {
+        accelerator: machine.accelerator.racing(),
+        ..machine
+    };
+    for (names, machine) in [(others, machine), (racing, racing_machine)] {
         let names: Vec<String> = names.into_iter().cloned().collect();
         if !names.is_empty() {
-            verdicts.extend(watched_in_one(lab, accelerator, &names, options, ended)?);
+            verdicts.extend(watched_in_one(lab, machine, &names, options, ended)?);
         }
     }
     Ok(verdicts)
@@ -124,13 +150,13 @@ pub fn watched(
 /// The same in one VM.
 fn watched_in_one(
     lab: &Lab,
-    accelerator: Accelerator,
+    machine: Machine,
     names: &[String],
     options: &BTreeMap<String, String>,
     ended: &mut dyn FnMut(&str, &Outcome, f64),
 ) -> Result<Vec<Verdict>> {
     let mut progress = Some(Progress::start("booting the lab VM"));
-    job::run(lab, accelerator, names, options, &mut |event| match event {
+    job::run(lab, machine, names, options, &mut |event| match event {
         Event::Ready { .. } => {
             if let Some(progress) = progress.take() {
                 progress.done();
@@ -171,8 +197,8 @@ fn show(verdicts: &[Verdict]) -> Vec<Value> {
 }
 
 /// Writes figures, with what they were measured with.
-fn write_report(lab: &Lab, file: &Path, value: Value) -> Result<()> {
-    let (kernel, qemu) = lab.versions();
+fn write_report(lab: &Lab, qemu: Qemu, file: &Path, value: Value) -> Result<()> {
+    let (kernel, qemu) = lab.versions(qemu);
     let about = json!({
         "mig_test": env!("CARGO_PKG_VERSION"),
         "kernel": kernel,

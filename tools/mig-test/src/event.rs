@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::qemu::version::Qemu;
+
 /// What the agent tells the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -73,6 +75,9 @@ pub struct Job {
     /// Options of the scenarios.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
+    /// What runs guests.
+    #[serde(default)]
+    pub qemu: Qemu,
 }
 
 #[cfg(test)]

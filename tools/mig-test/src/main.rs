@@ -10,6 +10,7 @@ mod guest;
 mod kernel_log;
 mod lab;
 mod mdev;
+mod plan;
 mod progress;
 mod qemu;
 mod report;

@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{anyhow, bail, Result};
 
-use crate::commands::{is_bench, watched};
+use crate::commands::watched;
 use crate::event::Outcome;
 use crate::lab::modules::{self, Goal};
-use crate::lab::{format, run_logged, Lab};
-use crate::scenario;
+use crate::lab::{format, run_logged, Lab, Machine};
+use crate::plan::Batch;
 
 /// How many tests ended in which way.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -53,39 +53,18 @@ const CHECKS: [(&str, Check); 6] = [
     }),
 ];
 
-/// Runs all scenarios but the benchmarks, before them the checks of the source tree if wanted.
-pub fn test(lab: &Lab, tree: bool) -> Result<()> {
-    let names = scenario::all()
-        .iter()
-        .map(|scenario| scenario.name.to_string());
-    let names: Vec<String> = names.filter(|name| !is_bench(name)).collect();
+/// Runs batches of scenarios, before them the checks of the source tree if wanted.
+pub fn test(lab: &Lab, tree: bool, batches: &[Batch]) -> Result<()> {
     let checks: &[_] = if tree { &CHECKS } else { &[] };
-    println!("KTAP version 1\n1..{}", checks.len() + names.len());
+    let scenarios: usize = batches.iter().map(|batch| batch.scenarios.len()).sum();
+    println!("KTAP version 1\n1..{}", checks.len() + scenarios);
 
     let mut report = Report::default();
     for (name, check) in checks {
         report.check(name, check(lab));
     }
-    let mut left = names.clone();
-    let mut ended = |name: &str, outcome: &Outcome, seconds: f64| {
-        left.retain(|other| other != name);
-        report.scenario(name, outcome, seconds);
-    };
-    let mut run = || {
-        lab.install_modules()?;
-        watched(
-            lab,
-            lab.accelerator()?,
-            &names,
-            &BTreeMap::new(),
-            &mut ended,
-        )
-    };
-    if let Err(error) = run() {
-        for name in &left {
-            report.check(name, Err(anyhow!("it could not run")));
-        }
-        report.explain(&format!("{error:#}"));
+    for batch in batches {
+        report.batch(lab, batch);
     }
     let failed = report.counts.failed;
     println!("{}", report.counts);
@@ -104,6 +83,29 @@ struct Report {
 }
 
 impl Report {
+    fn batch(&mut self, lab: &Lab, batch: &Batch) {
+        let names = batch.names();
+        let mut left = names.clone();
+        let mut ended = |name: &str, outcome: &Outcome, seconds: f64| {
+            left.retain(|other| other != name);
+            self.scenario(&batch.label(name), outcome, seconds);
+        };
+        let mut run = || {
+            lab.install_modules()?;
+            let machine = Machine {
+                accelerator: lab.accelerator()?,
+                qemu: batch.qemu,
+            };
+            watched(lab, machine, &names, &BTreeMap::new(), &mut ended)
+        };
+        if let Err(error) = run() {
+            for name in &left {
+                self.check(&batch.label(name), Err(anyhow!("it could not run")));
+            }
+            self.explain(&format!("{error:#}"));
+        }
+    }
+
     fn check(&mut self, name: &str, result: Result<Done>) {
         match result {
             Ok(Done::Passed) => {

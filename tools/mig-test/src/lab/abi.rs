@@ -2,16 +2,12 @@
 //! Chooses the kernel: the newest of the supported series of which the mirror has everything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::apt::Mirror;
-use super::task;
-use crate::failure::{unusable, Unusable};
-use crate::progress::Progress;
+use super::packages::{field, Packages};
+use crate::failure::unusable;
 
 /// The supported series of Linux.
 pub const SERIES: &str = "7.2";
@@ -37,43 +33,12 @@ impl Kernel {
         parts.chain([source]).collect()
     }
 
-    /// Asks the mirror's `suites`, in a scratch folder with no effect on this machine's apt.
-    pub fn resolve(
-        mirror: &Mirror,
-        suites: &[&str],
-        scratch: &Path,
-        log: &Path,
-        progress: &Progress,
-    ) -> Result<Self> {
-        for folder in ["lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(scratch.join(folder))?;
-        }
-        let lines: Vec<String> = suites
-            .iter()
-            .map(|suite| mirror.source_line(suite))
-            .collect();
-        fs::write(scratch.join("sources.list"), lines.join("\n") + "\n")?;
-        fs::write(scratch.join("status"), "")?;
-
-        let mut update = apt("apt-get", scratch);
-        // A list that cannot be had is an error here, not a warning.
-        update.args(["-o", "APT::Update::Error-Mode=any", "update"]);
-        task::run("apt-get update", update, log, progress).map_err(|error| {
-            Unusable(format!(
-                "the package lists of {} could not be had. Check the network, or name another \
-                 mirror with MIG_TEST_MIRROR.\n{error}",
-                mirror.uri
-            ))
-        })?;
-
-        let mut names = apt("apt-cache", scratch);
-        names.args(["pkgnames", "linux-"]);
-        let names = String::from_utf8(names.output().context("cannot start apt-cache")?.stdout)?;
-        let mut show = apt("apt-cache", scratch);
-        show.arg("show")
-            .args(names.lines().filter(|name| is_part(name)));
-        let shown = String::from_utf8(show.output().context("cannot start apt-cache")?.stdout)?;
-        match newest(&shown) {
+    /// Asks a mirror's lists.
+    pub fn resolve(mirror: &Mirror, packages: &Packages) -> Result<Self> {
+        let names = packages.names("linux-")?;
+        let parts = names.iter().map(String::as_str);
+        let parts: Vec<&str> = parts.filter(|name| is_part(name)).collect();
+        match newest(&packages.show(&parts)?) {
             Some(kernel) => Ok(kernel),
             None => unusable!(
                 "{} has no kernel {SERIES}.* with headers, source and modules of one version. Name \
@@ -82,27 +47,6 @@ impl Kernel {
             ),
         }
     }
-}
-
-fn apt(program: &str, scratch: &Path) -> Command {
-    let mut command = Command::new(program);
-    for (option, path) in [
-        ("Dir::Etc::sourcelist", "sources.list"),
-        ("Dir::State::lists", "lists"),
-        ("Dir::State::status", "status"),
-        ("Dir::Cache", "cache"),
-    ] {
-        command
-            .arg("-o")
-            .arg(format!("{option}={}", scratch.join(path).display()));
-    }
-    command.args([
-        "-o",
-        "Dir::Etc::sourceparts=-",
-        "-o",
-        "Acquire::Languages=none",
-    ]);
-    command
 }
 
 /// The release that a package belongs to: the plain amd64 flavour of the series.
@@ -123,8 +67,8 @@ fn newest(shown: &str) -> Option<Kernel> {
     let mut source = BTreeSet::new();
     let mut kernels: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for stanza in shown.split("\n\n") {
-        let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name));
-        let (Some(package), Some(version)) = (field("Package: "), field("Version: ")) else {
+        let (Some(package), Some(version)) = (field(stanza, "Package"), field(stanza, "Version"))
+        else {
             continue;
         };
         if package == format!("linux-source-{SERIES}") {
@@ -144,7 +88,7 @@ fn newest(shown: &str) -> Option<Kernel> {
 }
 
 /// The numbers in a version, in order: enough to compare versions of one package and series.
-fn numbers(version: &str) -> Vec<u64> {
+pub fn numbers(version: &str) -> Vec<u64> {
     let parts = version.split(|c: char| !c.is_ascii_digit());
     parts.filter_map(|part| part.parse().ok()).collect()
 }

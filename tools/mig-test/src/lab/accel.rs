@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::job;
-use super::vm::Accelerator;
+use super::vm::{Accelerator, Machine};
 use super::Lab;
 use crate::progress::Progress;
+use crate::qemu::version::Qemu;
 
 /// The best accelerator that works here. The answer holds until this machine reboots.
 pub fn choose(lab: &Lab) -> Result<Accelerator> {
@@ -23,7 +24,13 @@ pub fn choose(lab: &Lab) -> Result<Accelerator> {
         Some(answer) => answer == "yes",
         None => {
             let progress = Progress::start("trying KVM");
-            let works = job::nests(lab, Accelerator::Kvm)?;
+            let works = job::nests(
+                lab,
+                Machine {
+                    accelerator: Accelerator::Kvm,
+                    qemu: Qemu::default(),
+                },
+            )?;
             fs::write(&file, boot + if works { "yes" } else { "no" })?;
             progress.done();
             works

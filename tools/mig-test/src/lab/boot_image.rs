@@ -15,6 +15,7 @@ use super::task;
 pub const BOOT: Component = Component {
     name: "boot",
     about: "the initramfs of the lab VM",
+    only_for: None,
     space: 50,
     needs: &["root"],
     recipe: || [PACK, INIT].join("\n"),

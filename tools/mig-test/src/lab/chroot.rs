@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::task;
 
-/// Where things of the host appear in a root. The root's recipe makes these folders.
+/// Where things of the host appear in a root, below a `/opt` of this process's own.
 pub mod place {
     /// Kernel source and build tree.
     pub const KBUILD: &str = "/opt/kbuild";
@@ -19,12 +19,12 @@ pub mod place {
     pub const BOOT: &str = "/opt/boot";
     /// The root once more, without what is mounted in it: what the lab VM boots from.
     pub const PLAIN: &str = "/opt/plain";
-    /// All of them.
-    pub const ALL: [&str; 5] = [KBUILD, SOURCE, OUT, BOOT, PLAIN];
+    /// The root of a QEMU that is not this root's.
+    pub const QEMU: &str = "/opt/qemu";
 }
 
 /// A root file system and the folders of the host that are seen in it. Everything else in it is
-/// read-only, apart from an empty `/tmp`.
+/// read-only, apart from an empty `/tmp` and an `/opt` for those folders.
 pub struct Chroot {
     root: PathBuf,
     binds: Vec<(PathBuf, &'static str, &'static str)>,

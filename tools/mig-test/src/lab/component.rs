@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::cache::{digest, remove, Cache};
-use super::{boot_image, kernel_build, root};
+use super::{boot_image, kernel_build, qemu_root, root};
 use crate::progress::Progress;
 
 /// A part of the lab that is built once and kept.
@@ -16,6 +16,8 @@ pub struct Component {
     pub name: &'static str,
     /// What it is, for `mig-test lab status`.
     pub about: &'static str,
+    /// The option of the command line that asks for it. Without one, every command needs it.
+    pub only_for: Option<&'static str>,
     /// The room that its build takes, in MiB.
     pub space: u64,
     /// The components it is built from, which stand before it in [`ALL`].
@@ -27,7 +29,18 @@ pub struct Component {
 }
 
 /// Every component, each after those it needs.
-pub const ALL: &[Component] = &[root::TRIXIE, kernel_build::STOCK, boot_image::BOOT];
+pub const ALL: &[Component] = &[
+    root::TRIXIE,
+    kernel_build::STOCK,
+    boot_image::BOOT,
+    qemu_root::V7_2,
+    qemu_root::V11_1,
+];
+
+/// The mirror does not have what a component is made of. Scenarios that need it are skipped.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
 
 /// What a build may use.
 pub struct Build<'a> {
@@ -63,18 +76,27 @@ impl Ready {
     }
 }
 
-/// The components that are ready.
+/// The components that are ready, and what is known of others.
 #[derive(Debug, Default)]
-pub struct Components(BTreeMap<&'static str, Ready>);
+pub struct Components {
+    ready: BTreeMap<&'static str, Ready>,
+    unavailable: BTreeMap<&'static str, String>,
+}
 
 impl Components {
     /// Looks through the cache.
     pub fn find(cache: &Cache) -> Self {
         let mut found = Components::default();
-        for component in ALL {
-            found.add(cache, component);
-        }
+        found.refresh(cache);
         found
+    }
+
+    /// Looks through the cache again, and forgets nothing of what is unavailable.
+    pub fn refresh(&mut self, cache: &Cache) {
+        self.ready.clear();
+        for component in ALL {
+            self.add(cache, component);
+        }
     }
 
     fn add(&mut self, cache: &Cache, component: &Component) -> bool {
@@ -90,7 +112,7 @@ impl Components {
         }
         let instance = manifest.instance();
         let path = cache.path(component.name, &recipe);
-        self.0.insert(
+        self.ready.insert(
             component.name,
             Ready {
                 path,
@@ -103,13 +125,14 @@ impl Components {
 
     /// What `component` would be built from, if that is ready.
     fn instances(&self, component: &Component) -> Option<BTreeMap<String, String>> {
-        let instance = |name: &&str| Some((name.to_string(), self.0.get(name)?.instance.clone()));
+        let instance =
+            |name: &&str| Some((name.to_string(), self.ready.get(name)?.instance.clone()));
         component.needs.iter().map(instance).collect()
     }
 
     /// The component of this name, if it is ready.
     pub fn get(&self, name: &str) -> Option<&Ready> {
-        self.0.get(name)
+        self.ready.get(name)
     }
 
     /// The component of this name, which a component that needs it, or a whole lab, always has.
@@ -118,24 +141,45 @@ impl Components {
             .expect("components are built in the order of their needs")
     }
 
-    /// Whether nothing is missing.
-    pub fn complete(&self) -> bool {
-        ALL.iter()
-            .all(|component| self.0.contains_key(component.name))
+    /// Why a component cannot be had, if it cannot.
+    pub fn unavailable(&self, name: &str) -> Option<&str> {
+        self.unavailable.get(name).map(String::as_str)
+    }
+
+    /// What has to be built: what every command needs, and the components in `wanted`, with those that
+    /// they are built from.
+    fn missing(&self, wanted: &[&str]) -> Vec<&'static Component> {
+        let mut missing = Vec::new();
+        let mut wanted = wanted.to_vec();
+        for component in ALL.iter().rev() {
+            if component.only_for.is_some() && !wanted.contains(&component.name) {
+                continue;
+            }
+            wanted.extend(component.needs);
+            let known = self.ready.contains_key(component.name)
+                || self.unavailable.contains_key(component.name);
+            if !known {
+                missing.insert(0, component);
+            }
+        }
+        missing
+    }
+
+    /// Whether nothing has to be built.
+    pub fn complete(&self, wanted: &[&str]) -> bool {
+        self.missing(wanted).is_empty()
     }
 
     /// The room that building what is missing takes, in bytes.
-    pub fn space(&self) -> u64 {
-        let missing = ALL
-            .iter()
-            .filter(|component| self.get(component.name).is_none());
-        missing.map(|component| component.space << 20).sum()
+    pub fn space(&self, wanted: &[&str]) -> u64 {
+        let missing = self.missing(wanted);
+        missing.iter().map(|component| component.space << 20).sum()
     }
 
     /// Removes what nobody can use any more.
     pub fn remove_outdated(&self, cache: &Cache) -> Result<()> {
         for (path, _) in cache.entries()? {
-            if !self.0.values().any(|ready| ready.path == path) {
+            if !self.ready.values().any(|ready| ready.path == path) {
                 let progress = Progress::start(format!("removing the outdated {}", path.display()));
                 remove(&path)?;
                 progress.done();
@@ -145,30 +189,36 @@ impl Components {
     }
 
     /// Builds what is missing or out of date.
-    pub fn set_up(cache: &Cache, mirror: Option<&str>) -> Result<Self> {
-        let mut lab = Components::find(cache);
-        for component in ALL {
-            if lab.get(component.name).is_some() {
-                continue;
-            }
+    pub fn set_up(&mut self, cache: &Cache, wanted: &[&str], mirror: Option<&str>) -> Result<()> {
+        for component in self.missing(wanted) {
             let progress = Progress::start(format!("building {}", component.about));
-            let needs = lab.instances(component).expect("needs come first");
+            let needs = self.instances(component).expect("needs come first");
             let log = cache.log(component.name);
-            cache.build(component.name, &component.digest(), needs, |path| {
+            let built = cache.build(component.name, &component.digest(), needs, |path| {
                 (component.build)(
                     &Build {
-                        lab: &lab,
+                        lab: self,
                         mirror,
                         log,
                         progress: &progress,
                     },
                     path,
                 )
-            })?;
-            lab.add(cache, component);
-            progress.done();
+            });
+            match built {
+                Ok(_) => {
+                    self.add(cache, component);
+                    progress.done();
+                }
+                Err(error) if error.is::<Unavailable>() => {
+                    self.unavailable
+                        .insert(component.name, format!("{error:#}"));
+                    progress.failed();
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(lab)
+        Ok(())
     }
 }
 
@@ -192,6 +242,31 @@ mod tests {
                 assert!(known, "{} needs {need}", component.name);
             }
         }
+    }
+
+    #[test]
+    fn what_only_an_option_asks_for_is_built_only_then() {
+        let names = |wanted: &[&str]| -> Vec<_> {
+            let missing = Components::default().missing(wanted);
+            missing.iter().map(|component| component.name).collect()
+        };
+        let optional = ALL.iter().find(|one| one.only_for.is_some()).unwrap().name;
+        assert!(!names(&[]).contains(&optional));
+        assert!(names(&[optional]).contains(&optional));
+    }
+
+    #[test]
+    fn what_is_unavailable_is_not_built_again() {
+        let wanted = [qemu_root::V7_2.name];
+        let mut components = Components::default();
+        assert_eq!(components.missing(&wanted).len(), 4);
+        let reason = (wanted[0], "the mirror has none".to_string());
+        components.unavailable.extend([reason]);
+        assert_eq!(components.missing(&wanted).len(), 3);
+        assert_eq!(
+            components.unavailable(wanted[0]),
+            Some("the mirror has none")
+        );
     }
 
     #[test]

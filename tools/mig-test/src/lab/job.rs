@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use serde_json::Value;
 
-use super::vm::{Accelerator, Vm};
+use super::vm::{Accelerator, Machine, Vm};
 use super::Lab;
 use crate::event::{Event, Job, Outcome};
 use crate::failure::unusable;
@@ -35,7 +35,7 @@ pub struct Verdict {
 /// others go on in a new one.
 pub fn run(
     lab: &Lab,
-    accelerator: Accelerator,
+    machine: Machine,
     scenarios: &[String],
     options: &BTreeMap<String, String>,
     watch: &mut dyn FnMut(&Event),
@@ -44,14 +44,7 @@ pub fn run(
     let mut waiting: VecDeque<String> = scenarios.iter().cloned().collect();
     let mut verdicts = Vec::new();
     while !waiting.is_empty() {
-        boot(
-            lab,
-            accelerator,
-            &mut waiting,
-            options,
-            &mut verdicts,
-            watch,
-        )?;
+        boot(lab, machine, &mut waiting, options, &mut verdicts, watch)?;
     }
     Ok(verdicts)
 }
@@ -59,13 +52,13 @@ pub fn run(
 /// Boots a VM and takes from `waiting` what it has dealt with.
 fn boot(
     lab: &Lab,
-    accelerator: Accelerator,
+    machine: Machine,
     waiting: &mut VecDeque<String>,
     options: &BTreeMap<String, String>,
     verdicts: &mut Vec<Verdict>,
     watch: &mut dyn FnMut(&Event),
 ) -> Result<()> {
-    let mut vm = Vm::start(&lab.components, &lab.work, accelerator)?;
+    let mut vm = Vm::start(&lab.components, &lab.work, machine)?;
     let ready = vm
         .event(Instant::now() + BOOT)
         .context("the lab VM did not come up")?;
@@ -76,10 +69,11 @@ fn boot(
     vm.send(&Job {
         scenarios: waiting.iter().cloned().collect(),
         options: options.clone(),
+        qemu: machine.qemu,
     })?;
 
     while let Some(name) = waiting.pop_front() {
-        let deadline = deadline(&name, accelerator);
+        let deadline = deadline(&name, machine);
         let start = Instant::now();
         let mut reports = Vec::new();
         loop {
@@ -124,9 +118,9 @@ fn boot(
     vm.finish()
 }
 
-fn deadline(name: &str, accelerator: Accelerator) -> Duration {
+fn deadline(name: &str, machine: Machine) -> Duration {
     let deadline = scenario::find(name).map_or(Duration::from_secs(60), |found| found.deadline);
-    match accelerator {
+    match machine.accelerator {
         Accelerator::Icount => deadline * ICOUNT_FACTOR,
         _ => deadline,
     }
@@ -160,10 +154,10 @@ pub fn prepare_shell(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Whether the VM comes up under `accelerator` with KVM for guests of its own.
-pub fn nests(lab: &Lab, accelerator: Accelerator) -> Result<bool> {
+/// Whether the VM comes up with KVM for guests of its own.
+pub fn nests(lab: &Lab, machine: Machine) -> Result<bool> {
     prepare(lab)?;
-    let mut vm = Vm::start(&lab.components, &lab.work, accelerator)?;
+    let mut vm = Vm::start(&lab.components, &lab.work, machine)?;
     Ok(matches!(
         vm.event(Instant::now() + BOOT),
         Ok(Event::Ready { kvm: true, .. })

@@ -22,6 +22,7 @@ pub const CC: &str = "x86_64-linux-gnu-gcc-14";
 pub const STOCK: Component = Component {
     name: "kbuild",
     about: "the build tree of the stock kernel, with Rust metadata",
+    only_for: None,
     space: 1200,
     needs: &["root"],
     recipe: || [SCRIPT, SERIES, CC].join("\n"),

@@ -5,6 +5,7 @@ mod abi;
 mod accel;
 mod apt;
 mod boot_image;
+mod bootstrap;
 mod cache;
 mod check;
 mod chroot;
@@ -14,6 +15,8 @@ pub mod install;
 pub mod job;
 mod kernel_build;
 pub mod modules;
+mod packages;
+mod qemu_root;
 mod root;
 mod task;
 mod vm;
@@ -26,10 +29,11 @@ use anyhow::Result;
 
 use crate::failure::unusable;
 use crate::progress::Progress;
+use crate::qemu::version::Qemu;
 use cache::{lock, Access, Cache, Entry};
 use component::{Components, ALL};
 use modules::Goal;
-pub use vm::Accelerator;
+pub use vm::{Accelerator, Machine};
 
 /// A lab that is set up. While it exists no other process changes what it uses.
 pub struct Lab {
@@ -44,18 +48,19 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Sets the lab up where that is needed, and takes hold of it.
-    pub fn open(mirror: Option<&str>) -> Result<Self> {
+    /// Sets the lab up where that is needed, with what runs guests under `qemus`, and takes hold of it.
+    pub fn open(mirror: Option<&str>, qemus: &[Qemu]) -> Result<Self> {
+        let wanted: Vec<&str> = qemus.iter().copied().map(qemu_root::component).collect();
         let project = project()?;
         let folder = Cache::folder()?;
         check::privileges()?;
         let mut cache = Cache::open(&folder, Access::Shared)?;
         let mut components = Components::find(&cache);
-        while !components.complete() {
+        while !components.complete(&wanted) {
             drop(cache);
-            set_up(&folder, mirror)?;
+            components = set_up(&folder, &wanted, mirror)?;
             cache = Cache::open(&folder, Access::Shared)?;
-            components = Components::find(&cache);
+            components.refresh(&cache);
         }
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(target) => std::path::absolute(target)?,
@@ -79,10 +84,13 @@ impl Lab {
     }
 
     /// A shell in the VM, on this terminal.
-    pub fn shell(&self) -> Result<()> {
+    pub fn shell(&self, qemu: Qemu) -> Result<()> {
+        if let Some(reason) = self.lacks(qemu) {
+            unusable!("{reason}. Choose another with --qemu.");
+        }
         let accelerator = self.accelerator()?;
         job::prepare_shell(self)?;
-        vm::interactive(&self.components, &self.work, accelerator)
+        vm::interactive(&self.components, &self.work, Machine { accelerator, qemu })
     }
 
     /// Builds the modules where needed, and installs them in the VM to come.
@@ -100,24 +108,33 @@ impl Lab {
         modules::stage(self)
     }
 
-    /// Versions that belong into a report.
-    pub fn versions(&self) -> (&str, &str) {
+    /// Why guests cannot run under a QEMU here, if they cannot.
+    pub fn lacks(&self, qemu: Qemu) -> Option<&str> {
+        self.components.unavailable(qemu_root::component(qemu))
+    }
+
+    /// Versions that belong into a report: of the kernel, and of what runs guests.
+    pub fn versions(&self, qemu: Qemu) -> (&str, &str) {
         let root = self.components.ready("root");
-        (root.fact("abi"), root.fact("qemu"))
+        let qemu = self.components.get(qemu_root::component(qemu));
+        (
+            root.fact("abi"),
+            qemu.map_or("none", |root| root.fact("qemu")),
+        )
     }
 }
 
-fn set_up(folder: &Path, mirror: Option<&str>) -> Result<()> {
+fn set_up(folder: &Path, wanted: &[&str], mirror: Option<&str>) -> Result<Components> {
     check::programs(&["mmdebstrap", "apt-get", "apt-cache"])?;
     let cache = Cache::open(folder, Access::Exclusive)?;
     // Another process may have done it while this one waited.
-    let found = Components::find(&cache);
-    if !found.complete() {
+    let mut found = Components::find(&cache);
+    if !found.complete(wanted) {
         found.remove_outdated(&cache)?;
-        check::space(folder, found.space())?;
-        Components::set_up(&cache, mirror)?;
+        check::space(folder, found.space(wanted))?;
+        found.set_up(&cache, wanted, mirror)?;
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Removes what interrupted and outdated set-ups left.
@@ -174,16 +191,22 @@ pub fn status() -> Result<()> {
                     .collect();
                 let size = check::size(size_of(&ready.path));
                 println!(
-                    "ready    {:8} {size:>9}  {}",
+                    "ready    {:10} {size:>9}  {}",
                     component.name, component.about
                 );
                 if !facts.is_empty() {
-                    println!("{:29}{}", "", facts.join(", "));
+                    println!("{:31}{}", "", facts.join(", "));
                 }
             }
             None => println!(
-                "missing  {:8} {:>9}  {}",
-                component.name, "", component.about
+                "{:8} {:10} {:>9}  {}",
+                match component.only_for {
+                    Some(_) => "unused",
+                    None => "missing",
+                },
+                component.name,
+                "",
+                component.about
             ),
         }
     }

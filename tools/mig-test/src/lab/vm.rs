@@ -14,8 +14,10 @@ use anyhow::{bail, Context, Result};
 use super::boot_image::INITRAMFS;
 use super::chroot::{place, Chroot};
 use super::component::Components;
+use super::qemu_root;
 use crate::agent::PORT;
 use crate::event::{Event, Job};
+use crate::qemu::version::Qemu;
 
 /// Lines of the console that an error repeats.
 const TAIL: usize = 25;
@@ -73,6 +75,15 @@ impl Accelerator {
     }
 }
 
+/// Which VM to boot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Machine {
+    /// What executes its instructions.
+    pub accelerator: Accelerator,
+    /// What runs its guests.
+    pub qemu: Qemu,
+}
+
 /// A running lab VM.
 pub struct Vm {
     child: Child,
@@ -82,11 +93,16 @@ pub struct Vm {
 }
 
 /// The command that runs QEMU. `work` holds the folder `job` and gets the logs.
-fn qemu(lab: &Components, work: &Path, accelerator: Accelerator) -> Command {
+fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
     let (root, boot) = (lab.ready("root"), lab.ready("boot"));
-    let chroot = Chroot::new(&root.path)
+    let mut chroot = Chroot::new(&root.path)
         .reading(&boot.path, place::BOOT)
         .writing(work, place::OUT);
+    let guests = lab.ready(qemu_root::component(machine.qemu));
+    let extra = guests.path != root.path;
+    if extra {
+        chroot = chroot.reading(&guests.path, place::QEMU);
+    }
     let mut qemu = chroot.command("qemu-system-x86_64");
     qemu.args([
         "-no-user-config",
@@ -97,7 +113,7 @@ fn qemu(lab: &Components, work: &Path, accelerator: Accelerator) -> Command {
         "-m",
         "4G",
     ])
-    .args(accelerator.arguments())
+    .args(machine.accelerator.arguments())
     .arg("-kernel")
     .arg(format!("/usr/lib/modules/{}/vmlinuz", root.fact("abi")))
     .arg("-initrd")
@@ -114,6 +130,11 @@ fn qemu(lab: &Components, work: &Path, accelerator: Accelerator) -> Command {
     .args(["-device", "virtio-rng-pci"])
     // A device that an IOMMU keeps from memory, as vfio-pci wants it. Others are not behind it.
     .args(["-device", "intel-iommu", "-device", "edu"]);
+    if extra {
+        qemu.arg("-fsdev")
+            .arg(share("qemu", place::QEMU) + ",readonly=on")
+            .args(["-device", "virtio-9p-pci,fsdev=qemu,mount_tag=qemu"]);
+    }
     qemu
 }
 
@@ -122,8 +143,8 @@ fn share(id: &str, path: &str) -> String {
 }
 
 /// Runs the VM on this terminal until the user leaves it.
-pub fn interactive(lab: &Components, work: &Path, accelerator: Accelerator) -> Result<()> {
-    let mut qemu = qemu(lab, work, accelerator);
+pub fn interactive(lab: &Components, work: &Path, machine: Machine) -> Result<()> {
+    let mut qemu = qemu(lab, work, machine);
     qemu.args(["-display", "none", "-serial", "mon:stdio"]);
     let status = qemu.status().context("cannot start the lab VM")?;
     anyhow::ensure!(status.success(), "QEMU failed ({status})");
@@ -132,8 +153,8 @@ pub fn interactive(lab: &Components, work: &Path, accelerator: Accelerator) -> R
 
 impl Vm {
     /// Powers the VM on.
-    pub fn start(lab: &Components, work: &Path, accelerator: Accelerator) -> Result<Self> {
-        let mut qemu = qemu(lab, work, accelerator);
+    pub fn start(lab: &Components, work: &Path, machine: Machine) -> Result<Self> {
+        let mut qemu = qemu(lab, work, machine);
         let console = format!("file:{}/console.log", place::OUT);
         qemu.args(["-display", "none", "-monitor", "none", "-serial", &console])
             .args([

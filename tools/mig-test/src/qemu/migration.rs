@@ -27,15 +27,17 @@ pub struct Figures {
 /// - `return-path`: the destination's verdict reaches the source before the source lets go of the
 ///   guest, so a destination that refuses at the very end costs nothing;
 /// - `switchover-ack`: the switchover waits until the destination has the device's initial data, so
-///   an incompatible device is found out while the source's guest still runs.
+///   an incompatible device is found out while the source's guest still runs. Not every QEMU has it.
 fn enable_capabilities(vm: &mut Vm, stop: Stop) -> Result<()> {
     let set = |name: &str, state: bool| json!({ "capability": name, "state": state });
-    let capabilities = [
+    let mut capabilities = vec![
         set("events", true),
         set("return-path", true),
-        set("switchover-ack", true),
         set("pause-before-switchover", stop == Stop::BeforeSwitchover),
     ];
+    if vm.qemu.acknowledges_switchover() {
+        capabilities.push(set("switchover-ack", true));
+    }
     vm.command(
         "migrate-set-capabilities",
         json!({ "capabilities": capabilities }),

@@ -8,4 +8,5 @@ pub mod process;
 pub mod proxy;
 pub mod qmp;
 pub mod stderr;
+pub mod version;
 pub mod vm;

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -14,16 +13,9 @@ use super::console::Console;
 use super::process::{Process, PATIENCE};
 use super::qmp::Qmp;
 use super::stderr;
+use super::version::Qemu;
 use crate::guest::initramfs;
 use crate::guest::message::{Counters, Registers};
-
-/// The QEMU that is tested.
-pub const QEMU: &str = "qemu-system-x86_64";
-
-/// QEMU 10.0 reads the route of INTx when it resets the device, before the interrupt router has its
-/// own reset, and not again after it has loaded the router's state. KVM then delivers the interrupts
-/// of a migrated device to GSI 0. Through QEMU itself they find their way.
-const DESTINATION_PROPERTIES: &str = ",x-no-kvm-intx=on";
 
 /// What every VM of a scenario is started from.
 pub struct Image {
@@ -61,6 +53,8 @@ pub enum Role {
 
 /// How to start a VM.
 pub struct Setup<'a> {
+    /// The QEMU to start.
+    pub qemu: Qemu,
     /// Names its files and its complaints.
     pub name: &'a str,
     /// Where its sockets and its standard error go.
@@ -69,7 +63,7 @@ pub struct Setup<'a> {
     pub image: &'a Image,
     /// The device's sysfs folder.
     pub device: &'a Path,
-    /// Properties of the vfio-pci device beyond its path, comma-separated.
+    /// Properties of the vfio-pci device that its driver makes necessary, each after a comma.
     pub properties: &'a str,
     /// Parameters of the guest program, on the guest's kernel command line.
     pub parameters: &'a str,
@@ -79,6 +73,8 @@ pub struct Setup<'a> {
 
 /// A running QEMU with its monitor and its guest's console.
 pub struct Vm {
+    /// The QEMU that it is.
+    pub qemu: Qemu,
     /// The version QEMU greets with.
     pub version: String,
     process: Process,
@@ -98,7 +94,7 @@ impl Vm {
         let serial = Channel::listen(&serial_path)?;
         let debug = Channel::listen(&debug_path)?;
 
-        let mut command = Command::new(QEMU);
+        let mut command = setup.qemu.command();
         command
             .args([
                 "-name",
@@ -127,9 +123,8 @@ impl Vm {
                 "console=ttyS0 noxsave quiet panic=-1 {}",
                 setup.parameters
             ))
-            .arg("-chardev")
-            .arg(format!("socket,id=qmp,path={}", qmp_path.display()))
-            .args(["-mon", "chardev=qmp,mode=control"])
+            .arg("-qmp")
+            .arg(format!("unix:{}", qmp_path.display()))
             .arg("-chardev")
             .arg(format!(
                 "socket,id=serial,path={},logfile={}",
@@ -143,13 +138,13 @@ impl Vm {
             .arg("-device")
             // The slot is part of the device's name in the migration stream.
             .arg(format!(
-                "vfio-pci,id=card,addr=0x5,sysfsdev={},{}{}",
+                "vfio-pci,id=card,addr=0x5,sysfsdev={},{}{}{}",
                 setup.device.display(),
+                setup.qemu.migration_property(),
                 setup.properties,
-                if role == Role::Destination {
-                    DESTINATION_PROPERTIES
-                } else {
-                    ""
+                match role {
+                    Role::Source => String::new(),
+                    Role::Destination => format!(",{}", setup.qemu.destination_property()),
                 }
             ));
         if !setup.may_reboot {
@@ -166,6 +161,7 @@ impl Vm {
         let debug = Channel::accept(debug, &mut process, deadline)?;
         let (qmp, version) = Qmp::greet(qmp, &mut process)?;
         Ok(Vm {
+            qemu: setup.qemu,
             version,
             process,
             qmp,

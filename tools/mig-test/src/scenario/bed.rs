@@ -9,9 +9,11 @@ use std::process::Command;
 use anyhow::{bail, ensure, Context, Result};
 
 use super::Ctx;
+use crate::event::Outcome;
 use crate::guest::message::{Counters, Registers};
 use crate::mdev::{Mdev, MdevType};
 use crate::qemu::migration::{self, Figures};
+use crate::qemu::version::Qemu;
 use crate::qemu::vm::{Image, Role, Setup, Vm};
 
 /// A driver of serial cards.
@@ -21,7 +23,7 @@ pub struct Driver {
     pub module: &'static str,
     /// Its parent device under `/sys/class/mdev_bus`.
     pub parent: &'static str,
-    /// What QEMU must be told to migrate its devices on a kernel without CONFIG_IOMMUFD_DRIVER.
+    /// What QEMU must be told of its devices, each after a comma.
     pub properties: &'static str,
     /// What the guest program must be told.
     pub guest: &'static str,
@@ -31,7 +33,7 @@ pub struct Driver {
 pub const MTTY_RS: Driver = Driver {
     module: "mtty_rs",
     parent: "mtty_rs",
-    properties: "enable-migration=on",
+    properties: "",
     guest: "",
 };
 
@@ -47,7 +49,7 @@ pub const MTTY_RS_COMPAT: Driver = Driver {
 pub const MTTY_C: Driver = Driver {
     module: "mtty",
     parent: "mtty",
-    properties: "enable-migration=on,x-device-dirty-page-tracking=off",
+    properties: ",x-device-dirty-page-tracking=off",
     guest: "mig_window=15",
 };
 
@@ -60,6 +62,16 @@ pub const ONE_PORT: &str = "mtty-1";
 pub const ONE_PORT_COMPAT: &str = "mtty-1-compat";
 /// The type with two ports.
 pub const TWO_PORTS: &str = "mtty-2";
+
+/// What a scenario with mainline's driver ends with where it cannot run.
+pub fn skipped_without_v2(ctx: &Ctx) -> Option<Outcome> {
+    (!ctx.qemu.speaks_v2()).then(|| Outcome::Skipped {
+        reason: format!(
+            "mainline's mtty speaks protocol v2, QEMU {} does not",
+            ctx.qemu.series()
+        ),
+    })
+}
 
 /// Loads a module and what it depends on.
 pub fn load(module: &str) -> Result<()> {
@@ -95,6 +107,8 @@ pub fn kernel_release() -> Result<String> {
 
 /// Where VMs are started.
 pub struct Bed {
+    /// What runs the VMs.
+    pub qemu: Qemu,
     /// Scratch folder: sockets, standard error.
     pub dir: PathBuf,
     /// What the VMs boot.
@@ -108,6 +122,7 @@ impl Bed {
         let program = ctx.job.join("mig-guest");
         let image = Image::prepare(Path::new(&kernel), &program, &ctx.dir)?;
         Ok(Bed {
+            qemu: ctx.qemu,
             dir: ctx.dir.clone(),
             image,
         })
@@ -143,6 +158,7 @@ impl Bed {
 
     fn setup<'a>(&'a self, name: &'a str, driver: &'a Driver, mdev: &'a Mdev) -> Setup<'a> {
         Setup {
+            qemu: self.qemu,
             name,
             dir: &self.dir,
             image: &self.image,

@@ -3,7 +3,9 @@
 
 use anyhow::Result;
 
-use super::bed::{kernel_release, load, Bed, Checkpoint, Driver, MTTY_C, MTTY_RS, ONE_PORT};
+use super::bed::{
+    kernel_release, load, skipped_without_v2, Bed, Checkpoint, Driver, MTTY_C, MTTY_RS, ONE_PORT,
+};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::qemu::migration;
@@ -24,6 +26,9 @@ pub fn demo(ctx: &mut Ctx) -> Result<Outcome> {
 /// The same with a device of mainline's mtty. What that driver makes QEMU print is reported, not
 /// judged.
 pub fn mtty_c_baseline(ctx: &mut Ctx) -> Result<Outcome> {
+    if let Some(skipped) = skipped_without_v2(ctx) {
+        return Ok(skipped);
+    }
     let report = migrate(ctx, &MTTY_C)?;
     let verdict = judge(&report, false);
     ctx.report(&report)?;

@@ -5,8 +5,8 @@
 use anyhow::{ensure, Result};
 
 use super::bed::{
-    ensure_quiet, load, migrate_checked, Bed, Checkpoint, Host, LINES, MTTY_C, MTTY_RS,
-    MTTY_RS_COMPAT, ONE_PORT, ONE_PORT_COMPAT, TWO_PORTS,
+    ensure_quiet, load, migrate_checked, skipped_without_v2, Bed, Checkpoint, Host, LINES, MTTY_C,
+    MTTY_RS, MTTY_RS_COMPAT, ONE_PORT, ONE_PORT_COMPAT, TWO_PORTS,
 };
 use super::Ctx;
 use crate::event::Outcome;
@@ -104,6 +104,9 @@ pub fn fifo_in_flight(ctx: &mut Ctx) -> Result<Outcome> {
 
 /// A running guest leaves mainline's driver for this one and goes back.
 pub fn mainline_and_back(ctx: &mut Ctx) -> Result<Outcome> {
+    if let Some(skipped) = skipped_without_v2(ctx) {
+        return Ok(skipped);
+    }
     load(MTTY_C.module)?;
     load(MTTY_RS_COMPAT.module)?;
     let bed = Bed::prepare(ctx)?;

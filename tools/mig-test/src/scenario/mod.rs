@@ -20,6 +20,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::event::{Event, Outcome};
+use crate::qemu::version::Qemu;
 
 /// A named proof. A scenario that returns an error counts as failed, with the error as its reason.
 pub struct Scenario {
@@ -31,6 +32,8 @@ pub struct Scenario {
     pub deadline: Duration,
     /// Whether it races threads, and so wants several processors, and starts no guest.
     pub races: bool,
+    /// Whether it migrates guests, and so shows something else under each QEMU.
+    pub migrates: bool,
     /// The proof itself.
     pub run: fn(&mut Ctx) -> Result<Outcome>,
 }
@@ -39,6 +42,8 @@ pub struct Scenario {
 pub struct Ctx<'a> {
     /// Free-form options of the job (`--device`, counts, ...).
     pub options: &'a BTreeMap<String, String>,
+    /// What runs guests.
+    pub qemu: Qemu,
     /// Scratch folder of this scenario, on the VM's tmpfs.
     pub dir: PathBuf,
     /// The share with the host: programs and images come from here, results go to `job/out`.
@@ -72,6 +77,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "migrates a running guest with a device of mtty_rs and reports the figures",
         deadline: minutes(4),
         races: false,
+        migrates: true,
         run: demo::demo,
     },
     Scenario {
@@ -79,6 +85,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "the same with mainline's C mtty, so that every figure has a peer",
         deadline: minutes(4),
         races: false,
+        migrates: true,
         run: demo::mtty_c_baseline,
     },
     Scenario {
@@ -86,6 +93,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "a reboot of the guest resets the device, and QEMU has nothing to complain about",
         deadline: minutes(3),
         races: false,
+        migrates: false,
         run: live::reboot,
     },
     Scenario {
@@ -93,6 +101,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "a running guest migrates back and forth ten times",
         deadline: minutes(6),
         races: false,
+        migrates: true,
         run: live::ping_pong,
     },
     Scenario {
@@ -100,6 +109,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "bytes unread in the FIFOs of a two-port card arrive in order and once",
         deadline: minutes(4),
         races: false,
+        migrates: true,
         run: live::fifo_in_flight,
     },
     Scenario {
@@ -107,6 +117,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "a running guest leaves mainline's mtty for mtty_rs and goes back",
         deadline: minutes(4),
         races: false,
+        migrates: true,
         run: live::mainline_and_back,
     },
     Scenario {
@@ -114,6 +125,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "a migration cancelled in each phase leaves the guest whole where it is",
         deadline: minutes(6),
         races: false,
+        migrates: true,
         run: cancel::run,
     },
     Scenario {
@@ -121,6 +133,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "a destination refuses a torn, bent or foreign stream, and the source runs on",
         deadline: minutes(8),
         races: false,
+        migrates: true,
         run: refusal::run,
     },
     Scenario {
@@ -128,6 +141,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "the limit on ports, and what sysfs refuses",
         deadline: minutes(2),
         races: false,
+        migrates: false,
         run: sysfs::limits,
     },
     Scenario {
@@ -135,6 +149,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "a module in use stays, after use it goes; a device has one user",
         deadline: minutes(3),
         races: false,
+        migrates: false,
         run: sysfs::module_in_use,
     },
     Scenario {
@@ -142,6 +157,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "removing a device in use asks its user to let go",
         deadline: minutes(2),
         races: false,
+        migrates: false,
         run: sysfs::remove_in_use,
     },
     Scenario {
@@ -149,6 +165,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "every ordered pair of migration states against an oracle of its own",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::states::run,
     },
     Scenario {
@@ -156,6 +173,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "the data file: ends, sizes, errors, any split of reads and writes",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::data::run,
     },
     Scenario {
@@ -163,6 +181,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "streams cut short or changed anywhere are refused and change nothing",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::refusal::run,
     },
     Scenario {
@@ -170,6 +189,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "reset and close in each state; files that outlive their device",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::lifetime::run,
     },
     Scenario {
@@ -177,6 +197,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "device, region, interrupt and feature information; bad questions",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::info::run,
     },
     Scenario {
@@ -184,6 +205,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "bounds of the regions, configuration space, BAR sizing",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::regions::run,
     },
     Scenario {
@@ -191,6 +213,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "INTx levels, MSI messages, bad VFIO_DEVICE_SET_IRQS calls",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::interrupts::run,
     },
     Scenario {
@@ -198,6 +221,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "registers, states, data and reset from several threads at once",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::concurrency::run,
     },
     Scenario {
@@ -247,6 +271,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "commands of the toy GPU against a model; errors, interrupts, reset, the picture",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: mgpu::commands::run,
     },
     Scenario {
@@ -254,6 +279,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "the toy GPU migrates while it works, and sends the pages that were written",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: mgpu::migrate::run,
     },
     Scenario {
@@ -261,6 +287,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "what the container reports of guest memory is what commands have touched",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: mgpu::dirty::run,
     },
     Scenario {
@@ -268,6 +295,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "what the device's own DMA log reports is what commands have written",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: mgpu::log::run,
     },
     Scenario {
@@ -275,6 +303,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "a physical device in the container makes every page dirty, and no more once it has left",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: mgpu::scope::run,
     },
     Scenario {
@@ -282,6 +311,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "guest memory goes while commands use it, and nothing hangs or stays pinned",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: mgpu::unmap::run,
     },
     Scenario {
@@ -296,6 +326,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "instructions of each register access, through mtty_rs and mainline's mtty",
         deadline: minutes(5),
         races: false,
+        migrates: false,
         run: bench::registers::run,
     },
     Scenario {
@@ -303,6 +334,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "instructions to pin, write and unpin guest memory, through the SDK and without",
         deadline: minutes(5),
         races: false,
+        migrates: false,
         run: bench::pin::run,
     },
     Scenario {

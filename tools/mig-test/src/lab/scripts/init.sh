@@ -29,5 +29,13 @@ $b mount -t tmpfs tmpfs /new/dev/shm
 $b mount -t tmpfs tmpfs /new/run
 $b mount -t tmpfs tmpfs /new/tmp
 $b mount -t debugfs debugfs /new/sys/kernel/debug
+# Another QEMU has a root of its own, in which it sees the devices and files of this one.
+if $b grep -qs qemu /new/sys/bus/virtio/drivers/9pnet_virtio/*/mount_tag; then
+	$b mkdir /new/qemu
+	$b mount $share,cache=loose,ro qemu /new/qemu
+	for folder in dev proc sys run tmp job usr/lib/modules; do
+		$b mount -o rbind "/new/$folder" "/new/qemu/$folder"
+	done
+fi
 $b hostname lab
 exec $b switch_root /new /bin/sh /job/start

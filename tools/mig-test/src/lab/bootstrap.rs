@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Makes root file systems out of Debian's packages.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::apt::Mirror;
+use super::component::Build;
+use super::{check, task};
+
+/// Documentation is a fifth of the files, and nobody reads it there. The finished root is flushed to
+/// the disk as a whole, so dpkg need not flush each file.
+pub const LEAN: [&str; 4] = [
+    "--dpkgopt=force-unsafe-io",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+];
+
+/// What a root is made of.
+pub struct Root<'a> {
+    /// The suites that packages come from. The first is the release.
+    pub suites: &'a [&'a str],
+    /// Packages, separated by white space.
+    pub packages: String,
+    /// Options of mmdebstrap.
+    pub options: Vec<String>,
+}
+
+impl Root<'_> {
+    /// Makes the root in an empty folder, from the packages of `mirror`.
+    pub fn make(&self, build: &Build, mirror: &Mirror, path: &Path) -> Result<()> {
+        check::programs(&["mmdebstrap"])?;
+        let mut mmdebstrap = task::contained();
+        mmdebstrap
+            .arg("mmdebstrap")
+            .args(&self.options)
+            .args(["--mode=root", "--format=directory"]);
+        let packages: Vec<&str> = self.packages.split_whitespace().collect();
+        mmdebstrap
+            .arg(format!("--include={}", packages.join(",")))
+            .arg(self.suites[0])
+            .arg(path)
+            .args(self.suites.iter().map(|suite| mirror.source_line(suite)));
+        task::run("mmdebstrap", mmdebstrap, &build.log, build.progress)
+            .map_err(|error| check::explain(error, path, &mirror.uri))?;
+        // Packages that are unpacked and no more leave out what others mount there.
+        for folder in ["dev", "opt", "proc", "run", "sys", "tmp"] {
+            fs::create_dir_all(path.join(folder))?;
+        }
+        Ok(())
+    }
+}

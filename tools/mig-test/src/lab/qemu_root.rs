@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Roots of the QEMUs that are not the lab's own: what such a QEMU needs to run guests, and no more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::abi::numbers;
+use super::apt::Mirror;
+use super::bootstrap::{Root, LEAN};
+use super::component::{Build, Component, Unavailable};
+use super::packages::{field, Packages};
+use super::root::qemu_version;
+use crate::qemu::version::Qemu;
+
+/// QEMU 7.2, of Debian 12.
+pub const V7_2: Component = Component {
+    name: "qemu-7.2",
+    about: "QEMU 7.2 (of Debian 12)",
+    only_for: Some("--qemu 7.2"),
+    space: 700,
+    needs: &[],
+    recipe: || recipe(Qemu::V7_2),
+    build: |build, path| make(Qemu::V7_2, build, path),
+};
+
+/// QEMU 11.1, of Debian 13's backports.
+pub const V11_1: Component = Component {
+    name: "qemu-11.1",
+    about: "QEMU 11.1 (of Debian 13's backports)",
+    only_for: Some("--qemu 11.1"),
+    space: 700,
+    needs: &[],
+    recipe: || recipe(Qemu::V11_1),
+    build: |build, path| make(Qemu::V11_1, build, path),
+};
+
+/// The component that a QEMU runs from.
+pub fn component(qemu: Qemu) -> &'static str {
+    match qemu {
+        Qemu::V7_2 => V7_2.name,
+        Qemu::V10_0 => super::root::TRIXIE.name,
+        Qemu::V11_1 => V11_1.name,
+    }
+}
+
+const PACKAGE: &str = "qemu-system-x86";
+/// Has the links `/lib` and `/lib64`.
+const LINKS: &str = "base-files";
+
+/// Programs that a package's scripts would set up are of no use here, so packages are unpacked only.
+const VARIANT: &str = "--variant=extract";
+
+fn suites(qemu: Qemu) -> &'static [&'static str] {
+    match qemu {
+        Qemu::V7_2 => &["bookworm"],
+        Qemu::V10_0 => &["trixie"],
+        Qemu::V11_1 => &["trixie", "trixie-backports"],
+    }
+}
+
+/// All packages from the last suite if it has them, because QEMU's parts are of one version.
+fn options(qemu: Qemu) -> Vec<String> {
+    let last = suites(qemu).last().expect("a root has a suite");
+    let prefer = format!("--aptopt=APT::Default-Release \"{last}\"");
+    let options = [VARIANT].into_iter().chain(LEAN).map(String::from);
+    options.chain([prefer]).collect()
+}
+
+fn recipe(qemu: Qemu) -> String {
+    let suites = suites(qemu).join(" ");
+    let packages = [LINKS, PACKAGE].join(" ");
+    let options = options(qemu).join(" ");
+    [suites, packages, qemu.series().into(), options].join("\n")
+}
+
+fn make(qemu: Qemu, build: &Build, path: &Path) -> Result<BTreeMap<String, String>> {
+    let mirror = Mirror::find(build.mirror)?;
+    let lacks = || Unavailable(format!("{} has no QEMU {}", mirror.uri, qemu.series()));
+    let lists =
+        Packages::fetch(build, &mirror, suites(qemu), path).map_err(|error| {
+            match format!("{error:#}").contains("does not have a Release file") {
+                true => lacks().into(),
+                false => error,
+            }
+        })?;
+    let version = newest(&lists.show(&[PACKAGE])?, qemu).ok_or_else(lacks)?;
+    drop(lists);
+    Root {
+        suites: suites(qemu),
+        packages: format!("{LINKS} {PACKAGE}={version}"),
+        options: options(qemu),
+    }
+    .make(build, &mirror, path)?;
+    // What it sees of the lab VM's root; see scripts/init.sh.
+    for folder in ["job", "usr/lib/modules"] {
+        fs::create_dir_all(path.join(folder))?;
+    }
+    let version = qemu_version(build, path)?;
+    Ok([("qemu".to_string(), version)].into())
+}
+
+/// The newest version of a series in the stanzas that `apt-cache show` prints.
+fn newest(shown: &str, qemu: Qemu) -> Option<String> {
+    let of_series = |version: &&str| {
+        let upstream = version.split_once(':').map_or(*version, |(_, rest)| rest);
+        upstream
+            .strip_prefix(qemu.series())
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let versions = shown
+        .split("\n\n")
+        .filter_map(|stanza| field(stanza, "Version"));
+    let newest = versions
+        .filter(of_series)
+        .max_by_key(|version| numbers(version));
+    newest.map(String::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_of_the_series_is_chosen_and_no_other_series() {
+        let versions = [
+            "1:11.1.3+ds-1",
+            "1:11.1.10+ds-1",
+            "1:11.10.0+ds-1",
+            "1:10.0.13+ds-0",
+            "1:7.2+dfsg-7+deb12u18",
+        ];
+        let stanza = |version| format!("Package: {PACKAGE}\nVersion: {version}\n\n");
+        let shown: String = versions.map(stanza).concat();
+        let found = |qemu| newest(&shown, qemu);
+        assert_eq!(found(Qemu::V11_1).unwrap(), "1:11.1.10+ds-1");
+        assert_eq!(found(Qemu::V7_2).unwrap(), "1:7.2+dfsg-7+deb12u18");
+        assert_eq!(newest(&stanza("1:11.10.0"), Qemu::V11_1), None);
+    }
+}
