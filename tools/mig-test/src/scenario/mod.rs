@@ -229,6 +229,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "every ordered pair of values of protocol v1's device_state",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::v1::states::run,
     },
     Scenario {
@@ -236,6 +237,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "widths, directions and bounds of protocol v1's region, and random accesses",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::v1::registers::run,
     },
     Scenario {
@@ -243,6 +245,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "protocol v1's chunks: taken once, given up, loaded in any pieces, refused",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::v1::data::run,
     },
     Scenario {
@@ -250,6 +253,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "both protocols at one device: who has moved it first owns the session",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::v1::owner::run,
     },
     Scenario {
@@ -257,6 +261,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "what is saved through either protocol loads through the other one",
         deadline: minutes(5),
         races: true,
+        migrates: false,
         run: conformance::v1::crossing::run,
     },
     Scenario {
@@ -264,6 +269,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "both protocols, the mapped window and reset from several threads at once",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: conformance::v1::races::run,
     },
     Scenario {
@@ -319,6 +325,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "guest memory comes late, and goes while commands wait for it",
         deadline: minutes(3),
         races: true,
+        migrates: false,
         run: mgpu::late::run,
     },
     Scenario {
@@ -342,6 +349,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "pages reported for each page written, with selective pins and with all of memory pinned",
         deadline: minutes(3),
         races: false,
+        migrates: false,
         run: bench::dirty::run,
     },
     Scenario {
@@ -349,6 +357,7 @@ const SCENARIOS: &[Scenario] = &[
         about: "speed at which VRAM leaves, beside a memfd's, and what PRE_COPY leaves to stop for",
         deadline: minutes(5),
         races: false,
+        migrates: false,
         run: bench::vram::run,
     },
 ];
