@@ -17,15 +17,15 @@ pub const REGION: u32 = 9;
 /// be mapped and the registers cannot.
 pub const DATA_OFFSET: u64 = 0x1_0000;
 
-/// Bytes of the window: the most that a chunk can have.
+/// Bytes of the window: the most that a chunk can have, for a driver that saves that much in one step.
 pub const WINDOW: u64 = 16 << 20;
 
 /// Bytes of the region.
 pub const SIZE: u64 = DATA_OFFSET + WINDOW;
 
-/// What is enough for a chunk while the device runs. User space sends a chunk in one go, and looks at
-/// the bandwidth it may use only between two.
-const PRE_COPY_CHUNK: u64 = 1 << 20;
+/// What is enough for a chunk. User space sends a chunk in one go and looks at the bandwidth that it may
+/// use between two; and the same memory is used for each, so little of it is fast.
+const ENOUGH: u64 = 1 << 20;
 
 const RUNNING: u32 = 1 << 0;
 const SAVING: u32 = 1 << 1;
@@ -211,14 +211,13 @@ fn pending<S: Session>(session: &mut S) -> Result<u64, S::Error> {
 
 /// Sees to it that there is a chunk, if there is anything to give; its length.
 fn fill<S: Session>(session: &mut S) -> Result<u64, S::Error> {
-    let running = session.state().is_pre_copy();
     let Some(Chunk { len, .. }) = session.chunk().copied() else {
         return Ok(0);
     };
     if len > 0 {
         return Ok(len);
     }
-    let len = session.save(if running { PRE_COPY_CHUNK } else { WINDOW })?;
+    let len = session.save(ENOUGH)?;
     if let Some(chunk) = session.chunk() {
         *chunk = Chunk {
             len,
