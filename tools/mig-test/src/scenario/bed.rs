@@ -78,7 +78,12 @@ pub fn load(module: &str) -> Result<()> {
     if Path::new("/sys/module").join(module).exists() {
         return Ok(());
     }
-    run("modprobe", &[module])
+    load_with(module, &[])
+}
+
+/// Loads a module with parameters.
+pub fn load_with(module: &str, parameters: &[&str]) -> Result<()> {
+    run("modprobe", &[&[module], parameters].concat())
 }
 
 /// Unloads a module.

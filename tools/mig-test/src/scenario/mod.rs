@@ -9,6 +9,7 @@ mod conformance;
 mod demo;
 mod live;
 mod mgpu;
+mod parameter;
 mod refusal;
 mod sysfs;
 
@@ -159,6 +160,14 @@ const SCENARIOS: &[Scenario] = &[
         races: false,
         migrates: false,
         run: sysfs::remove_in_use,
+    },
+    Scenario {
+        name: "migration-parameter",
+        about: "which protocols devices offer with each value of the SDK's module parameter",
+        deadline: minutes(3),
+        races: false,
+        migrates: false,
+        run: parameter::run,
     },
     Scenario {
         name: "conformance-states",
@@ -359,6 +368,14 @@ const SCENARIOS: &[Scenario] = &[
         races: false,
         migrates: false,
         run: bench::vram::run,
+    },
+    Scenario {
+        name: "bench-window",
+        about: "protocol v1's window, mapped and trapped, beside v2's data file",
+        deadline: minutes(5),
+        races: false,
+        migrates: false,
+        run: bench::window::run,
     },
 ];
 

@@ -11,3 +11,4 @@ pub mod dirty;
 pub mod pin;
 pub mod registers;
 pub mod vram;
+pub mod window;
