@@ -338,6 +338,14 @@ const SCENARIOS: &[Scenario] = &[
         run: mgpu::late::run,
     },
     Scenario {
+        name: "mgpu-unmap-dirty",
+        about: "guest memory that goes during pre-copy is reported dirty by the call that takes it away",
+        deadline: minutes(3),
+        races: true,
+        migrates: false,
+        run: mgpu::unmap_dirty::run,
+    },
+    Scenario {
         name: "bench-regs",
         about: "instructions of each register access, through mtty_rs and mainline's mtty",
         deadline: minutes(5),

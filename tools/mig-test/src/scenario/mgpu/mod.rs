@@ -15,3 +15,4 @@ pub mod random;
 pub mod scope;
 mod stream;
 pub mod unmap;
+pub mod unmap_dirty;
