@@ -14,8 +14,9 @@ pub struct Migration {
     pub downtime_ms: u64,
     /// Preparation at the source.
     pub setup_ms: u64,
-    /// Device state in the stream.
-    pub device_bytes: u64,
+    /// Device state in the stream, if QEMU says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_bytes: Option<u64>,
     /// Bytes the guest sent through the device that never came back.
     pub bytes_lost: u64,
     /// Bytes that came back more than once.

@@ -18,8 +18,8 @@ pub struct Figures {
     pub downtime_ms: u64,
     /// Preparation, milliseconds.
     pub setup_ms: u64,
-    /// Bytes of VFIO device state in the stream.
-    pub device_bytes: u64,
+    /// Bytes of VFIO device state in the stream, if this QEMU counts them.
+    pub device_bytes: Option<u64>,
 }
 
 /// Switches on, at one end, what every migration here uses:
@@ -158,6 +158,9 @@ fn figures(source: &mut Vm) -> Result<Figures> {
         total_ms: number(&info, "total-time")?,
         downtime_ms: number(&info, "downtime")?,
         setup_ms: number(&info, "setup-time")?,
-        device_bytes: number(&info["vfio"], "transferred")?,
+        device_bytes: match source.qemu.counts_device_bytes() {
+            true => Some(number(&info["vfio"], "transferred")?),
+            false => None,
+        },
     })
 }

@@ -68,6 +68,11 @@ impl Qemu {
         "x-no-kvm-intx=on"
     }
 
+    /// Whether `query-migrate` says how many bytes devices had. In 7.2 that is compiled out by mistake.
+    pub fn counts_device_bytes(self) -> bool {
+        self != Qemu::V7_2
+    }
+
     /// Whether it has the migration capability `switchover-ack`.
     pub fn acknowledges_switchover(self) -> bool {
         self != Qemu::V7_2

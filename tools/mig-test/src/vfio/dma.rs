@@ -95,25 +95,6 @@ impl Group {
         Ok(packet.read_u64(16))
     }
 
-    /// VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP; returns how many bytes were mapped,
-    /// and the pages that were dirty, counted from the first of the range.
-    pub fn unmap_dma_dirty(&self, iova: u64, len: usize) -> Result<(u64, Vec<usize>)> {
-        let pages = len / PAGE;
-        let bitmap = Mapping::anonymous(pages.div_ceil(64) * 8)?;
-        let mut packet = Packet::sized()
-            .u32(VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
-            .u64(iova)
-            .u64(len as u64)
-            .u64(PAGE as u64)
-            .u64(bitmap.len() as u64)
-            .u64(bitmap.address())
-            .argsz(None);
-        sys::with_sized(&self.container, number::IOMMU_UNMAP_DMA, &mut packet.0)?;
-        let mut bytes = vec![0; bitmap.len()];
-        bitmap.read(0, &mut bytes);
-        Ok((packet.read_u64(16), set_bits(&bytes, pages)))
-    }
-
     /// Begins or ends the container's account of dirty pages.
     pub fn track_dirty(&self, on: bool) -> Result<()> {
         let flags = match on {

@@ -104,7 +104,7 @@ impl Area<'_> {
 
     /// Takes memory away; its dirty pages, as pages of the area.
     fn unmap(&self, pages: Range<usize>) -> Result<BTreeSet<usize>> {
-        let (_, dirty) = self
+        let dirty = self
             .group
             .unmap_dma_dirty(Self::iova(pages.start), pages.len() * PAGE)?;
         Ok(dirty.into_iter().map(|page| page + pages.start).collect())
