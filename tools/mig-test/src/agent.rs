@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use rustix::system::{reboot, RebootCommand};
 
 use crate::event::{Event, Job, Outcome};
-use crate::kernel_log::KernelLog;
+use crate::health::Health;
 use crate::scenario::{self, Ctx};
 
 /// Name of the virtio port between host and agent.
@@ -72,8 +72,9 @@ fn serve(port: &File) -> Result<()> {
             scenario: name.clone(),
         });
         let start = Instant::now();
-        let outcome = run_one(name, &job, &mut emit).unwrap_or_else(|error| Outcome::Failed {
-            reason: format!("{error:#}"),
+        let (outcome, is_fit) = run_one(name, &job, &mut emit).unwrap_or_else(|error| {
+            let reason = format!("{error:#}");
+            (Outcome::Failed { reason }, false)
         });
         let seconds = start.elapsed().as_secs_f64();
         emit(Event::End {
@@ -81,26 +82,32 @@ fn serve(port: &File) -> Result<()> {
             outcome,
             seconds,
         });
+        if !is_fit {
+            // The host sees to the rest of the job in a new VM.
+            break;
+        }
     }
     emit(Event::Bye);
     Ok(())
 }
 
-fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    let mut log = KernelLog::from_now()?;
+/// Runs a scenario. Returns how it went, and whether this VM is fit for another.
+fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<(Outcome, bool)> {
+    let health = Health::note()?;
     let dir = PathBuf::from(SCRATCH).join(name);
     fs::create_dir_all(&dir)?;
     let mut ctx = Ctx {
         options: &job.options,
         qemu: job.qemu,
+        guest_kernel: &job.guest_kernel,
         dir: dir.clone(),
         job: JOB.into(),
         emit,
     };
     let mut outcome = scenario::run(name, &mut ctx);
-    let complaints = log.complaints()?;
-    if !complaints.is_empty() {
-        let mut reason = format!("the kernel complains:\n{}", complaints.join("\n"));
+    let findings = health.check()?;
+    if !findings.complaints.is_empty() {
+        let mut reason = findings.complaints.join("\n");
         if let Outcome::Failed { reason: first } = outcome {
             reason = format!("{first}\n{reason}");
         }
@@ -110,7 +117,7 @@ fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<Outcome
         keep(&dir, &Path::new(JOB).join("out").join(name))?;
     }
     fs::remove_dir_all(&dir)?;
-    Ok(outcome)
+    Ok((outcome, findings.is_fit))
 }
 
 /// Keeps what the programs of a failed scenario have written: consoles of guests, errors of QEMU.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use crate::lab::{self, modules::Goal, Lab};
+use crate::lab::{self, modules::Goal, Kernel, Lab, Platform};
 use crate::qemu::version::Qemu;
 use crate::{agent, commands, plan, tree};
 
@@ -38,7 +38,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Migrate a running Linux guest with a serial card of mtty_rs; print and keep the figures
-    Demo(MachineArgs),
+    Demo(PlatformArgs),
     /// Run scenarios by name
     #[command(after_help = "\
 Examples:
@@ -48,17 +48,7 @@ Examples:
   mig-test run demo --qemu 11.1")]
     Run(RunArgs),
     /// Run all scenarios but the benchmarks; KTAP, and counts in the last line
-    Test {
-        /// Also check the source tree: tests, lints and formatting of all Rust, warnings of modules
-        #[arg(long)]
-        tree: bool,
-        /// Also what takes long: every QEMU there is
-        #[arg(long, conflicts_with = "qemu")]
-        all: bool,
-        /// Run guests under this QEMU only [default: all that `make test` uses]
-        #[arg(long, value_enum, value_name = "SERIES")]
-        qemu: Option<Qemu>,
-    },
+    Test(TestArgs),
     /// Measure in instructions, which repeats exactly
     Bench {
         /// Write the figures there, as JSON
@@ -73,12 +63,55 @@ Examples:
     Agent,
 }
 
-/// What guests run under.
 #[derive(Args)]
-pub struct MachineArgs {
+pub struct TestArgs {
+    /// Also check the source tree: tests, lints and formatting of all Rust, warnings of modules
+    #[arg(long)]
+    tree: bool,
+    /// Also what takes long: every QEMU there is, and the debug kernel
+    #[arg(long, conflicts_with_all = ["qemu", "kernel"])]
+    all: bool,
+    /// Only on this kernel
+    #[arg(long, value_enum)]
+    kernel: Option<Kernel>,
+    /// Only under this QEMU
+    #[arg(long, value_enum, value_name = "SERIES")]
+    qemu: Option<Qemu>,
+}
+
+impl TestArgs {
+    /// Where to run what there is.
+    fn platforms(&self) -> Vec<Platform> {
+        match (self.all, self.kernel, self.qemu) {
+            (true, ..) => plan::ALL.into(),
+            (false, None, None) => plan::USUAL.into(),
+            (false, kernel, qemu) => vec![Platform {
+                kernel: kernel.unwrap_or_default(),
+                qemu: qemu.unwrap_or_default(),
+            }],
+        }
+    }
+}
+
+/// What the lab VM consists of.
+#[derive(Args)]
+pub struct PlatformArgs {
+    /// The kernel of the lab VM. The debug kernel is built at its first use, which takes long
+    #[arg(long, value_enum, default_value_t = Kernel::default())]
+    pub kernel: Kernel,
     /// Run guests under this QEMU. Another than 10.0 is fetched at its first use
     #[arg(long, value_enum, value_name = "SERIES", default_value_t = Qemu::default())]
     pub qemu: Qemu,
+}
+
+impl PlatformArgs {
+    /// The same as the lab names it.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            kernel: self.kernel,
+            qemu: self.qemu,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -102,19 +135,19 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_build: bool,
     #[command(flatten)]
-    pub machine: MachineArgs,
+    pub platform: PlatformArgs,
 }
 
 #[derive(Subcommand)]
 enum LabCommand {
     /// Build what is missing or outdated, and remove what is of no more use
-    Setup,
+    Setup(PlatformArgs),
     /// Say what is cached, of which version and size
     Status,
     /// Remove everything that is cached
     Clean,
     /// A shell in the lab VM, with the modules installed; exit or Ctrl-A X leaves it
-    Shell(MachineArgs),
+    Shell(PlatformArgs),
     /// Build the kernel modules into target/kmod
     Build {
         /// From scratch, and fail on any warning
@@ -144,9 +177,12 @@ fn option(text: &str) -> Result<(String, String), String> {
 pub fn main() -> Result<()> {
     let cli = Cli::parse();
     let mirror = cli.mirror.as_deref().filter(|mirror| !mirror.is_empty());
-    let open = |qemus: &[Qemu]| Lab::open(mirror, qemus);
+    let open = |platforms: &[Platform]| Lab::open(mirror, platforms);
     match cli.command {
-        Command::Demo(MachineArgs { qemu }) => commands::demo(&open(&[qemu])?, qemu),
+        Command::Demo(args) => {
+            let platform = args.platform();
+            commands::demo(&open(&[platform])?, platform)
+        }
         Command::Run(args) if args.list => {
             commands::list();
             Ok(())
@@ -154,15 +190,12 @@ pub fn main() -> Result<()> {
         Command::Run(args) => {
             let options: BTreeMap<_, _> = args.options.iter().cloned().collect();
             commands::check_names(&args.names)?;
-            commands::run(&open(&[args.machine.qemu])?, &args, &options)
+            commands::run(&open(&[args.platform.platform()])?, &args, &options)
         }
-        Command::Test { tree, all, qemu } => {
-            let qemus = match (all, &qemu) {
-                (true, _) => plan::ALL,
-                (false, Some(qemu)) => std::slice::from_ref(qemu),
-                (false, None) => plan::USUAL,
-            };
-            tree::test(&open(qemus)?, tree, &plan::batches(qemus))
+        Command::Test(args) => {
+            let platforms = args.platforms();
+            let batches = plan::batches(&platforms);
+            tree::test(&open(&platforms)?, args.tree, &batches)
         }
         Command::Bench { report } => commands::bench(&open(&[])?, report.as_deref()),
         Command::Lab(command) => lab(command, open),
@@ -170,23 +203,24 @@ pub fn main() -> Result<()> {
     }
 }
 
-fn lab(command: LabCommand, open: impl Fn(&[Qemu]) -> Result<Lab>) -> Result<()> {
+fn lab(command: LabCommand, open: impl Fn(&[Platform]) -> Result<Lab>) -> Result<()> {
     match command {
-        LabCommand::Setup => {
-            drop(open(&[])?);
+        LabCommand::Setup(args) => {
+            drop(open(&[args.platform()])?);
             lab::tidy()
         }
         LabCommand::Status => lab::status(),
         LabCommand::Clean => lab::clean(),
-        LabCommand::Shell(MachineArgs { qemu }) => {
-            let lab = open(&[qemu])?;
-            lab.install_modules()?;
-            lab.shell(qemu)
+        LabCommand::Shell(args) => {
+            let platform = args.platform();
+            let lab = open(&[platform])?;
+            lab.install_modules(platform.kernel)?;
+            lab.shell(platform)
         }
         LabCommand::Build { strict: true } => lab::modules::strict(&open(&[])?, Goal::Fresh),
         LabCommand::Build { strict: false } => {
             let lab = open(&[])?;
-            for warning in lab::modules::build(&lab, Goal::Modules)? {
+            for warning in lab::modules::build(&lab, Kernel::Stock, Goal::Modules)? {
                 eprintln!("{warning}");
             }
             println!("the modules are in {}", lab.target.join("kmod").display());

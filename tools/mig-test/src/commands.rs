@@ -12,9 +12,8 @@ use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
 use crate::lab::job::{self, Verdict};
-use crate::lab::{Accelerator, Lab, Machine};
+use crate::lab::{Accelerator, Kernel, Lab, Machine, Platform};
 use crate::progress::Progress;
-use crate::qemu::version::Qemu;
 use crate::{scenario, table};
 
 /// Scenarios that measure, and therefore need a clock that counts instructions.
@@ -41,13 +40,13 @@ pub fn check_names(names: &[String]) -> Result<()> {
 }
 
 /// Migrates the demo's guest and keeps the figures.
-pub fn demo(lab: &Lab, qemu: Qemu) -> Result<()> {
-    lab.install_modules()?;
+pub fn demo(lab: &Lab, platform: Platform) -> Result<()> {
+    lab.install_modules(platform.kernel)?;
     let verdicts = watched(
         lab,
         Machine {
             accelerator: lab.accelerator()?,
-            qemu,
+            platform,
         },
         &["demo".into()],
         &BTreeMap::new(),
@@ -56,7 +55,7 @@ pub fn demo(lab: &Lab, qemu: Qemu) -> Result<()> {
     let file = lab.target.join("demo/report.json");
     let values = show(&verdicts);
     if let [value] = values.as_slice() {
-        write_report(lab, qemu, &file, value.clone())?;
+        write_report(lab, platform, &file, value.clone())?;
         println!("\nThe figures are in {}.", file.display());
     }
     judge(&verdicts)
@@ -64,12 +63,13 @@ pub fn demo(lab: &Lab, qemu: Qemu) -> Result<()> {
 
 /// Runs scenarios by name.
 pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Result<()> {
+    let kernel = args.platform.kernel;
     if args.no_build {
-        crate::lab::modules::stage(lab)?;
+        crate::lab::modules::stage(lab, kernel)?;
     } else if args.names.iter().any(|name| is_bench(name)) {
-        lab.install_bench_modules()?;
+        lab.install_bench_modules(kernel)?;
     } else {
-        lab.install_modules()?;
+        lab.install_modules(kernel)?;
     }
     let accelerator = if args.icount {
         Accelerator::Icount
@@ -78,32 +78,32 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     };
     let machine = Machine {
         accelerator,
-        qemu: args.machine.qemu,
+        platform: args.platform.platform(),
     };
     let verdicts = watched(lab, machine, &args.names, options, &mut |_, _, _| {})?;
     let values = show(&verdicts);
     if let Some(file) = &args.report {
-        write_report(lab, machine.qemu, file, Value::Array(values))?;
+        write_report(lab, machine.platform, file, Value::Array(values))?;
     }
     judge(&verdicts)
 }
 
 /// Runs the benchmarks.
 pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
-    lab.install_bench_modules()?;
+    lab.install_bench_modules(Kernel::Stock)?;
     let names = scenario::all()
         .iter()
         .map(|scenario| scenario.name.to_string());
     let names: Vec<String> = names.filter(|name| is_bench(name)).collect();
     let machine = Machine {
         accelerator: Accelerator::Icount,
-        qemu: Qemu::default(),
+        platform: Platform::default(),
     };
     let verdicts = watched(lab, machine, &names, &BTreeMap::new(), &mut |_, _, _| {})?;
     let values = show(&verdicts);
     let default = lab.target.join("bench/report.json");
     let file = report.unwrap_or(&default);
-    write_report(lab, machine.qemu, file, Value::Array(values))?;
+    write_report(lab, machine.platform, file, Value::Array(values))?;
     judge(&verdicts)
 }
 
@@ -120,7 +120,7 @@ pub fn watched(
     let races = |name: &&String| scenario::find(name).is_some_and(|scenario| scenario.races);
     let (racing, others): (Vec<&String>, Vec<&String>) = names.iter().partition(races);
     let mut verdicts = Vec::new();
-    if let Some(reason) = lab.lacks(machine.qemu) {
+    if let Some(reason) = lab.lacks(machine.platform) {
         for name in names {
             let outcome = Outcome::Skipped {
                 reason: reason.into(),
@@ -197,8 +197,8 @@ fn show(verdicts: &[Verdict]) -> Vec<Value> {
 }
 
 /// Writes figures, with what they were measured with.
-fn write_report(lab: &Lab, qemu: Qemu, file: &Path, value: Value) -> Result<()> {
-    let (kernel, qemu) = lab.versions(qemu);
+fn write_report(lab: &Lab, platform: Platform, file: &Path, value: Value) -> Result<()> {
+    let (kernel, qemu) = lab.versions(platform);
     let about = json!({
         "mig_test": env!("CARGO_PKG_VERSION"),
         "kernel": kernel,

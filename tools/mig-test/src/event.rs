@@ -2,7 +2,8 @@
 //! What the host and the agent in the lab VM say to each other: one JSON object a line.
 //!
 //! The agent says [`Event::Ready`]; the host answers with one [`Job`]; the agent runs it, says what
-//! happens, ends with [`Event::Bye`] and powers the VM off.
+//! happens, ends with [`Event::Bye`] and powers the VM off. It may end early, after any scenario: the
+//! rest of the job wants a new VM then.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +46,7 @@ pub enum Event {
         /// How long it took.
         seconds: f64,
     },
-    /// The job is over.
+    /// The job is over, or this VM is not fit for the rest of it.
     Bye,
 }
 
@@ -78,6 +79,9 @@ pub struct Job {
     /// What runs guests.
     #[serde(default)]
     pub qemu: Qemu,
+    /// The kernel of guests, a file of the lab VM.
+    #[serde(default)]
+    pub guest_kernel: String,
 }
 
 #[cfg(test)]

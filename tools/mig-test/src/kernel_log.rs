@@ -9,6 +9,8 @@ use anyhow::Result;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::known_report;
+
 /// What the kernel says when something is wrong with it, or with a module.
 const COMPLAINTS: [&str; 22] = [
     "WARNING:",
@@ -37,6 +39,9 @@ const COMPLAINTS: [&str; 22] = [
 /// The lines after a complaint that belong to it: the head of a call trace.
 const CONTEXT: usize = 12;
 
+/// How a record shows the end of a line inside of a message.
+const LINE_END: &str = "\\x0a";
+
 /// The kernel log from some moment on.
 pub struct KernelLog(File);
 
@@ -54,7 +59,9 @@ impl KernelLog {
 
     /// What the kernel has complained of since the last call, with the lines that follow each.
     pub fn complaints(&mut self) -> Result<Vec<String>> {
-        Ok(pick(&self.messages()?))
+        let mut messages = self.messages()?;
+        known_report::remove(&mut messages);
+        Ok(pick(&messages))
     }
 
     fn messages(&mut self) -> Result<Vec<String>> {
@@ -72,16 +79,23 @@ impl KernelLog {
     }
 }
 
-/// The message of a record `priority,sequence,time,flags;message`, unless user space wrote it.
-fn text(record: &[u8]) -> Option<String> {
+/// The lines of a record `priority,sequence,time,flags;message`, unless user space wrote it.
+fn text(record: &[u8]) -> Vec<String> {
     let record = String::from_utf8_lossy(record);
-    let (head, rest) = record.split_once(';')?;
-    let priority: u32 = head.split(',').next()?.parse().ok()?;
-    let from_kernel = priority >> 3 == 0;
-    from_kernel.then(|| rest.lines().next().unwrap_or_default().to_string())
+    let from_kernel = |head: &str| {
+        let priority = head.split(',').next().and_then(|word| word.parse().ok());
+        priority.is_some_and(|priority: u32| priority >> 3 == 0)
+    };
+    let message = match record.split_once(';') {
+        // What follows the first line is about the message and not of it.
+        Some((head, rest)) if from_kernel(head) => rest.lines().next().unwrap_or_default(),
+        _ => return Vec::new(),
+    };
+    message.split(LINE_END).map(String::from).collect()
 }
 
-fn pick(messages: &[String]) -> Vec<String> {
+/// The complaints among messages, with the lines that follow each.
+pub fn pick(messages: &[String]) -> Vec<String> {
     let mut left = 0;
     let mut picked = Vec::new();
     for message in messages {
@@ -156,10 +170,12 @@ mod tests {
 
     #[test]
     fn what_user_space_writes_to_the_log_is_not_the_kernels_complaint() {
-        assert_eq!(text(b"12,1,2,-;BUG: I say\n"), None);
-        assert_eq!(
-            text(b"4,1,2,-;BUG: I say\n SUBSYSTEM=x\n").unwrap(),
-            "BUG: I say"
-        );
+        assert!(text(b"12,1,2,-;BUG: I say\n").is_empty());
+        assert_eq!(text(b"4,1,2,-;BUG: I say\n SUBSYSTEM=x\n"), ["BUG: I say"]);
+    }
+
+    #[test]
+    fn a_message_of_several_lines_is_read_as_such() {
+        assert_eq!(text(br"4,1,2,-;\x0a-> #1 (lock):"), ["", "-> #1 (lock):"]);
     }
 }

@@ -2,19 +2,35 @@
 //! What `mig-test test` runs, and where.
 
 use crate::commands::is_bench;
+use crate::lab::{Kernel, Platform};
 use crate::qemu::version::Qemu;
 use crate::scenario::{self, Scenario};
 
-/// The QEMUs that `mig-test test` migrates guests under. 7.2 belongs here once devices have the
-/// migration region, which is all that it knows of.
-pub const USUAL: &[Qemu] = &[Qemu::V10_0];
+/// Where `mig-test test` runs scenarios. QEMU 7.2 belongs here once devices have the migration region,
+/// which is all that it knows of.
+pub const USUAL: &[Platform] = &[OWN];
 /// The same for `mig-test test --all`.
-pub const ALL: &[Qemu] = &[Qemu::V10_0, Qemu::V11_1];
+pub const ALL: &[Platform] = &[
+    OWN,
+    Platform {
+        kernel: Kernel::Stock,
+        qemu: Qemu::V11_1,
+    },
+    Platform {
+        kernel: Kernel::Debug,
+        qemu: Qemu::V10_0,
+    },
+];
+
+const OWN: Platform = Platform {
+    kernel: Kernel::Stock,
+    qemu: Qemu::V10_0,
+};
 
 /// Scenarios for one kind of lab VM.
 pub struct Batch {
-    /// What runs guests there.
-    pub qemu: Qemu,
+    /// What it consists of.
+    pub platform: Platform,
     /// The scenarios, in the order to run them.
     pub scenarios: Vec<&'static Scenario>,
 }
@@ -28,48 +44,73 @@ impl Batch {
 
     /// The name under which a scenario of this batch is reported.
     pub fn label(&self, name: &str) -> String {
-        match scenario::find(name) {
-            Some(scenario) if scenario.migrates => {
-                format!("{name} [qemu {}]", self.qemu.series())
-            }
-            _ => name.to_string(),
+        let mut places = Vec::new();
+        if scenario::find(name).is_some_and(|scenario| scenario.migrates) {
+            places.push(format!("qemu {}", self.platform.qemu.series()));
+        }
+        if self.platform.kernel == Kernel::Debug {
+            places.push("debug kernel".into());
+        }
+        match places.as_slice() {
+            [] => name.into(),
+            _ => format!("{name} [{}]", places.join(", ")),
         }
     }
 }
 
-/// What to run for these QEMUs: everything under the lab's own, and under others what migrates guests.
-pub fn batches(qemus: &[Qemu]) -> Vec<Batch> {
-    let batch = |&qemu: &Qemu| {
+/// What to run where: everything under the lab's own QEMU, and under others what migrates guests.
+pub fn batches(platforms: &[Platform]) -> Vec<Batch> {
+    let batch = |&platform: &Platform| {
         let all = scenario::all()
             .iter()
             .filter(|scenario| !is_bench(scenario.name));
-        let mine = all.filter(|scenario| scenario.migrates || qemu == Qemu::default());
+        let mine = all.filter(|scenario| scenario.migrates || platform.qemu == Qemu::default());
         Batch {
-            qemu,
+            platform,
             scenarios: mine.collect(),
         }
     };
-    qemus.iter().map(batch).collect()
+    platforms.iter().map(batch).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OTHER: Platform = Platform {
+        kernel: Kernel::Stock,
+        qemu: Qemu::V7_2,
+    };
+    const DEBUG: Platform = Platform {
+        kernel: Kernel::Debug,
+        qemu: Qemu::V10_0,
+    };
+
     #[test]
     fn everything_runs_under_the_labs_own_qemu_and_only_migrations_under_another() {
-        let [own, other] = batches(&[Qemu::V10_0, Qemu::V7_2]).try_into().ok().unwrap();
         let all = scenario::all().iter();
         let benches = all.filter(|scenario| is_bench(scenario.name)).count();
-        assert_eq!(own.scenarios.len() + benches, scenario::all().len());
+        for batch in batches(&[OWN, DEBUG]) {
+            assert_eq!(batch.scenarios.len() + benches, scenario::all().len());
+        }
+        let other = &batches(&[OTHER])[0];
         assert!(other.scenarios.iter().all(|scenario| scenario.migrates));
         assert!(other.names().contains(&"demo".to_string()));
     }
 
     #[test]
-    fn a_scenario_that_runs_under_several_qemus_is_reported_with_which() {
-        let batch = &batches(&[Qemu::V10_0])[0];
-        assert_eq!(batch.label("demo"), "demo [qemu 10.0]");
-        assert_eq!(batch.label("sysfs-limits"), "sysfs-limits");
+    fn a_scenario_is_reported_with_what_it_ran_on_unless_that_is_the_usual() {
+        let labels = |platform| {
+            let batch = &batches(&[platform])[0];
+            ["demo", "sysfs-limits"].map(|name| batch.label(name))
+        };
+        assert_eq!(labels(OWN), ["demo [qemu 10.0]", "sysfs-limits"]);
+        assert_eq!(
+            labels(DEBUG),
+            [
+                "demo [qemu 10.0, debug kernel]",
+                "sysfs-limits [debug kernel]"
+            ]
+        );
     }
 }

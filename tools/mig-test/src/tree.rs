@@ -10,7 +10,7 @@ use anyhow::{anyhow, bail, Result};
 use crate::commands::watched;
 use crate::event::Outcome;
 use crate::lab::modules::{self, Goal};
-use crate::lab::{format, run_logged, Lab, Machine};
+use crate::lab::{format, run_logged, Kernel, Lab, Machine};
 use crate::plan::Batch;
 
 /// How many tests ended in which way.
@@ -91,10 +91,10 @@ impl Report {
             self.scenario(&batch.label(name), outcome, seconds);
         };
         let mut run = || {
-            lab.install_modules()?;
+            lab.install_modules(batch.platform.kernel)?;
             let machine = Machine {
                 accelerator: lab.accelerator()?,
-                qemu: batch.qemu,
+                platform: batch.platform,
             };
             watched(lab, machine, &names, &BTreeMap::new(), &mut ended)
         };
@@ -257,7 +257,7 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     if !ok {
         bail!("{}", output.trim());
     }
-    modules::build_apart(lab, &modules::GUIDE, Goal::Fresh)?;
+    modules::build_apart(lab, Kernel::Stock, &modules::GUIDE, Goal::Fresh)?;
     Ok(Done::Passed)
 }
 

@@ -16,14 +16,14 @@ const PARTS: [&str; 3] = ["linux-headers", "linux-binary", "linux-modules"];
 
 /// A kernel of the distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kernel {
+pub struct Packaged {
     /// Its release, as `uname -r` prints it.
     pub abi: String,
     /// The version of its packages, the same for all of them.
     pub version: String,
 }
 
-impl Kernel {
+impl Packaged {
     /// The packages to install, each pinned to one version.
     pub fn packages(&self) -> Vec<String> {
         let parts = PARTS
@@ -63,7 +63,7 @@ fn is_part(package: &str) -> bool {
 }
 
 /// The newest kernel that is complete in the stanzas that `apt-cache show` prints.
-fn newest(shown: &str) -> Option<Kernel> {
+fn newest(shown: &str) -> Option<Packaged> {
     let mut source = BTreeSet::new();
     let mut kernels: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for stanza in shown.split("\n\n") {
@@ -81,7 +81,7 @@ fn newest(shown: &str) -> Option<Kernel> {
         .iter()
         .filter(|((_, version), &parts)| parts == PARTS.len() && source.contains(version));
     let (&(abi, version), _) = complete.max_by_key(|((_, version), _)| numbers(version))?;
-    Some(Kernel {
+    Some(Packaged {
         abi: abi.into(),
         version: version.into(),
     })

@@ -8,9 +8,8 @@ use anyhow::Result;
 
 use super::job;
 use super::vm::{Accelerator, Machine};
-use super::Lab;
+use super::{Lab, Platform};
 use crate::progress::Progress;
-use crate::qemu::version::Qemu;
 
 /// The best accelerator that works here. The answer holds until this machine reboots.
 pub fn choose(lab: &Lab) -> Result<Accelerator> {
@@ -28,7 +27,7 @@ pub fn choose(lab: &Lab) -> Result<Accelerator> {
                 lab,
                 Machine {
                     accelerator: Accelerator::Kvm,
-                    qemu: Qemu::default(),
+                    platform: Platform::default(),
                 },
             )?;
             fs::write(&file, boot + if works { "yes" } else { "no" })?;

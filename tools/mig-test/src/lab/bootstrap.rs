@@ -12,12 +12,21 @@ use super::{check, task};
 
 /// Documentation is a fifth of the files, and nobody reads it there. The finished root is flushed to
 /// the disk as a whole, so dpkg need not flush each file.
-pub const LEAN: [&str; 4] = [
+const LEAN: [&str; 4] = [
     "--dpkgopt=force-unsafe-io",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
 ];
+
+/// Options of mmdebstrap for a small root of one of its variants.
+pub fn lean(variant: &str) -> Vec<String> {
+    let options = LEAN.into_iter().map(String::from);
+    [format!("--variant={variant}")]
+        .into_iter()
+        .chain(options)
+        .collect()
+}
 
 /// What a root is made of.
 pub struct Root<'a> {

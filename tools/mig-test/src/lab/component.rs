@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::cache::{digest, remove, Cache};
-use super::{boot_image, kernel_build, qemu_root, root};
+use super::{boot_image, debug_kernel, kernel_build, qemu_root, root};
 use crate::progress::Progress;
 
 /// A part of the lab that is built once and kept.
@@ -35,6 +35,8 @@ pub const ALL: &[Component] = &[
     boot_image::BOOT,
     qemu_root::V7_2,
     qemu_root::V11_1,
+    debug_kernel::TOOLCHAIN,
+    debug_kernel::DEBUG,
 ];
 
 /// The mirror does not have what a component is made of. Scenarios that need it are skipped.

@@ -10,12 +10,12 @@ use anyhow::{Context, Result};
 
 use super::chroot::place;
 use super::modules::{self, Goal};
-use super::{check, task, Lab};
+use super::{check, task, Kernel, Lab};
 use crate::progress::Progress;
 
 /// Installs the modules below `root` for the stock kernel.
 pub fn install(lab: &Lab, root: &Path) -> Result<()> {
-    modules::build(lab, Goal::Modules)?;
+    modules::build(lab, Kernel::Stock, Goal::Modules)?;
     let abi = lab.components.ready("root").fact("abi");
     let updates = root.join("lib/modules").join(abi).join("updates");
     fs::create_dir_all(&updates).with_context(|| updates.display().to_string())?;
@@ -38,7 +38,7 @@ pub fn install(lab: &Lab, root: &Path) -> Result<()> {
 
 /// Writes `rust-project.json` with the paths of this machine.
 pub fn rust_analyzer(lab: &Lab) -> Result<()> {
-    modules::build(lab, Goal::Analyzer)?;
+    modules::build(lab, Kernel::Stock, Goal::Analyzer)?;
     let made = lab.target.join("kmod/rust-project.json");
     let text = fs::read_to_string(&made).with_context(|| made.display().to_string())?;
     let path = |component: &str| lab.components.ready(component).path.display().to_string();

@@ -15,7 +15,7 @@ use crate::event::{Event, Job, Outcome};
 use crate::failure::unusable;
 use crate::scenario;
 
-/// How long the VM may take to come up: some 40 times what it takes.
+/// How long the VM with the stock kernel may take to come up: some 40 times what it takes.
 const BOOT: Duration = Duration::from_secs(180);
 /// A clock that counts instructions makes everything slower.
 const ICOUNT_FACTOR: u32 = 10;
@@ -60,7 +60,7 @@ fn boot(
 ) -> Result<()> {
     let mut vm = Vm::start(&lab.components, &lab.work, machine)?;
     let ready = vm
-        .event(Instant::now() + BOOT)
+        .event(Instant::now() + BOOT * machine.platform.kernel.patience())
         .context("the lab VM did not come up")?;
     let Event::Ready { .. } = ready else {
         bail!("the lab VM says {ready:?} before it is ready")
@@ -69,9 +69,14 @@ fn boot(
     vm.send(&Job {
         scenarios: waiting.iter().cloned().collect(),
         options: options.clone(),
-        qemu: machine.qemu,
+        qemu: machine.platform.qemu,
+        guest_kernel: format!(
+            "/usr/lib/modules/{}/vmlinuz",
+            lab.components.ready("root").fact("abi")
+        ),
     })?;
 
+    let dealt_with = verdicts.len();
     while let Some(name) = waiting.pop_front() {
         let deadline = deadline(&name, machine);
         let start = Instant::now();
@@ -111,6 +116,11 @@ fn boot(
                     break;
                 }
                 Event::Begin { .. } | Event::Step { .. } => {}
+                // It has found that it is not fit for what is left.
+                Event::Bye if verdicts.len() > dealt_with => {
+                    waiting.push_front(name);
+                    return vm.finish();
+                }
                 Event::Ready { .. } | Event::Bye => bail!("the lab VM lost its place in the job"),
             }
         }
@@ -120,10 +130,11 @@ fn boot(
 
 fn deadline(name: &str, machine: Machine) -> Duration {
     let deadline = scenario::find(name).map_or(Duration::from_secs(60), |found| found.deadline);
-    match machine.accelerator {
-        Accelerator::Icount => deadline * ICOUNT_FACTOR,
-        _ => deadline,
-    }
+    let factor = match machine.accelerator {
+        Accelerator::Icount => ICOUNT_FACTOR,
+        _ => 1,
+    };
+    deadline * factor * machine.platform.kernel.patience()
 }
 
 /// Fills the folder that the VM sees as `/job`.

@@ -10,12 +10,14 @@ mod cache;
 mod check;
 mod chroot;
 mod component;
+mod debug_kernel;
 pub mod format;
 pub mod install;
 pub mod job;
 mod kernel_build;
 pub mod modules;
 mod packages;
+mod platform;
 mod qemu_root;
 mod root;
 mod task;
@@ -29,10 +31,10 @@ use anyhow::Result;
 
 use crate::failure::unusable;
 use crate::progress::Progress;
-use crate::qemu::version::Qemu;
 use cache::{lock, Access, Cache, Entry};
 use component::{Components, ALL};
 use modules::Goal;
+pub use platform::{Kernel, Platform};
 pub use vm::{Accelerator, Machine};
 
 /// A lab that is set up. While it exists no other process changes what it uses.
@@ -48,9 +50,12 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Sets the lab up where that is needed, with what runs guests under `qemus`, and takes hold of it.
-    pub fn open(mirror: Option<&str>, qemus: &[Qemu]) -> Result<Self> {
-        let wanted: Vec<&str> = qemus.iter().copied().map(qemu_root::component).collect();
+    /// Sets the lab up where that is needed, with what `platforms` need, and takes hold of it.
+    pub fn open(mirror: Option<&str>, platforms: &[Platform]) -> Result<Self> {
+        let wanted: Vec<&str> = platforms
+            .iter()
+            .flat_map(|platform| platform.components())
+            .collect();
         let project = project()?;
         let folder = Cache::folder()?;
         check::privileges()?;
@@ -84,42 +89,51 @@ impl Lab {
     }
 
     /// A shell in the VM, on this terminal.
-    pub fn shell(&self, qemu: Qemu) -> Result<()> {
-        if let Some(reason) = self.lacks(qemu) {
+    pub fn shell(&self, platform: Platform) -> Result<()> {
+        if let Some(reason) = self.lacks(platform) {
             unusable!("{reason}. Choose another with --qemu.");
         }
-        let accelerator = self.accelerator()?;
+        let machine = Machine {
+            accelerator: self.accelerator()?,
+            platform,
+        };
         job::prepare_shell(self)?;
-        vm::interactive(&self.components, &self.work, Machine { accelerator, qemu })
+        vm::interactive(&self.components, &self.work, machine)
     }
 
-    /// Builds the modules where needed, and installs them in the VM to come.
-    pub fn install_modules(&self) -> Result<()> {
-        modules::build(self, Goal::Modules)?;
-        modules::build_c_peer(self)?;
-        modules::stage(self)
+    /// Builds the modules for a kernel where needed, and installs them in the VM to come.
+    pub fn install_modules(&self, kernel: Kernel) -> Result<()> {
+        modules::build(self, kernel, Goal::Modules)?;
+        modules::build_c_peer(self, kernel)?;
+        modules::stage(self, kernel)
     }
 
     /// The same with those that only benchmarks need.
-    pub fn install_bench_modules(&self) -> Result<()> {
-        modules::build(self, Goal::Modules)?;
-        modules::build_apart(self, &modules::BENCH, Goal::Modules)?;
-        modules::build_c_peer(self)?;
-        modules::stage(self)
+    pub fn install_bench_modules(&self, kernel: Kernel) -> Result<()> {
+        modules::build(self, kernel, Goal::Modules)?;
+        modules::build_apart(self, kernel, &modules::BENCH, Goal::Modules)?;
+        modules::build_c_peer(self, kernel)?;
+        modules::stage(self, kernel)
     }
 
-    /// Why guests cannot run under a QEMU here, if they cannot.
-    pub fn lacks(&self, qemu: Qemu) -> Option<&str> {
-        self.components.unavailable(qemu_root::component(qemu))
+    /// Why there is no such platform here, if there is none.
+    pub fn lacks(&self, platform: Platform) -> Option<&str> {
+        let components = platform.components();
+        let reasons = components
+            .iter()
+            .map(|name| self.components.unavailable(name));
+        reasons.flatten().next()
     }
 
     /// Versions that belong into a report: of the kernel, and of what runs guests.
-    pub fn versions(&self, qemu: Qemu) -> (&str, &str) {
-        let root = self.components.ready("root");
-        let qemu = self.components.get(qemu_root::component(qemu));
+    pub fn versions(&self, platform: Platform) -> (&str, &str) {
+        let fact = |component, name| {
+            let component = self.components.get(component);
+            component.map_or("none", |component| component.fact(name))
+        };
         (
-            root.fact("abi"),
-            qemu.map_or("none", |root| root.fact("qemu")),
+            fact(platform.kernel.tree(), "abi"),
+            fact(qemu_root::component(platform.qemu), "qemu"),
         )
     }
 }

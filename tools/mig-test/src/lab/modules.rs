@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds the project's modules and mainline's C mtty for the stock kernel, and lays them out so that
-//! modprobe finds them and their dependencies in the lab VM.
+//! Builds the project's modules and mainline's C mtty for a kernel of the lab, and lays them out so
+//! that modprobe finds them and their dependencies in the lab VM.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 
 use super::chroot::{place, Chroot};
-use super::kernel_build::CC;
-use super::{cache, task, Lab};
+use super::{cache, task, Kernel, Lab};
 use crate::progress::Progress;
 
 /// A goal of the kernel's build system.
@@ -27,23 +26,24 @@ pub enum Goal {
 }
 
 /// Builds the project's modules. Returns the warnings.
-pub fn build(lab: &Lab, goal: Goal) -> Result<Vec<String>> {
+pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
     let (what, folder) = match goal {
         Goal::Modules => ("building the kernel modules", "kmod"),
         Goal::Fresh => ("building the kernel modules from scratch", "kmod"),
         Goal::Clippy => ("running clippy on the kernel modules", "kmod-clippy"),
         Goal::Analyzer => ("describing the kernel side", "kmod"),
     };
+    let folder = format!("{folder}{}", kernel.suffix());
     let progress = Progress::start(what);
-    let out = lab.target.join(folder);
+    let out = lab.target.join(&folder);
     if matches!(goal, Goal::Fresh | Goal::Clippy) {
         cache::remove(&out)?;
     }
     fs::create_dir_all(&out)?;
-    let chroot = enter(lab)
+    let chroot = enter(lab, kernel)
         .reading(&lab.project, place::SOURCE)
         .writing(&out, place::OUT);
-    let mut make = kmake(&chroot);
+    let mut make = kmake(&chroot, kernel);
     make.args([format!("M={}", place::SOURCE), format!("MO={}", place::OUT)]);
     if goal == Goal::Clippy {
         make.arg("CLIPPY=1");
@@ -90,25 +90,25 @@ pub const BENCH: Apart = Apart {
 
 /// Builds modules of another tree against the project's as they are built, or runs clippy on them;
 /// fails on any warning. From scratch: make does not see that the crates they use have changed.
-pub fn build_apart(lab: &Lab, apart: &Apart, goal: Goal) -> Result<()> {
+pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Result<()> {
     let progress = Progress::start(apart.what);
-    let (sdk, suffix) = match goal {
-        Goal::Clippy => ("kmod-clippy", "-clippy"),
-        _ => ("kmod", ""),
+    let suffix = match goal {
+        Goal::Clippy => format!("-clippy{}", kernel.suffix()),
+        _ => kernel.suffix().into(),
     };
     let name = format!("{}{suffix}", apart.folder);
     let out = lab.target.join(&name);
     cache::remove(&out)?;
     fs::create_dir_all(&out)?;
-    let chroot = enter(lab)
+    let chroot = enter(lab, kernel)
         .reading(&lab.project, place::SOURCE)
         .writing(&lab.target, place::OUT);
-    let mut make = kmake(&chroot);
+    let mut make = kmake(&chroot, kernel);
     make.args([
         format!("M={}/{}", place::SOURCE, apart.source),
         format!("MO={}/{name}", place::OUT),
         format!("SDK={}", place::SOURCE),
-        format!("SDK_OUT={}/{sdk}", place::OUT),
+        format!("SDK_OUT={}/kmod{suffix}", place::OUT),
         "modules".into(),
     ]);
     if goal == Goal::Clippy {
@@ -120,10 +120,17 @@ pub fn build_apart(lab: &Lab, apart: &Apart, goal: Goal) -> Result<()> {
     deny(&warnings(&output))
 }
 
+/// Where mainline's C mtty is built.
+const PEER: &str = "kmod-c";
+
 /// Builds mainline's C mtty, the peer that every figure is compared with.
-pub fn build_c_peer(lab: &Lab) -> Result<()> {
-    let out = lab.target.join("kmod-c");
-    if out.join("mtty.ko").exists() && fs::read(out.join("instance")).ok() == Some(instance(lab)) {
+pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
+    let folder = format!("{PEER}{}", kernel.suffix());
+    let out = lab.target.join(&folder);
+    let instance = instance(lab, kernel);
+    if out.join("mtty.ko").exists()
+        && fs::read(out.join("instance")).ok().as_ref() == Some(&instance)
+    {
         return Ok(());
     }
     let what = "building mainline's C mtty";
@@ -132,40 +139,46 @@ pub fn build_c_peer(lab: &Lab) -> Result<()> {
     fs::create_dir_all(&out)?;
     let source = lab
         .components
-        .ready("kbuild")
+        .ready(kernel.tree())
         .path
         .join("source/samples/vfio-mdev/mtty.c");
     fs::copy(&source, out.join("mtty.c")).with_context(|| source.display().to_string())?;
     fs::write(out.join("Kbuild"), "obj-m := mtty.o\n")?;
-    let chroot = enter(lab).writing(&out, place::OUT);
-    let mut make = kmake(&chroot);
+    let chroot = enter(lab, kernel).writing(&out, place::OUT);
+    let mut make = kmake(&chroot, kernel);
     make.args([&format!("M={}", place::OUT), "modules"]);
-    task::run(what, make, &lab.target.join("kmod-c.log"), &progress)?;
-    fs::write(out.join("instance"), instance(lab))?;
+    let log = lab.target.join(format!("{folder}.log"));
+    task::run(what, make, &log, &progress)?;
+    fs::write(out.join("instance"), instance)?;
     progress.done();
     Ok(())
 }
 
-/// Lays out all modules that are built as the top layer of the VM's root, with modprobe's indexes.
-pub fn stage(lab: &Lab) -> Result<()> {
+/// Lays out all modules that are built for a kernel in the top layer of the VM's root, with modprobe's
+/// indexes. The layer has room for every kernel.
+pub fn stage(lab: &Lab, kernel: Kernel) -> Result<()> {
     let layer = lab.work.join("job/modules");
-    let mut found = built(&lab.target.join("kmod"))?;
-    found.extend(built(&lab.target.join("kmod-c"))?);
-    found.extend(built(&lab.target.join(BENCH.folder))?);
-    let mut stamp = instance(lab);
+    let mut found = Vec::new();
+    for folder in ["kmod", PEER, BENCH.folder] {
+        let folder = format!("{folder}{}", kernel.suffix());
+        found.extend(built(&lab.target.join(folder))?);
+    }
+    let mut stamp = instance(lab, kernel);
     for path in &found {
         let metadata = path.metadata()?;
         let when = (metadata.mtime(), metadata.mtime_nsec());
         stamp.extend(format!("\n{} {} {when:?}", path.display(), metadata.len()).into_bytes());
     }
-    let file = lab.work.join("modules.stamp");
-    if fs::read(&file).ok().as_ref() == Some(&stamp) && layer.exists() {
+    let file = lab.work.join(format!("modules{}.stamp", kernel.suffix()));
+    let tree = lab.components.ready(kernel.tree());
+    let abi = tree.fact("abi");
+    let mine = layer.join("usr/lib/modules").join(abi);
+    if fs::read(&file).ok().as_ref() == Some(&stamp) && mine.exists() {
         return Ok(());
     }
     let progress = Progress::start("indexing the kernel modules");
-    cache::remove(&layer)?;
-    let abi = lab.components.ready("root").fact("abi");
-    let updates = layer.join("usr/lib/modules").join(abi).join("updates");
+    cache::remove(&mine)?;
+    let updates = mine.join("updates");
     fs::create_dir_all(&updates)?;
     for path in &found {
         fs::copy(
@@ -173,7 +186,9 @@ pub fn stage(lab: &Lab) -> Result<()> {
             updates.join(path.file_name().context("a module has a name")?),
         )?;
     }
-    let chroot = enter(lab).writing(&layer, place::OUT);
+    let chroot = Chroot::new(&lab.components.ready("root").path)
+        .reading(&tree.path, place::KBUILD)
+        .writing(&layer, place::OUT);
     let mut index = chroot.script(include_str!("scripts/index-modules.sh"));
     index.arg(abi);
     task::run("depmod", index, &lab.work.join("depmod.log"), &progress)?;
@@ -182,29 +197,28 @@ pub fn stage(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn enter(lab: &Lab) -> Chroot {
-    let kbuild = lab.components.ready("kbuild");
-    Chroot::new(&lab.components.ready("root").path).reading(&kbuild.path, place::KBUILD)
+/// The root with the compilers for a kernel, and the kernel's build tree.
+fn enter(lab: &Lab, kernel: Kernel) -> Chroot {
+    let toolchain = lab.components.ready(kernel.toolchain());
+    let tree = lab.components.ready(kernel.tree());
+    Chroot::new(&toolchain.path).reading(&tree.path, place::KBUILD)
 }
 
-fn kmake(chroot: &Chroot) -> std::process::Command {
+fn kmake(chroot: &Chroot, kernel: Kernel) -> std::process::Command {
     let mut make = chroot.command("make");
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     make.arg(format!("-j{jobs}")).args([
         "-C",
         &format!("{}/build", place::KBUILD),
-        &format!("CC={CC}"),
+        &kernel.compiler(),
     ]);
     make
 }
 
 /// Names the build tree that modules are built with.
-fn instance(lab: &Lab) -> Vec<u8> {
-    lab.components
-        .ready("kbuild")
-        .instance()
-        .as_bytes()
-        .to_vec()
+fn instance(lab: &Lab, kernel: Kernel) -> Vec<u8> {
+    let tree = lab.components.ready(kernel.tree());
+    tree.instance().as_bytes().to_vec()
 }
 
 /// Every module below `folder`, sorted.
@@ -243,8 +257,8 @@ fn in_project(text: &str) -> String {
 
 /// Builds from scratch, and fails on any warning; the benchmarks' modules as well.
 pub fn strict(lab: &Lab, goal: Goal) -> Result<()> {
-    deny(&build(lab, goal)?)?;
-    build_apart(lab, &BENCH, goal)
+    deny(&build(lab, Kernel::Stock, goal)?)?;
+    build_apart(lab, Kernel::Stock, &BENCH, goal)
 }
 
 fn deny(warnings: &[String]) -> Result<()> {

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::abi::numbers;
 use super::apt::Mirror;
-use super::bootstrap::{Root, LEAN};
+use super::bootstrap::{lean, Root};
 use super::component::{Build, Component, Unavailable};
 use super::packages::{field, Packages};
 use super::root::qemu_version;
@@ -51,7 +51,7 @@ const PACKAGE: &str = "qemu-system-x86";
 const LINKS: &str = "base-files";
 
 /// Programs that a package's scripts would set up are of no use here, so packages are unpacked only.
-const VARIANT: &str = "--variant=extract";
+const VARIANT: &str = "extract";
 
 fn suites(qemu: Qemu) -> &'static [&'static str] {
     match qemu {
@@ -65,8 +65,7 @@ fn suites(qemu: Qemu) -> &'static [&'static str] {
 fn options(qemu: Qemu) -> Vec<String> {
     let last = suites(qemu).last().expect("a root has a suite");
     let prefer = format!("--aptopt=APT::Default-Release \"{last}\"");
-    let options = [VARIANT].into_iter().chain(LEAN).map(String::from);
-    options.chain([prefer]).collect()
+    [lean(VARIANT), vec![prefer]].concat()
 }
 
 fn recipe(qemu: Qemu) -> String {

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::abi::{Kernel, SERIES};
+use super::abi::{Packaged, SERIES};
 use super::apt::Mirror;
-use super::bootstrap::{Root, LEAN};
+use super::bootstrap::{lean, Root};
 use super::chroot::Chroot;
 use super::component::{Build, Component};
 use super::packages::Packages;
@@ -26,32 +26,28 @@ pub const TRIXIE: Component = Component {
             SUITES.join(" "),
             PACKAGES.into(),
             SERIES.into(),
-            options().join(" "),
+            lean(VARIANT).join(" "),
         ]
         .join("\n")
     },
     build,
 };
 
+const VARIANT: &str = "minbase";
 const SUITES: [&str; 2] = ["trixie", "trixie-backports"];
 
 const PACKAGES: &str = "\
     bc bindgen bison busybox-static cargo cpio flex gcc-14 kmod libclang-dev libelf-dev libssl-dev \
     make mdevctl pahole python3 qemu-system-x86 rust-clippy rust-src rustc rustfmt seabios xz-utils";
 
-fn options() -> Vec<String> {
-    let options = ["--variant=minbase"].into_iter().chain(LEAN);
-    options.map(String::from).collect()
-}
-
 fn build(build: &Build, path: &Path) -> Result<BTreeMap<String, String>> {
     let mirror = Mirror::find(build.mirror)?;
     build.progress.detail("choosing the kernel");
-    let kernel = Kernel::resolve(&mirror, &Packages::fetch(build, &mirror, &SUITES, path)?)?;
+    let kernel = Packaged::resolve(&mirror, &Packages::fetch(build, &mirror, &SUITES, path)?)?;
     Root {
         suites: &SUITES,
         packages: format!("{PACKAGES} {}", kernel.packages().join(" ")),
-        options: options(),
+        options: lean(VARIANT),
     }
     .make(build, &mirror, path)?;
     Ok([

@@ -14,10 +14,10 @@ use anyhow::{bail, Context, Result};
 use super::boot_image::INITRAMFS;
 use super::chroot::{place, Chroot};
 use super::component::Components;
-use super::qemu_root;
+use super::{qemu_root, Kernel, Platform};
 use crate::agent::PORT;
 use crate::event::{Event, Job};
-use crate::qemu::version::Qemu;
+use crate::kernel_log;
 
 /// Lines of the console that an error repeats.
 const TAIL: usize = 25;
@@ -80,8 +80,8 @@ impl Accelerator {
 pub struct Machine {
     /// What executes its instructions.
     pub accelerator: Accelerator,
-    /// What runs its guests.
-    pub qemu: Qemu,
+    /// Its kernel, and what runs its guests.
+    pub platform: Platform,
 }
 
 /// A running lab VM.
@@ -98,11 +98,20 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
     let mut chroot = Chroot::new(&root.path)
         .reading(&boot.path, place::BOOT)
         .writing(work, place::OUT);
-    let guests = lab.ready(qemu_root::component(machine.qemu));
+    let guests = lab.ready(qemu_root::component(machine.platform.qemu));
     let extra = guests.path != root.path;
     if extra {
         chroot = chroot.reading(&guests.path, place::QEMU);
     }
+    let (kernel, parameters) = match machine.platform.kernel {
+        Kernel::Stock => (format!("/usr/lib/modules/{}/vmlinuz", root.fact("abi")), ""),
+        Kernel::Debug => {
+            let tree = lab.ready(machine.platform.kernel.tree());
+            chroot = chroot.reading(&tree.path, place::KBUILD);
+            // What a report is about may have destroyed anything, so nothing goes on after one.
+            (format!("{}/vmlinuz", place::KBUILD), " panic_on_warn=1")
+        }
+    };
     let mut qemu = chroot.command("qemu-system-x86_64");
     qemu.args([
         "-no-user-config",
@@ -115,12 +124,15 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
     ])
     .args(machine.accelerator.arguments())
     .arg("-kernel")
-    .arg(format!("/usr/lib/modules/{}/vmlinuz", root.fact("abi")))
+    .arg(kernel)
     .arg("-initrd")
     .arg(format!("{}/{INITRAMFS}", place::BOOT))
     // The clock goes on while this machine holds the VM up, so a watchdog of a few seconds barks at
     // nothing; what hangs runs into its scenario's deadline.
-    .args(["-append", "console=ttyS0 quiet panic=-1 nosoftlockup"])
+    .arg("-append")
+    .arg(format!(
+        "console=ttyS0 quiet panic=-1 nosoftlockup{parameters}"
+    ))
     .arg("-fsdev")
     .arg(share("root", place::PLAIN) + ",readonly=on")
     .args(["-device", "virtio-9p-pci,fsdev=root,mount_tag=root"])
@@ -226,17 +238,22 @@ impl Vm {
         Ok(())
     }
 
-    /// The ends of the console and of QEMU's messages.
+    /// What QEMU and the console said last; of the console, what the kernel complained of if it did.
     fn last_words(&self) -> String {
         let mut text = String::new();
         for (what, file) in [("QEMU", "qemu.log"), ("console", "console.log")] {
             let path = self.work.join(file);
             let log = fs::read(&path).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);
-            let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+            let lines = log.lines().filter(|line| !line.trim().is_empty());
+            let lines: Vec<String> = lines.map(String::from).collect();
             if !lines.is_empty() {
-                let tail = &lines[lines.len().saturating_sub(TAIL)..];
-                text += &format!("\n{what} ({}):\n{}", path.display(), tail.join("\n"));
+                let complaints = kernel_log::pick(&lines);
+                let tail = match complaints.is_empty() {
+                    true => lines[lines.len().saturating_sub(TAIL)..].join("\n"),
+                    false => complaints.join("\n"),
+                };
+                text += &format!("\n{what} ({}):\n{tail}", path.display());
             }
         }
         text

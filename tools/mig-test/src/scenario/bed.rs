@@ -123,9 +123,8 @@ pub struct Bed {
 impl Bed {
     /// Gets the guest's image ready.
     pub fn prepare(ctx: &mut Ctx) -> Result<Bed> {
-        let kernel = format!("/usr/lib/modules/{}/vmlinuz", kernel_release()?);
         let program = ctx.job.join("mig-guest");
-        let image = Image::prepare(Path::new(&kernel), &program, &ctx.dir)?;
+        let image = Image::prepare(Path::new(ctx.guest_kernel), &program, &ctx.dir)?;
         Ok(Bed {
             qemu: ctx.qemu,
             dir: ctx.dir.clone(),

@@ -45,6 +45,8 @@ pub struct Ctx<'a> {
     pub options: &'a BTreeMap<String, String>,
     /// What runs guests.
     pub qemu: Qemu,
+    /// What they boot.
+    pub guest_kernel: &'a str,
     /// Scratch folder of this scenario, on the VM's tmpfs.
     pub dir: PathBuf,
     /// The share with the host: programs and images come from here, results go to `job/out`.

@@ -6,9 +6,13 @@ b=/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs devtmpfs /dev
-while read -r module; do
-	$b insmod "/modules/$module"
-done < /modules/order
+modules=/modules/$($b uname -r)
+# A kernel without modules here has everything built in.
+if [ -d "$modules" ]; then
+	while read -r module; do
+		$b insmod "$modules/$module"
+	done < "$modules/order"
+fi
 
 share="-t 9p -o trans=virtio,version=9p2000.L,msize=512000"
 $b mount $share,cache=loose,ro root /lower

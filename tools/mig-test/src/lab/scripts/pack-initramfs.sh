@@ -2,16 +2,17 @@
 # Packs /opt/out/init with busybox and the modules it loads: pack-initramfs ABI FILE
 abi=$1 file=$2
 tree=/tmp/tree
-mkdir -p "$tree/modules" "$tree/proc" "$tree/sys" "$tree/dev" "$tree/lower" "$tree/job" "$tree/new"
+modules=$tree/modules/$abi
+mkdir -p "$modules" "$tree/proc" "$tree/sys" "$tree/dev" "$tree/lower" "$tree/job" "$tree/new"
 cp "$(command -v busybox)" "$tree/busybox"
 install -m 755 /opt/out/init "$tree/init"
 for module in virtio_pci 9pnet_virtio 9p overlay; do
 	modprobe --set-version "$abi" --show-depends "$module"
 done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | while read -r path; do
 	name=$(basename "$path" .xz)
-	[ ! -e "$tree/modules/$name" ] || continue
-	xz -dcf "$path" > "$tree/modules/$name"
-	echo "$name" >> "$tree/modules/order"
+	[ ! -e "$modules/$name" ] || continue
+	xz -dcf "$path" > "$modules/$name"
+	echo "$name" >> "$modules/order"
 done
 cd "$tree"
 find . | cpio --quiet -o -H newc > "/opt/out/$file"

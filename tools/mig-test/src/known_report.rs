@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The one report of lockdep's that is not about this project's modules.
+//!
+//! The type1 container calls a device's `dma_unmap` with `device_list_lock` held, a device that has pages
+//! pinned unpins them there, and that takes `lock`. Opening a device takes the two the other way round.
+//! So whatever driver pins, the first unmap of a pinned page is reported. A report that has any other lock
+//! in it is none of this.
+
+/// The first line of a report on the order of locks.
+const FIRST: &str = "WARNING: possible circular locking dependency detected";
+/// The two locks.
+const OUTER: &str = "&iommu->device_list_lock";
+const INNER: &str = "&iommu->lock";
+/// The last line of any report's call trace.
+const LAST: &str = "</TASK>";
+
+/// Takes the known report out of the messages of a log.
+pub fn remove(messages: &mut Vec<String>) {
+    let mut from = 0;
+    while let Some(first) = position(messages, from, FIRST) {
+        let Some(last) = position(messages, first, LAST) else {
+            return;
+        };
+        if is_known(&messages[first..=last]) {
+            messages.drain(first..=last);
+            from = first;
+        } else {
+            from = last;
+        }
+    }
+}
+
+fn position(messages: &[String], from: usize, text: &str) -> Option<usize> {
+    let found = messages[from..]
+        .iter()
+        .position(|message| message.contains(text));
+    found.map(|at| from + at)
+}
+
+fn is_known(report: &[String]) -> bool {
+    let after = |text: &str| {
+        let at = position(report, 0, text)?;
+        let line = report.get(at + 1)?;
+        Some((lock(line)?, line.split_once("at: ")?.1.split('+').next()?))
+    };
+    let links = report.iter().filter(|line| line.starts_with("-> #"));
+    let chain: Vec<_> = links.map(|line| lock(line)).collect();
+    after("is trying to acquire lock:") == Some((INNER, "vfio_iommu_type1_unpin_pages"))
+        && after("but task is already holding lock:") == Some((OUTER, "vfio_notify_dma_unmap"))
+        && chain == [Some(OUTER), Some(INNER)]
+        && position(report, 0, "1 lock held by ").is_some()
+}
+
+/// The lock that a line is about. Locks of one name are numbered.
+fn lock(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once('(')?;
+    rest.split([')', '#']).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = "\
+WARNING: possible circular locking dependency detected
+7.2.12-debug Tainted: G           O
+------------------------------------------------------
+mig-test/68 is trying to acquire lock:
+ff11000109390480 (&iommu->lock#2){+.+.}-{4:4}, at: vfio_iommu_type1_unpin_pages+0x6d/0x170
+
+but task is already holding lock:
+ff11000109390520 (&iommu->device_list_lock){+.+.}-{4:4}, at: vfio_notify_dma_unmap+0x48/0x110
+
+the existing dependency chain (in reverse order) is:
+
+-> #1 (&iommu->device_list_lock){+.+.}-{4:4}:
+       vfio_iommu_type1_register_device+0x5b/0xe0
+-> #0 (&iommu->lock#2){+.+.}-{4:4}:
+       vfio_iommu_type1_unpin_pages+0x6d/0x170
+
+1 lock held by mig-test/68:
+stack backtrace:
+ <TASK>
+ vfio_notify_dma_unmap+0xcf/0x110
+ </TASK>";
+
+    fn left(text: &str) -> Vec<String> {
+        let mut messages = text.lines().map(String::from).collect();
+        remove(&mut messages);
+        messages
+    }
+
+    #[test]
+    fn the_known_report_goes_and_what_is_around_it_stays() {
+        let log = format!("before\n{REPORT}\nbetween\n{REPORT}\nBUG: after");
+        assert_eq!(left(&log), ["before", "between", "BUG: after"]);
+    }
+
+    #[test]
+    fn a_report_that_differs_in_a_lock_stays() {
+        for (part, other) in [
+            (
+                "(&iommu->lock#2){+.+.}-{4:4}, at",
+                "(&pins->table){+.+.}-{4:4}, at",
+            ),
+            ("at: vfio_notify_dma_unmap", "at: mdev_sdk_unmap"),
+            ("-> #0 (&iommu->lock#2)", "-> #0 (&pins->table)"),
+            ("-> #0", "-> #1 (&session){+.+.}-{4:4}:\n-> #0"),
+            ("1 lock held by", "2 locks held by"),
+            ("</TASK>", "cut off"),
+        ] {
+            let report = REPORT.replace(part, other);
+            assert_ne!(report, REPORT, "{part}");
+            assert_eq!(left(&report).len(), report.lines().count(), "{other}");
+        }
+    }
+}

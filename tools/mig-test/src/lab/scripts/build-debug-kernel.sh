@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0
+# Builds the debug kernel and its build tree in /opt/kbuild: build-debug-kernel ARCHIVE RELEASE
+# RELEASE is the release that it gets, as uname -r prints it.
+archive=$1 release=$2
+source=/opt/kbuild/source
+build=/opt/kbuild/build
+
+echo "unpacking the source"
+mkdir "$source" "$build"
+tar -C "$source" --strip-components=1 -xf "$archive" \
+	--exclude='linux-source-*/Documentation/*/*' --exclude='linux-source-*/arch/*/boot/dts' \
+	--exclude='linux-source-*/drivers/gpu/drm/amd/*.[ch]' --exclude='linux-source-*/tools/testing/*/*'
+
+kmake() {
+	make -j"$(nproc)" -C "$source" O="$build" LLVM=1 LOCALVERSION="-${release#*-}" "$@"
+}
+kmake KCONFIG_ALLCONFIG=/opt/kbuild/debug.config allnoconfig
+missing=$(grep '^CONFIG_.*=[ym]$' /opt/kbuild/debug.config | grep -vxFf "$build/.config") || :
+if [ -n "$missing" ]; then
+	echo "error: the configuration lost" $missing
+	exit 1
+fi
+kmake bzImage modules
+found=$(cat "$build/include/config/kernel.release")
+if [ "$found" != "$release" ]; then
+	echo "error: the kernel is $found and not $release"
+	exit 1
+fi
+
+# Modules are stripped of nothing: there are two of them. The kernel's own place for them is below lib.
+kmake INSTALL_MOD_PATH=/opt/kbuild modules_install
+cp "$build/arch/x86/boot/bzImage" /opt/kbuild/vmlinuz
+
+echo "removing what modules are not built with"
+find "$source/arch" "$source/drivers" "$source/fs" "$source/mm" "$source/net" "$source/sound" \
+	\( -name '*.c' -o -name '*.S' \) -delete
+find "$build" \( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name '.tmp_*' -o -name 'vmlinux*' \) \
+	! -path "$build/scripts/*" ! -path "$build/tools/*" -type f -delete
