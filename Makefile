@@ -65,7 +65,7 @@ help:
 	@echo 'make demo            migrate a running guest with a device of mtty_rs; figures'
 	@echo 'make test            every test; the last line counts them'
 	@echo 'make test-all        the same, and what takes long: QEMU 11.1, the debug kernel'
-	@echo 'make bench           what register accesses cost, in instructions'
+	@echo 'make bench           what registers, pins, dirty pages and VRAM cost, beside a peer'
 	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
 	@echo 'make rust-analyzer   write rust-project.json for editors'
 	@echo 'make clean           remove target/; the lab stays: mig-test lab clean removes it'

@@ -35,42 +35,42 @@ pub(crate) struct PreCopyLeft {
 
 /// The end of a record that is still in the memory it is saved from; empty by default.
 #[derive(Default)]
-pub(crate) struct Rest {
-    memory: Option<Arc<DeviceMemory>>,
-    bytes: Range<usize>,
-}
+pub(crate) struct Rest(Option<(Arc<DeviceMemory>, Range<usize>)>);
 
 impl Rest {
     /// `bytes` are inside of `memory`.
     pub(crate) fn new(memory: Arc<DeviceMemory>, bytes: Range<usize>) -> Self {
-        Rest {
-            memory: Some(memory),
-            bytes,
-        }
+        Rest(Some((memory, bytes)))
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }
 
     /// Copies it behind `out`, and is empty then.
     pub(crate) fn copy_behind(&mut self, out: &mut KVVec<u8>, tally: &mut Tally) -> Result {
-        if let Some(memory) = &self.memory {
+        if let Some((memory, bytes)) = &self.0 {
             let before = out.len();
-            out.extend_with(self.bytes.len(), 0, GFP_KERNEL_ACCOUNT)?;
-            memory.read(self.bytes.start, &mut out[before..])?;
+            out.extend_with(bytes.len(), 0, GFP_KERNEL_ACCOUNT)?;
+            memory.read(bytes.start, &mut out[before..])?;
             tally.account(&out[before..]);
         }
-        *self = Rest::default();
+        self.0 = None;
         Ok(())
     }
 
     /// Copies at most `len` bytes of it to user space, not beyond a page.
     fn copy_to_user(&mut self, user: UserPtr, len: usize, tally: &mut Tally) -> Result<usize> {
-        let from = self.bytes.start;
-        let some = (PAGE_SIZE - from % PAGE_SIZE)
-            .min(self.bytes.len())
+        let Some((memory, bytes)) = &mut self.0 else {
+            return Ok(0);
+        };
+        let some = (PAGE_SIZE - bytes.start % PAGE_SIZE)
+            .min(bytes.len())
             .min(len);
-        if let Some(memory) = &self.memory {
-            tally.try_account(some, |crc| memory.copy_to_user(from, some, user, crc))?;
-        }
-        self.bytes.start += some;
+        tally.try_account(some, |crc| {
+            memory.copy_to_user(bytes.start, some, user, crc)
+        })?;
+        bytes.start += some;
         Ok(some)
     }
 }
@@ -129,7 +129,7 @@ impl<T: Device> Outgoing<T> {
 
     /// How many bytes are saved and not yet read.
     fn buffered(&self) -> usize {
-        self.out.len() - self.read + self.rest.bytes.len()
+        self.out.len() - self.read + self.rest.len()
     }
 
     /// Whether a read would give data or the end of the stream at once.

@@ -32,6 +32,10 @@ pub(crate) struct Link<T: Device> {
 }
 
 /// The data of an open data file: absent while none is open.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a device has one, and none to allocate when a session begins"
+)]
 pub(crate) enum Transfer<T: Device> {
     None,
     Saving(Outgoing<T>),

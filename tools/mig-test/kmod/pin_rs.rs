@@ -203,7 +203,7 @@ impl Migrate for Card {
         Pending::default()
     }
 
-    fn save(&self, _: &mut (), _: Phase, _: &mut RecordWriter<'_>) -> Result<Progress> {
+    fn save(&self, (): &mut (), _: Phase, _: &mut RecordWriter<'_>) -> Result<Progress> {
         Err(ENOTSUPP)
     }
 
