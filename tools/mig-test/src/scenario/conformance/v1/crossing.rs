@@ -2,7 +2,7 @@
 //! One stream, two protocols: what is saved through one of them loads through the other, for both
 //! sample drivers.
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::BAR_VRAM;
 
 use super::capture;
@@ -66,7 +66,31 @@ fn cross(checks: &mut Checks, from: &Mdev, to: &Mdev) -> Result<()> {
             checks.that(format!("{what}, saved again: it differs"), again == first);
         }
     }
+    let stream = save_after_another(&source, first.len())?;
+    for into in ALL {
+        let what = format!("behind a session that was given up, loaded by {into:?}");
+        let destination = Device::open(to.path())?;
+        load_by(&destination, into, &stream).context(what.clone())?;
+        let same = read(&destination)? == marks;
+        checks.that(format!("{what}: another state"), same);
+    }
     Ok(())
+}
+
+/// A session that is given up behind its first chunk, in the same stream as a whole one.
+fn save_after_another(device: &Device, length: usize) -> Result<Vec<u8>> {
+    let region = device.migration_region()?.context("there is no region")?;
+    let mut stream = Vec::new();
+    region.set_state(bits::PRE_COPY)?;
+    region.pending()?;
+    let given_up = region.take_chunk(Way::Mapped, &mut stream)?;
+    ensure!(
+        (1..length).contains(&given_up),
+        "a first chunk of {given_up} bytes"
+    );
+    region.set_state(bits::RUNNING)?;
+    stream.extend(capture(&region, Way::Mapped)?);
+    Ok(stream)
 }
 
 fn is_gpu(device: &Device) -> Result<bool> {
