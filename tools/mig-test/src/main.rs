@@ -15,6 +15,7 @@ mod mdev;
 mod plan;
 mod progress;
 mod qemu;
+mod random;
 mod report;
 mod scenario;
 mod table;

@@ -6,6 +6,7 @@ use mgpu_model::uapi::{flag, opcode};
 
 use super::card::{Command, DATA, GUEST, IOVA, VRAM};
 use super::random::Random;
+use crate::guest::crc32c::crc32c;
 
 /// The most bytes of a random command.
 const LENGTH: usize = 300_000;
@@ -51,7 +52,7 @@ impl Shadow {
                 self.copy(dst, src, length, height as usize, strides);
             }
             opcode::CRC32C => {
-                let sum = crc32c(&self.of(src.0)[src.1..src.1 + length]);
+                let sum = crc32c(self.of(src.0)[src.1..src.1 + length].iter().copied());
                 self.guest[dst.1..dst.1 + 4].copy_from_slice(&sum.to_le_bytes());
             }
             opcode::FENCE => {
@@ -95,15 +96,6 @@ impl Shadow {
 fn place(at: u64, vram: bool) -> (bool, usize) {
     let base = if vram { 0 } else { IOVA };
     (vram, at.wrapping_sub(base) as usize)
-}
-
-/// CRC32C, bit by bit.
-fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| {
-            (crc >> 1) ^ ((crc & 1) * 0x82f6_3b78)
-        })
-    })
 }
 
 /// A command that touches the data of guest memory and all of VRAM, at any alignment.

@@ -1,53 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Numbers that look random and follow from a seed (Marsaglia's xorshift64*).
+//! The random numbers of a run, whose seed is an option.
 
 use anyhow::{Context, Result};
 
+pub use crate::random::Random;
 use crate::scenario::Ctx;
 
 /// What the numbers follow from unless the option `seed` says otherwise.
 const SEED: u64 = 0x6d67_7075;
 
-/// A sequence of numbers.
-pub struct Random(u64);
+/// The seed of this run, which is told.
+pub fn seed(ctx: &mut Ctx) -> Result<u64> {
+    let seed = match ctx.options.get("seed") {
+        Some(text) => text.parse().context("the option seed is a number")?,
+        None => SEED,
+    };
+    ctx.step(format!("seed {seed}"));
+    Ok(seed)
+}
 
 impl Random {
-    /// The sequence of this run, whose seed is told.
+    /// The sequence of this run.
     pub fn prepare(ctx: &mut Ctx) -> Result<Random> {
-        let seed = match ctx.options.get("seed") {
-            Some(text) => text.parse().context("the option seed is a number")?,
-            None => SEED,
-        };
-        ctx.step(format!("seed {seed}"));
-        Ok(Random::new(seed))
-    }
-
-    /// The sequence of a seed.
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 16) % bound as u64) as usize
-    }
-
-    /// A number from 1 to `most`, the small ones as likely as the large ones.
-    pub fn size(&mut self, most: usize) -> usize {
-        let bits = 1 + self.below(most.ilog2() as usize + 1);
-        1 + self.below(most.min(1 << bits))
-    }
-
-    /// One of two, with equal chances.
-    pub fn coin(&mut self) -> bool {
-        self.below(2) == 1
+        seed(ctx).map(Random::new)
     }
 }
