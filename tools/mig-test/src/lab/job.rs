@@ -80,9 +80,10 @@ fn boot(
     while let Some(name) = waiting.pop_front() {
         let deadline = deadline(&name, machine);
         let start = Instant::now();
+        let mut heard = start;
         let mut reports = Vec::new();
         loop {
-            let event = match vm.event(start + deadline) {
+            let event = match vm.event(heard + deadline) {
                 Ok(event) => event,
                 Err(error) => {
                     let outcome = Outcome::Failed {
@@ -102,6 +103,7 @@ fn boot(
                     return Ok(());
                 }
             };
+            heard = Instant::now();
             watch(&event);
             match event {
                 Event::Report { value } => reports.push(value),
