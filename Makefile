@@ -62,7 +62,7 @@ clean:
 
 help:
 	@echo 'make                 build the kernel modules into target/kmod'
-	@echo 'make demo            migrate a running guest with a device of mtty_rs; figures'
+	@echo 'make demo            migrate a running guest with a device of each driver; figures'
 	@echo 'make test            every test; the last line counts them'
 	@echo 'make test-all        the same, and what takes long: QEMU 11.1, the debug kernel'
 	@echo 'make bench           what registers, pins, dirty pages and VRAM cost, beside a peer'

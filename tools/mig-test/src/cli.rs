@@ -37,14 +37,14 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Migrate a running Linux guest with a serial card of mtty_rs; print and keep the figures
+    /// Migrate a running Linux guest with a device of each driver; print and keep the figures
     Demo(PlatformArgs),
     /// Run scenarios by name
     #[command(after_help = "\
 Examples:
   mig-test run ping-pong
   mig-test run demo mtty-c-baseline --report both.json
-  mig-test run demo --option lines=500
+  mig-test run mgpu-guest-random --option workloads=100
   mig-test run demo --qemu 11.1")]
     Run(RunArgs),
     /// Run all scenarios but the benchmarks; KTAP, and counts in the last line
@@ -169,7 +169,7 @@ enum LabCommand {
 fn option(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
-        _ => Err("an option is a name, an equals sign and a value, like lines=500".into()),
+        _ => Err("an option is a name, an equals sign and a value, like workloads=100".into()),
     }
 }
 
@@ -251,8 +251,11 @@ mod tests {
 
     #[test]
     fn an_option_without_a_value_is_refused_with_an_example() {
-        assert_eq!(option("lines=5").unwrap(), ("lines".into(), "5".into()));
-        assert!(option("lines").unwrap_err().contains("lines=500"));
+        assert_eq!(
+            option("workloads=5").unwrap(),
+            ("workloads".into(), "5".into())
+        );
+        assert!(option("workloads").unwrap_err().contains("workloads=100"));
         assert!(option("=5").is_err());
     }
 }

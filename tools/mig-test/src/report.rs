@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 
-/// The figures of one migration of a guest with one device.
+/// The figures of one migration of a guest.
 #[derive(Debug, Clone, Serialize)]
 pub struct Migration {
-    /// The driver of the device.
-    pub device: String,
+    /// The drivers of its devices.
+    pub devices: String,
     /// From start to end.
     pub total_ms: u64,
     /// The guest stood still.
@@ -17,6 +17,23 @@ pub struct Migration {
     /// Device state in the stream, if QEMU says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_bytes: Option<u64>,
+    /// What became of the serial card's data, if the guest has one.
+    #[serde(flatten)]
+    pub serial: Option<Serial>,
+    /// What became of the GPU's, if the guest has one.
+    #[serde(flatten)]
+    pub gpu: Option<Gpu>,
+    /// Release of the host's kernel.
+    pub kernel: String,
+    /// Version of QEMU.
+    pub qemu: String,
+    /// What QEMU printed and should not have.
+    pub qemu_complaints: Vec<String>,
+}
+
+/// The data of a serial card.
+#[derive(Debug, Clone, Serialize)]
+pub struct Serial {
     /// Bytes the guest sent through the device that never came back.
     pub bytes_lost: u64,
     /// Bytes that came back more than once.
@@ -29,10 +46,28 @@ pub struct Migration {
     pub lines_before: u64,
     /// Lines that came back on the destination.
     pub lines_after: u64,
-    /// Release of the host's kernel.
-    pub kernel: String,
-    /// Version of QEMU.
-    pub qemu: String,
-    /// What QEMU printed and should not have.
-    pub qemu_complaints: Vec<String>,
+}
+
+/// The data of a GPU.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Gpu {
+    /// Its state that was sent while it ran.
+    pub gpu_pre_copy_bytes: u64,
+    /// Its state that was sent once it had stopped.
+    pub gpu_stop_copy_bytes: u64,
+    /// Commands that the source had not finished.
+    pub commands_carried: u32,
+    /// Commands that were executed on both sides.
+    pub commands: u64,
+    /// Pages of guest memory and VRAM that were looked at, some of them again and again.
+    pub pages_checked: u64,
+    /// Those that held something older than what was written last.
+    pub pages_lost: u64,
+    /// Those that held something else.
+    pub pages_corrupt: u64,
+    /// What the first of both has found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_damage: Option<String>,
+    /// The screen shows the picture that the guest has drawn, before and after.
+    pub picture_equal: bool,
 }

@@ -13,8 +13,8 @@ pub const PREFIX: &str = "MIG-GUEST ";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Message {
-    /// The card is found and set up, data flows. Holds the registers as the device came up with,
-    /// before the program touched them.
+    /// The cards are found and set up, the serial card's data flows. Holds the registers that it came
+    /// up with, before the program touched them.
     Ready {
         /// Registers of each port as found.
         found: Vec<Registers>,
@@ -39,6 +39,18 @@ pub enum Message {
     },
     /// Nothing came back for a long time although data is in flight.
     Stalled(Vec<Counters>),
+    /// Answer to `gpu batches`: so many were given to the GPU.
+    Batches {
+        /// Since the start.
+        batches: u64,
+    },
+    /// Answer to `gpu check`.
+    Checked(Checked),
+    /// Answer to `gpu draw`: this picture is to be seen.
+    Drawn {
+        /// Which.
+        number: u32,
+    },
     /// Something failed; the program goes on if it can.
     Fault {
         /// What failed, and why.
@@ -62,6 +74,25 @@ pub struct Counters {
     pub repeated: u64,
     /// Bytes that belong to no line ever sent.
     pub corrupt: u64,
+}
+
+/// What became of the pages that the GPU works on, since the last answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Pages there are, in guest memory and VRAM. Each was looked at.
+    pub pages: u64,
+    /// Looks at a page: those of the check, and one before each use in a command.
+    pub looks: u64,
+    /// Looks that found another value than the last that was written.
+    pub lost: u64,
+    /// Looks that found no such value, or a wrong checksum.
+    pub corrupt: u64,
+    /// What the first of them has found.
+    pub first: Option<String>,
+    /// Batches of commands since the start.
+    pub batches: u64,
+    /// Commands since the start, without the fences of batches.
+    pub commands: u64,
 }
 
 /// The UART registers a guest can read without changing them.

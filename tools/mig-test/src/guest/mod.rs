@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest of every migration: what it says, and the initramfs it boots from. The program itself
-//! is `mig-guest`, which shares `message` with this side of the console.
+//! The guest of every migration: the initramfs it boots from, and what its program, `mig-guest`, has in
+//! common with this side.
 
 pub mod command;
 pub mod crc32c;
 pub mod initramfs;
 pub mod message;
+pub mod picture;

@@ -9,7 +9,7 @@ use anyhow::{bail, Context, Result};
 
 use super::channel::Channel;
 use super::process::{Process, PATIENCE};
-use crate::guest::message::{Counters, Message, Registers, PREFIX};
+use crate::guest::message::{Checked, Counters, Message, Registers, PREFIX};
 
 /// The guest behind a VM's consoles.
 pub struct Console {
@@ -35,7 +35,6 @@ impl Console {
     /// Takes over from the console of a QEMU that has ended, which the guest has left behind by
     /// migrating, in the middle of a line as it may be.
     pub fn continue_from(&mut self, former: &mut Console) {
-        self.asked = former.asked;
         self.asked = former.asked;
         self.messages.prepend(former.messages.take_rest());
     }
@@ -144,6 +143,36 @@ impl Console {
         self.tell(&format!("hold {bytes}"))?;
         self.await_message(process, "HELD", |message| {
             matches!(message, Message::Held { .. }).then_some(())
+        })
+    }
+
+    /// Has the GPU work as a seed says, and go on with it.
+    pub fn gpu_work(&mut self, seed: u64) -> Result<()> {
+        self.tell(&format!("gpu work {seed}"))
+    }
+
+    /// Waits until the working GPU has got so many more batches of commands.
+    pub fn gpu_batches(&mut self, process: &mut Process, more: u64) -> Result<()> {
+        self.tell(&format!("gpu batches {more}"))?;
+        self.await_message(process, "BATCHES", |message| {
+            matches!(message, Message::Batches { .. }).then_some(())
+        })
+    }
+
+    /// Has the guest look at everything that the GPU has written.
+    pub fn gpu_check(&mut self, process: &mut Process) -> Result<Checked> {
+        self.tell("gpu check")?;
+        self.await_message(process, "CHECKED", |message| match message {
+            Message::Checked(checked) => Some(checked),
+            _ => None,
+        })
+    }
+
+    /// Has the GPU draw a picture.
+    pub fn gpu_draw(&mut self, process: &mut Process, number: u32) -> Result<()> {
+        self.tell(&format!("gpu draw {number}"))?;
+        self.await_message(process, "DRAWN", |message| {
+            (message == Message::Drawn { number }).then_some(())
         })
     }
 

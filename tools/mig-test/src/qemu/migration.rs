@@ -124,6 +124,13 @@ pub fn cancel(source: &mut Vm) -> Result<()> {
 
 /// Waits for the end at both sides. The guest runs on the destination then, and the source is gone.
 pub fn complete(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
+    let figures = arrive(source, destination)?;
+    destination.succeed(source)?;
+    Ok(figures)
+}
+
+/// The same, but the source is still there, as the guest has left it. The destination has to succeed it.
+pub fn arrive(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
     await_status(source, "completed")
         .with_context(|| format!("the destination printed: {}", destination.stderr().trim()))?;
     await_status(destination, "completed")?;
@@ -135,9 +142,7 @@ pub fn complete(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
             printed.trim()
         );
     }
-    let figures = figures(source)?;
-    destination.succeed(source)?;
-    Ok(figures)
+    figures(source)
 }
 
 /// Moves the guest.

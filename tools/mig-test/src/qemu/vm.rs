@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A virtual machine with one mediated device in it.
+//! A virtual machine with mediated devices in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,12 @@ use super::channel::Channel;
 use super::console::Console;
 use super::process::{Process, PATIENCE};
 use super::qmp::Qmp;
+use super::screen::Screen;
 use super::stderr;
+use super::traffic::{self, Traffic};
 use super::version::Qemu;
 use crate::guest::initramfs;
-use crate::guest::message::{Counters, Registers};
+use crate::guest::message::{Checked, Counters, Registers};
 
 /// What every VM of a scenario is started from.
 pub struct Image {
@@ -51,6 +53,17 @@ pub enum Role {
     Destination,
 }
 
+/// A device to give to a VM.
+pub struct Assigned {
+    /// Its sysfs folder.
+    pub path: PathBuf,
+    /// Properties of the vfio-pci device that its driver makes necessary, each after a comma.
+    pub properties: &'static str,
+}
+
+/// The guest's slot of the first device.
+const FIRST_SLOT: usize = 5;
+
 /// How to start a VM.
 pub struct Setup<'a> {
     /// The QEMU to start.
@@ -61,10 +74,8 @@ pub struct Setup<'a> {
     pub dir: &'a Path,
     /// What it boots.
     pub image: &'a Image,
-    /// The device's sysfs folder.
-    pub device: &'a Path,
-    /// Properties of the vfio-pci device that its driver makes necessary, each after a comma.
-    pub properties: &'a str,
+    /// The devices, in the order of the guest's slots.
+    pub devices: &'a [Assigned],
     /// Parameters of the guest program, on the guest's kernel command line.
     pub parameters: &'a str,
     /// Whether a reboot of the guest is expected; else it ends QEMU.
@@ -75,6 +86,9 @@ pub struct Setup<'a> {
 pub struct Vm {
     /// The QEMU that it is.
     pub qemu: Qemu,
+    name: String,
+    dir: PathBuf,
+    trace: PathBuf,
     /// The version QEMU greets with.
     pub version: String,
     process: Process,
@@ -89,7 +103,7 @@ impl Vm {
         let socket = |kind: &str| setup.dir.join(format!("{}-{kind}", setup.name));
         let (qmp_path, serial_path, debug_path) =
             (socket("qmp"), socket("serial"), socket("debug"));
-        let log = socket("kernel");
+        let (log, trace) = (socket("kernel"), socket("trace"));
         let qmp = Channel::listen(&qmp_path)?;
         let serial = Channel::listen(&serial_path)?;
         let debug = Channel::listen(&debug_path)?;
@@ -135,18 +149,21 @@ impl Vm {
             .arg("-chardev")
             .arg(format!("socket,id=debug,path={}", debug_path.display()))
             .args(["-device", "isa-debugcon,chardev=debug"])
-            .arg("-device")
+            .args(traffic::arguments(&trace));
+        let destination = match role {
+            Role::Source => String::new(),
+            Role::Destination => format!(",{}", setup.qemu.destination_property()),
+        };
+        for (index, device) in setup.devices.iter().enumerate() {
             // The slot is part of the device's name in the migration stream.
-            .arg(format!(
-                "vfio-pci,id=card,addr=0x5,sysfsdev={},{}{}{}",
-                setup.device.display(),
+            command.arg("-device").arg(format!(
+                "vfio-pci,id=card{index},addr={:#x},sysfsdev={},{}{}{destination}",
+                FIRST_SLOT + index,
+                device.path.display(),
                 setup.qemu.migration_property(),
-                setup.properties,
-                match role {
-                    Role::Source => String::new(),
-                    Role::Destination => format!(",{}", setup.qemu.destination_property()),
-                }
+                device.properties,
             ));
+        }
         if !setup.may_reboot {
             command.arg("-no-reboot");
         }
@@ -162,6 +179,9 @@ impl Vm {
         let (qmp, version) = Qmp::greet(qmp, &mut process)?;
         Ok(Vm {
             qemu: setup.qemu,
+            name: setup.name.to_owned(),
+            dir: setup.dir.to_owned(),
+            trace,
             version,
             process,
             qmp,
@@ -172,6 +192,19 @@ impl Vm {
     /// Runs a QMP command.
     pub fn command(&mut self, name: &str, arguments: Value) -> Result<Value> {
         self.qmp.command(&mut self.process, name, arguments)
+    }
+
+    /// The picture that a device shows.
+    pub fn screen(&mut self, device: usize) -> Result<Screen> {
+        let file = self.dir.join(format!("{}-screen", self.name));
+        let arguments = json!({ "filename": file, "device": format!("card{device}") });
+        self.command("screendump", arguments)?;
+        Screen::parse(&fs::read(&file)?)
+    }
+
+    /// Bytes of device state that QEMU has sent so far, by device, named as in sysfs.
+    pub fn traffic(&self) -> Result<Traffic> {
+        Traffic::read(&self.trace)
     }
 
     /// Waits for a QMP event.
@@ -222,6 +255,26 @@ impl Vm {
     pub fn release(&mut self) -> Result<Vec<Counters>> {
         self.console.tell("release")?;
         self.console.await_paused(&mut self.process)
+    }
+
+    /// Has the guest's GPU work as a seed says, and go on with it.
+    pub fn gpu_work(&mut self, seed: u64) -> Result<()> {
+        self.console.gpu_work(seed)
+    }
+
+    /// Waits until the guest's GPU has got so many more batches of commands.
+    pub fn gpu_batches(&mut self, more: u64) -> Result<()> {
+        self.console.gpu_batches(&mut self.process, more)
+    }
+
+    /// Has the guest look at everything that its GPU has written.
+    pub fn gpu_check(&mut self) -> Result<Checked> {
+        self.console.gpu_check(&mut self.process)
+    }
+
+    /// Has the guest's GPU draw a picture.
+    pub fn gpu_draw(&mut self, number: u32) -> Result<()> {
+        self.console.gpu_draw(&mut self.process, number)
     }
 
     /// Has the guest reboot; returns the registers as it finds them then.

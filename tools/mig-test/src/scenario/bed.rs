@@ -14,9 +14,9 @@ use crate::guest::message::{Counters, Registers};
 use crate::mdev::{Mdev, MdevType};
 use crate::qemu::migration::{self, Figures};
 use crate::qemu::version::Qemu;
-use crate::qemu::vm::{Image, Role, Setup, Vm};
+use crate::qemu::vm::{Assigned, Image, Role, Setup, Vm};
 
-/// A driver of serial cards.
+/// A driver of cards.
 #[derive(Debug, Clone, Copy)]
 pub struct Driver {
     /// Its module.
@@ -34,7 +34,15 @@ pub const MTTY_RS: Driver = Driver {
     module: "mtty_rs",
     parent: "mtty_rs",
     properties: "",
-    guest: "",
+    guest: "mig_serial=1",
+};
+
+/// The toy GPU.
+pub const MGPU_RS: Driver = Driver {
+    module: "mgpu_rs",
+    parent: "mgpu_rs",
+    properties: ",display=on",
+    guest: "mig_gpu=1",
 };
 
 /// This project's driver, for a guest that may come from mainline's driver or go there.
@@ -50,7 +58,7 @@ pub const MTTY_C: Driver = Driver {
     module: "mtty",
     parent: "mtty",
     properties: ",x-device-dirty-page-tracking=off",
-    guest: "mig_window=15",
+    guest: "mig_serial=1 mig_window=15",
 };
 
 /// Lines that have to pass to show that data flows: several times a FIFO.
@@ -62,6 +70,8 @@ pub const ONE_PORT: &str = "mtty-1";
 pub const ONE_PORT_COMPAT: &str = "mtty-1-compat";
 /// The type with two ports.
 pub const TWO_PORTS: &str = "mtty-2";
+/// The type with 16 MiB of VRAM.
+pub const MGPU_16: &str = "mgpu-16";
 
 /// What a scenario with mainline's driver ends with where it cannot run.
 pub fn skipped_without_v2(ctx: &Ctx) -> Option<Outcome> {
@@ -133,44 +143,44 @@ impl Bed {
     }
 
     /// Makes a device and starts a VM with it.
-    pub fn start(&self, name: &str, driver: &Driver, ports: &str, role: Role) -> Result<Host> {
-        let mdev = MdevType::find(driver.parent, ports)?.create()?;
-        self.start_with(name, driver, mdev, role)
+    pub fn start(&self, name: &str, driver: &Driver, kind: &str, role: Role) -> Result<Host> {
+        self.start_with(name, vec![Card::make(driver, kind)?], role)
     }
 
-    /// Starts a VM with a device.
-    pub fn start_with(&self, name: &str, driver: &Driver, mdev: Mdev, role: Role) -> Result<Host> {
-        let vm = Vm::start(&self.setup(name, driver, &mdev), role)?;
-        Ok(Host { vm, mdev })
+    /// Starts a VM with cards, which are in its slots in this order.
+    pub fn start_with(&self, name: &str, cards: Vec<Card>, role: Role) -> Result<Host> {
+        let vm = self.start_vm(name, &cards, role, false)?;
+        Ok(Host { vm, cards })
     }
 
     /// Starts a VM whose guest may reboot.
     pub fn start_rebootable(&self, name: &str, driver: &Driver) -> Result<Host> {
-        let mdev = MdevType::find(driver.parent, ONE_PORT)?.create()?;
-        let setup = Setup {
-            may_reboot: true,
-            ..self.setup(name, driver, &mdev)
+        let cards = vec![Card::make(driver, ONE_PORT)?];
+        let vm = self.start_vm(name, &cards, Role::Source, true)?;
+        Ok(Host { vm, cards })
+    }
+
+    /// Starts a second VM with cards that have one.
+    pub fn start_again(&self, name: &str, cards: &[Card]) -> Result<Vm> {
+        self.start_vm(name, cards, Role::Source, false)
+    }
+
+    fn start_vm(&self, name: &str, cards: &[Card], role: Role, may_reboot: bool) -> Result<Vm> {
+        let assign = |card: &'_ Card| Assigned {
+            path: card.mdev.path().to_owned(),
+            properties: card.driver.properties,
         };
-        let vm = Vm::start(&setup, Role::Source)?;
-        Ok(Host { vm, mdev })
-    }
-
-    /// Starts a second VM with a device that has one.
-    pub fn start_again(&self, name: &str, driver: &Driver, mdev: &Mdev) -> Result<Vm> {
-        Vm::start(&self.setup(name, driver, mdev), Role::Source)
-    }
-
-    fn setup<'a>(&'a self, name: &'a str, driver: &'a Driver, mdev: &'a Mdev) -> Setup<'a> {
-        Setup {
+        let parameters: Vec<&str> = cards.iter().map(|card| card.driver.guest).collect();
+        let setup = Setup {
             qemu: self.qemu,
             name,
             dir: &self.dir,
             image: &self.image,
-            device: mdev.path(),
-            properties: driver.properties,
-            parameters: driver.guest,
-            may_reboot: false,
-        }
+            devices: &cards.iter().map(assign).collect::<Vec<_>>(),
+            parameters: &parameters.join(" "),
+            may_reboot,
+        };
+        Vm::start(&setup, role)
     }
 
     /// A socket path of the scenario's own.
@@ -179,12 +189,30 @@ impl Bed {
     }
 }
 
-/// A VM and its device. The VM goes first: a device in use is not removed.
+/// A device, and whose it is.
+pub struct Card {
+    /// Its driver.
+    pub driver: Driver,
+    /// The device.
+    pub mdev: Mdev,
+}
+
+impl Card {
+    /// Makes a device of some type.
+    pub fn make(driver: &Driver, kind: &str) -> Result<Card> {
+        Ok(Card {
+            driver: *driver,
+            mdev: MdevType::find(driver.parent, kind)?.create()?,
+        })
+    }
+}
+
+/// A VM and its devices. The VM goes first: a device in use is not removed.
 pub struct Host {
     /// The VM.
     pub vm: Vm,
-    /// Its device.
-    pub mdev: Mdev,
+    /// Its devices.
+    pub cards: Vec<Card>,
 }
 
 /// What a guest looks like with nothing in flight.

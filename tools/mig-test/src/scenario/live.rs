@@ -62,11 +62,11 @@ pub fn ping_pong(ctx: &mut Ctx) -> Result<Outcome> {
         ensure_quiet(&here)?;
         ensure_quiet(&there)?;
         if leg < LEGS {
-            let Host { vm, mdev } = here;
+            let Host { vm, cards } = here;
             drop(vm);
             let name = if leg % 2 == 1 { "ping" } else { "pong" };
             here = there;
-            there = bed.start_with(name, &MTTY_RS, mdev, Role::Destination)?;
+            there = bed.start_with(name, cards, Role::Destination)?;
         } else {
             break;
         }

@@ -29,7 +29,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// One sentence for `mig-test run --list`.
     pub about: &'static str,
-    /// How long it may run before the lab gives it up.
+    /// How long it may say nothing before the lab gives it up.
     pub deadline: Duration,
     /// Whether it races threads, and so wants several processors, and starts no guest.
     pub races: bool,
@@ -77,7 +77,7 @@ pub fn all() -> &'static [Scenario] {
 const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "demo",
-        about: "migrates a running guest with a device of mtty_rs and reports the figures",
+        about: "migrates a running guest with devices of mtty_rs and mgpu_rs; figures",
         deadline: minutes(4),
         races: false,
         migrates: true,
@@ -346,6 +346,30 @@ const SCENARIOS: &[Scenario] = &[
         races: true,
         migrates: false,
         run: mgpu::unmap_dirty::run,
+    },
+    Scenario {
+        name: "mgpu-guest",
+        about: "a guest migrates while its toy GPU works, and finds every page and its picture",
+        deadline: minutes(4),
+        races: false,
+        migrates: true,
+        run: demo::mgpu_guest,
+    },
+    Scenario {
+        name: "mgpu-guest-ping-pong",
+        about: "the same six times, back and forth, with a new picture at each place",
+        deadline: minutes(8),
+        races: false,
+        migrates: true,
+        run: mgpu::guest::ping_pong,
+    },
+    Scenario {
+        name: "mgpu-guest-random",
+        about: "random work, migrated at a random moment; --option workloads=N, seed=N",
+        deadline: minutes(8),
+        races: false,
+        migrates: true,
+        run: mgpu::guest::random,
     },
     Scenario {
         name: "bench-regs",

@@ -9,7 +9,7 @@ use anyhow::{ensure, Context, Result};
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_REQ_IRQ_INDEX};
 
-use super::bed::{load, unload, Bed, MTTY_RS, ONE_PORT, TWO_PORTS};
+use super::bed::{load, unload, Bed, Card, MTTY_RS, ONE_PORT, TWO_PORTS};
 use super::conformance::checks::Checks;
 use super::Ctx;
 use crate::event::Outcome;
@@ -114,9 +114,9 @@ pub fn limits(ctx: &mut Ctx) -> Result<Outcome> {
 pub fn module_in_use(ctx: &mut Ctx) -> Result<Outcome> {
     load("vfio_iommu_type1")?;
     load(MTTY_RS.module)?;
-    let card = MdevType::find(MTTY_RS.parent, ONE_PORT)?.create()?;
+    let card = Card::make(&MTTY_RS, ONE_PORT)?;
     ctx.step("unloading with an open device");
-    let device = Device::open(card.path())?;
+    let device = Device::open(card.mdev.path())?;
     let refused = unload(MTTY_RS.module);
     ensure!(
         refused.is_err(),
@@ -127,8 +127,8 @@ pub fn module_in_use(ctx: &mut Ctx) -> Result<Outcome> {
 
     ctx.step("a second QEMU at a device that has one");
     let bed = Bed::prepare(ctx)?;
-    let host = bed.start_with("first", &MTTY_RS, card, Role::Source)?;
-    let refused = bed.start_again("second", &MTTY_RS, &host.mdev);
+    let host = bed.start_with("first", vec![card], Role::Source)?;
+    let refused = bed.start_again("second", &host.cards);
     let reason = refused.err().context("a second QEMU got the device")?;
     ensure!(
         format!("{reason:#}").contains("busy"),

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The toy GPU of mgpu_rs: its commands, its migration while it works, and what it leaves of guest
-//! memory, with this program in the guest's place.
+//! memory, with this program in the guest's place; and in a guest that moves.
 
 mod account;
 pub mod card;
 pub mod commands;
 pub mod dirty;
 mod faults;
+pub mod guest;
 pub mod late;
 pub mod log;
 pub mod migrate;

@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::message::Registers;
+use crate::pci::{self, attribute};
 
-/// PCI vendor and device of the card, as sysfs writes them.
-const PCI_ID: (&str, &str) = ("0x4348", "0x3253");
+/// PCI vendor and device of the card.
+const PCI_ID: (u16, u16) = (0x4348, 0x3253);
 
 const THR: u16 = 0;
 const DLL: u16 = 0;
@@ -32,11 +33,7 @@ pub struct Uart {
 
 /// Finds the UARTs of the card, in the order of its BARs.
 pub fn find() -> io::Result<Vec<Uart>> {
-    let card = fs::read_dir("/sys/bus/pci/devices")?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| attribute(path, "vendor") == PCI_ID.0 && attribute(path, "device") == PCI_ID.1)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no serial card 4348:3253"))?
-        .canonicalize()?;
+    let card = pci::find(PCI_ID.0, PCI_ID.1)?;
     let mut uarts = Vec::new();
     for entry in fs::read_dir("/sys/class/tty")? {
         let link = entry?.path();
@@ -65,13 +62,6 @@ fn entry_name(path: &Path) -> String {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
-}
-
-fn attribute(device: &Path, name: &str) -> String {
-    fs::read_to_string(device.join(name))
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
 }
 
 impl Uart {

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The program of the migrated guest, run as its init: keeps the cards busy that the kernel command
+//! line names, and tells over the debug console what became of their data.
+//!
+//! | parameter | card | what it does |
+//! |---|---|---|
+//! | `mig_serial=1` | the serial card | numbered lines flow through every UART |
+//! | `mig_gpu=1` | the toy GPU | random commands, with a check of every page they touch |
+//!
+//! Commands come over the first serial port, one a line: `report N`, `pause` (let everything in flight
+//! come back), `resume`,
+//! `registers` (while paused), `hold N` (while paused: leave N bytes unread in the card), `release`,
+//! `reboot`, and `gpu …` for the GPU ([`gpu::Order`]).
+
+#[path = "../../guest/command.rs"]
+#[allow(dead_code)] // what mig-test alone uses of it
+mod command;
+mod console;
+#[path = "../../guest/crc32c.rs"]
+mod crc32c;
+mod gpu;
+mod memory;
+#[path = "../../guest/message.rs"]
+mod message;
+mod pci;
+#[path = "../../guest/picture.rs"]
+mod picture;
+#[path = "../../random.rs"]
+mod random;
+mod serial;
+mod tty;
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::sync::Arc;
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
+use rustix::mount::{mount, MountFlags};
+use rustix::system::{reboot, RebootCommand};
+
+use console::DebugConsole;
+use message::{Counters, Message, Registers};
+use serial::port::Port;
+
+/// A progress message every so many lines of the first port.
+const PROGRESS: u64 = 8;
+/// Silence after which data in flight is reported as stalled.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 20,
+    tv_nsec: 0,
+};
+
+fn main() {
+    let error = match start() {
+        Ok(mut guest) => guest.run().expect_err("the guest runs for ever"),
+        Err(error) => error,
+    };
+    // An init that returns takes the kernel down with it, and this message with the kernel.
+    eprintln!("guest program: {error}");
+    if let Ok(console) = DebugConsole::open() {
+        let _ = console.complain("guest program", &error);
+    }
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+}
+
+fn start() -> io::Result<Guest> {
+    for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
+        fs::create_dir_all(target)?;
+        mount(kind, target, kind, MountFlags::empty(), None)?;
+    }
+    let console = Arc::new(DebugConsole::open()?);
+    let commands = tty::open(Path::new("/dev/ttyS0"), OFlags::empty())?;
+    tty::set_raw(&commands, None)?;
+
+    // The kernel hands parameters it does not know to init as its environment.
+    let wanted = |card: &str| env::var(card).is_ok_and(|text| text == "1");
+    let gpu = match wanted("mig_gpu") {
+        true => Some(gpu::start(console.clone())?),
+        false => None,
+    };
+    let (found, ports) = match wanted("mig_serial") {
+        true => serial::start()?,
+        false => (Vec::new(), Vec::new()),
+    };
+    if gpu.is_none() && ports.is_empty() {
+        return Err(io::Error::other(
+            "the kernel command line names no card: mig_serial=1, mig_gpu=1",
+        ));
+    }
+    console.say(&Message::Ready { found })?;
+    Ok(Guest {
+        console,
+        commands,
+        command: Vec::new(),
+        ports,
+        gpu,
+        mode: Mode::Running,
+        reported: 0,
+    })
+}
+
+/// What the serial card's data does.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Running,
+    Pausing,
+    Paused,
+    Holding,
+}
+
+struct Guest {
+    console: Arc<DebugConsole>,
+    commands: File,
+    command: Vec<u8>,
+    ports: Vec<Port>,
+    gpu: Option<Sender<gpu::Order>>,
+    mode: Mode,
+    reported: u64,
+}
+
+impl Guest {
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            if self.mode == Mode::Running {
+                self.ports.iter_mut().for_each(Port::refill);
+            }
+            if self.mode == Mode::Pausing && self.ports.iter().all(Port::is_idle) {
+                self.mode = Mode::Paused;
+                self.say(&Message::Paused(self.counters()))?;
+            }
+            self.wait_and_serve()?;
+            let lines = self.ports.first().map_or(0, |port| port.counters.lines);
+            if lines >= self.reported + PROGRESS {
+                self.reported = lines;
+                self.say(&Message::Progress(self.counters()))?;
+            }
+        }
+    }
+
+    fn wait_and_serve(&mut self) -> io::Result<()> {
+        let sending = matches!(self.mode, Mode::Running | Mode::Pausing);
+        let mut fds = vec![PollFd::new(&self.commands, PollFlags::IN)];
+        fds.extend(self.ports.iter().map(|port| {
+            let sending = sending && port.may_send();
+            let out = if sending {
+                PollFlags::OUT
+            } else {
+                PollFlags::empty()
+            };
+            PollFd::new(&port.tty, PollFlags::IN | out)
+        }));
+        poll(&mut fds, Some(&PATIENCE))?;
+        let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+
+        if ready.iter().all(|flags| flags.is_empty()) {
+            let waiting = sending && !self.ports.iter().all(Port::is_idle);
+            return if waiting {
+                self.say(&Message::Stalled(self.counters()))
+            } else {
+                Ok(())
+            };
+        }
+        for (port, flags) in self.ports.iter_mut().zip(&ready[1..]) {
+            if flags.contains(PollFlags::OUT) {
+                port.send()?;
+            }
+            if flags.intersects(PollFlags::IN | PollFlags::ERR | PollFlags::HUP) {
+                port.receive()?;
+            }
+        }
+        if ready[0].contains(PollFlags::IN) {
+            self.listen()?;
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 64];
+        let count = self.commands.read(&mut bytes)?;
+        for &byte in &bytes[..count] {
+            if byte != b'\n' {
+                self.command.push(byte);
+                continue;
+            }
+            let command = String::from_utf8_lossy(&self.command).trim().to_owned();
+            self.command.clear();
+            if let Err(error) = self.obey(&command) {
+                self.console.complain(&command, &error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: &str) -> io::Result<()> {
+        match command.split_once(' ').unwrap_or((command, "")) {
+            ("report", number) => {
+                let number = number.parse().map_err(|_| io::Error::other("no number"))?;
+                let counters = self.counters();
+                self.say(&Message::Report { number, counters })
+            }
+            ("pause", _) => {
+                self.mode = Mode::Pausing;
+                Ok(())
+            }
+            ("resume", _) if self.mode != Mode::Holding => {
+                self.mode = Mode::Running;
+                Ok(())
+            }
+            ("registers", _) if self.mode == Mode::Paused => {
+                let registers = self.ports.iter().map(|port| port.uart.registers());
+                let registers = registers.collect::<io::Result<Vec<Registers>>>()?;
+                self.say(&Message::Registers(registers))
+            }
+            ("hold", count) if self.mode == Mode::Paused => {
+                let bytes = count.parse().map_err(|_| io::Error::other("no number"))?;
+                self.ports
+                    .iter_mut()
+                    .try_for_each(|port| port.hold(bytes))?;
+                self.mode = Mode::Holding;
+                self.say(&Message::Held { bytes })
+            }
+            ("release", _) if self.mode == Mode::Holding => {
+                self.ports.iter_mut().try_for_each(Port::release)?;
+                self.mode = Mode::Pausing;
+                Ok(())
+            }
+            ("gpu", order) => {
+                let gpu = self.gpu.as_ref();
+                let gpu = gpu.ok_or_else(|| io::Error::other("there is no GPU"))?;
+                gpu.send(order.parse()?).map_err(io::Error::other)
+            }
+            ("reboot", _) => Ok(reboot(RebootCommand::Restart)?),
+            _ => Err(io::Error::other("not a command, or not now")),
+        }
+    }
+
+    fn counters(&self) -> Vec<Counters> {
+        self.ports.iter().map(|port| port.counters).collect()
+    }
+
+    fn say(&self, message: &Message) -> io::Result<()> {
+        self.console.say(message)
+    }
+}
