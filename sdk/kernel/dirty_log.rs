@@ -90,7 +90,8 @@ impl Log {
 
     /// Whether writes are logged. Call it after a write: if the answer is no, the write is older than
     /// the log to come, and whoever starts it finds it in memory.
-    fn is_started(&self) -> bool {
+    #[inline]
+    pub(crate) fn is_started(&self) -> bool {
         if !OFFERED {
             return false;
         }

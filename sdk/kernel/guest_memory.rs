@@ -145,11 +145,16 @@ impl<A: Access> Pinned<A> {
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         let at = self.bound(offset, data.len())?;
         self.range
-            .with_pages(at, data.len(), None, |page, in_page, done, some| {
+            .with_pieces(at, data.len(), None, |page, offset, done, some| {
                 let piece = &mut data[done..done + some];
-                // SAFETY: `piece` has `some` bytes. The guest may write the page meanwhile: that is a
-                // race of the guest's, with bytes that have no meaning to the kernel.
-                unsafe { page.read_raw(piece.as_mut_ptr(), in_page, some) }
+                // SAFETY: The page is pinned while this runs, and `piece` has `some` bytes. The guest may
+                // write the page meanwhile: that is a race of the guest's, with bytes that have no meaning
+                // to the kernel.
+                unsafe {
+                    let to = piece.as_mut_ptr().cast();
+                    raw::memcpy_from_page(to, page.as_ptr(), offset, some);
+                }
+                Ok(())
             })
     }
 
@@ -167,10 +172,14 @@ impl Pinned<Write> {
         let at = self.bound(offset, data.len())?;
         let written = Some(&self.pins.log);
         self.range
-            .with_pages(at, data.len(), written, |page, in_page, done, some| {
+            .with_pieces(at, data.len(), written, |page, offset, done, some| {
                 let piece = &data[done..done + some];
-                // SAFETY: `piece` has `some` bytes; for a race with the guest see `read`.
-                unsafe { page.write_raw(piece.as_ptr(), in_page, some) }
+                // SAFETY: As in `read`.
+                unsafe {
+                    let from = piece.as_ptr().cast();
+                    raw::memcpy_to_page(page.as_ptr(), offset, from, some);
+                }
+                Ok(())
             })
     }
 }
@@ -181,7 +190,7 @@ impl Pinned<Dma> {
     /// unmapped; it cannot be while this runs.
     pub fn for_each_page(&self, mut each: impl FnMut(&Page) -> Result) -> Result {
         self.range
-            .with_pages(self.offset, self.len, None, |page, _, _, _| each(page))
+            .with_pages(self.offset, self.len, |page| each(page))
     }
 
     /// Where the range begins in its first page.

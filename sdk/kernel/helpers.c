@@ -2,6 +2,7 @@
 /* The inline functions of C headers that the SDK calls, as functions that Rust can link to. */
 
 #include <linux/eventfd.h>
+#include <linux/highmem.h>
 #include <linux/iova_bitmap.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -50,6 +51,18 @@ void rust_helper_get_page(struct page *page);
 void rust_helper_get_page(struct page *page)
 {
 	get_page(page);
+}
+
+void rust_helper_memcpy_from_page(char *to, struct page *page, size_t offset, size_t len);
+void rust_helper_memcpy_from_page(char *to, struct page *page, size_t offset, size_t len)
+{
+	memcpy_from_page(to, page, offset, len);
+}
+
+void rust_helper_memcpy_to_page(struct page *page, size_t offset, const char *from, size_t len);
+void rust_helper_memcpy_to_page(struct page *page, size_t offset, const char *from, size_t len)
+{
+	memcpy_to_page(page, offset, from, len);
 }
 
 /*

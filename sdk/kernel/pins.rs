@@ -72,16 +72,30 @@ impl Range {
         self.numbers(0, self.pages * PAGE_SIZE)
     }
 
-    /// Calls `each(page, offset in page, done before, length)` for the pieces of `len` bytes from
-    /// `offset` on, which the caller has bounded by the range; with `written` they count as written
-    /// before the range can be unmapped. EFAULT if it was; it cannot be while this runs.
-    #[inline]
+    /// Calls `each(page)` for the pages of `len` bytes from `offset` on, which the caller has bounded by
+    /// the range. EFAULT if it was unmapped; it cannot be while this runs.
     pub(crate) fn with_pages(
         &self,
         offset: usize,
         len: usize,
+        mut each: impl FnMut(&Page) -> Result,
+    ) -> Result {
+        self.with_pieces(offset, len, None, |page, _, _, _| {
+            // SAFETY: The page is pinned, and stays so while this runs.
+            let page = unsafe { BorrowedPage::from_raw(page) };
+            each(&page)
+        })
+    }
+
+    /// Calls `each(page, offset in page, done before, length)` for the pieces of `len` bytes from
+    /// `offset` on, as above; with `written` they count as written before the range can be unmapped.
+    #[inline]
+    pub(crate) fn with_pieces(
+        &self,
+        offset: usize,
+        len: usize,
         written: Option<&Log>,
-        mut each: impl FnMut(&Page, usize, usize, usize) -> Result,
+        mut each: impl FnMut(NonNull<raw::page>, usize, usize, usize) -> Result,
     ) -> Result {
         let state = self.state.lock();
         let State::Live(pages, _) = &*state else {
@@ -94,12 +108,10 @@ impl Range {
             let in_page = at % PAGE_SIZE;
             let some = (PAGE_SIZE - in_page).min(len - done);
             let page = NonNull::new(*pages.get(at / PAGE_SIZE).ok_or(EINVAL)?).ok_or(EINVAL)?;
-            // SAFETY: The page is pinned, and stays so while `state` is locked.
-            let page = unsafe { BorrowedPage::from_raw(page) };
-            each(&page, in_page, done, some)?;
+            each(page, in_page, done, some)?;
             done += some;
         }
-        if let Some(log) = written.filter(|_| len > 0) {
+        if let Some(log) = written.filter(|log| len > 0 && log.is_started()) {
             log.mark(&self.numbers(offset, len));
         }
         Ok(())
@@ -121,7 +133,9 @@ struct Table {
 
 impl Table {
     fn position(&self, range: &Arc<Range>) -> Option<usize> {
-        self.ranges.iter().position(|other| Arc::ptr_eq(other, range))
+        self.ranges
+            .iter()
+            .position(|other| Arc::ptr_eq(other, range))
     }
 
     /// Enters a range that is about to be pinned.
