@@ -6,12 +6,12 @@ use crate::lab::{Kernel, Platform};
 use crate::qemu::version::Qemu;
 use crate::scenario::{self, Scenario};
 
-/// Where `mig-test test` runs scenarios. QEMU 7.2 belongs here once devices have the migration region,
-/// which is all that it knows of.
-pub const USUAL: &[Platform] = &[OWN];
+/// Where `mig-test test` runs scenarios.
+pub const USUAL: &[Platform] = &[OWN, V1];
 /// The same for `mig-test test --all`.
 pub const ALL: &[Platform] = &[
     OWN,
+    V1,
     Platform {
         kernel: Kernel::Stock,
         qemu: Qemu::V11_1,
@@ -25,6 +25,12 @@ pub const ALL: &[Platform] = &[
 const OWN: Platform = Platform {
     kernel: Kernel::Stock,
     qemu: Qemu::V10_0,
+};
+
+/// The QEMU that knows of the migration region and nothing else.
+const V1: Platform = Platform {
+    kernel: Kernel::Stock,
+    qemu: Qemu::V7_2,
 };
 
 /// Scenarios for one kind of lab VM.
