@@ -173,6 +173,10 @@ fn several(checks: &mut Checks, area: &Area) -> Result<()> {
 
 /// What is dirty of a mapping is reported when it goes, also if a part of it comes back, and what came
 /// back is clean.
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "a mapping of one part is meant"
+)]
 fn reshaped(checks: &mut Checks, area: &Area) -> Result<()> {
     let shapes: [(&str, &[Range<usize>]); 3] = [
         ("shrinks", &[0..100]),
