@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What pinning guest memory costs without an SDK: the device of pin_rs.rs, by hand. Its user has one
- * thread, which waits for RUN, so nothing is pinned when memory is unmapped.
+ * What pinning guest memory costs without an SDK: the device of pin_rs.rs, by hand. It does what VFIO
+ * asks of whoever pins: a range is on a list from before it is pinned until it is unpinned, so that
+ * dma_unmap can take it back and can wait for a pin that is under way, and a write to a page excludes
+ * that.
  */
 #include <linux/device/faux.h>
 #include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/mdev.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
+#include <linux/wait.h>
 
 /* As in registers.rs. */
 enum pin_register {
@@ -28,25 +33,124 @@ struct pin_card {
 	u32 pages;
 	u32 bytes;
 	u8 data[PIN_BYTES_MAX];
-	struct page *pinned[PIN_PAGES_MAX];
+	struct mutex lock;		/* the list, and who may unpin */
+	struct list_head ranges;
+	wait_queue_head_t changed;
 };
+
+struct pin_range {
+	struct list_head node;
+	struct mutex lock;		/* the pages, while they are written */
+	dma_addr_t iova;
+	u32 npages;
+	bool live;
+	struct page *pages[];
+};
+
+static struct pin_range *pin_pin(struct pin_card *card)
+{
+	struct pin_range *range;
+	int ret;
+
+	range = kmalloc(struct_size(range, pages, card->pages), GFP_KERNEL_ACCOUNT);
+	if (!range)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&range->lock);
+	range->iova = (dma_addr_t)card->first << PAGE_SHIFT;
+	range->npages = card->pages;
+	range->live = false;
+	mutex_lock(&card->lock);
+	list_add(&range->node, &card->ranges);
+	mutex_unlock(&card->lock);
+
+	ret = vfio_pin_pages(&card->vdev, range->iova, range->npages,
+			     IOMMU_READ | IOMMU_WRITE, range->pages);
+	if (ret > 0 && ret < range->npages)
+		vfio_unpin_pages(&card->vdev, range->iova, ret);
+
+	mutex_lock(&card->lock);
+	range->live = ret == range->npages;
+	if (!range->live)
+		list_del(&range->node);
+	mutex_unlock(&card->lock);
+	wake_up_all(&card->changed);
+	if (range->live)
+		return range;
+	kfree(range);
+	return ERR_PTR(ret < 0 ? ret : -EFAULT);
+}
+
+static int pin_touch(struct pin_card *card, struct pin_range *range, u32 page)
+{
+	int ret = -EFAULT;
+
+	mutex_lock(&range->lock);
+	if (range->live) {
+		memcpy_to_page(range->pages[page], 0, card->data, card->bytes);
+		ret = 0;
+	}
+	mutex_unlock(&range->lock);
+	return ret;
+}
+
+/* Whoever finds the range live unpins it. */
+static bool pin_take(struct pin_range *range)
+{
+	bool live;
+
+	mutex_lock(&range->lock);
+	live = range->live;
+	range->live = false;
+	mutex_unlock(&range->lock);
+	return live;
+}
+
+static void pin_forget(struct pin_card *card, struct pin_range *range)
+{
+	mutex_lock(&card->lock);
+	list_del_init(&range->node);
+	mutex_unlock(&card->lock);
+	wake_up_all(&card->changed);
+}
+
+/* Waits until some range has become live or was forgotten; card->lock is held before and after. */
+static void pin_wait(struct pin_card *card)
+{
+	DEFINE_WAIT(wait);
+
+	prepare_to_wait(&card->changed, &wait, TASK_UNINTERRUPTIBLE);
+	mutex_unlock(&card->lock);
+	schedule();
+	finish_wait(&card->changed, &wait);
+	mutex_lock(&card->lock);
+}
+
+static void pin_unpin(struct pin_card *card, struct pin_range *range)
+{
+	if (pin_take(range)) {
+		vfio_unpin_pages(&card->vdev, range->iova, range->npages);
+		pin_forget(card, range);
+	} else {
+		mutex_lock(&card->lock);
+		while (!list_empty(&range->node))
+			pin_wait(card);
+		mutex_unlock(&card->lock);
+	}
+	kfree(range);
+}
 
 static int pin_once(struct pin_card *card)
 {
-	dma_addr_t iova = (dma_addr_t)card->first << PAGE_SHIFT;
-	int ret;
+	struct pin_range *range = pin_pin(card);
+	int ret = 0;
 	u32 i;
 
-	ret = vfio_pin_pages(&card->vdev, iova, card->pages,
-			     IOMMU_READ | IOMMU_WRITE, card->pinned);
-	if (ret < 0)
-		return ret;
-	if (ret == card->pages)
-		for (i = 0; i < card->pages; i++)
-			memcpy_to_page(card->pinned[i], 0, card->data,
-				       card->bytes);
-	vfio_unpin_pages(&card->vdev, iova, ret);
-	return ret == card->pages ? 0 : -EFAULT;
+	if (IS_ERR(range))
+		return PTR_ERR(range);
+	for (i = 0; i < range->npages && !ret; i++)
+		ret = pin_touch(card, range, i);
+	pin_unpin(card, range);
+	return ret;
 }
 
 static int pin_run(struct pin_card *card, u32 rounds)
@@ -100,9 +204,35 @@ static ssize_t pin_write(struct vfio_device *vdev, const char __user *buf,
 	return count;
 }
 
-/* VFIO lets only those pin who have one. */
+static struct pin_range *pin_find(struct pin_card *card, u64 iova, u64 last)
+{
+	struct pin_range *range;
+
+	list_for_each_entry(range, &card->ranges, node)
+		if (range->iova <= last &&
+		    range->iova + (u64)range->npages * PAGE_SIZE > iova)
+			return range;
+	return NULL;
+}
+
 static void pin_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
+	struct pin_card *card = container_of(vdev, struct pin_card, vdev);
+	struct pin_range *range;
+
+	mutex_lock(&card->lock);
+	while ((range = pin_find(card, iova, iova + length - 1))) {
+		if (pin_take(range)) {
+			/* It is on the list until it is forgotten, so nobody frees it. */
+			mutex_unlock(&card->lock);
+			vfio_unpin_pages(&card->vdev, range->iova, range->npages);
+			pin_forget(card, range);
+			mutex_lock(&card->lock);
+		} else {
+			pin_wait(card);
+		}
+	}
+	mutex_unlock(&card->lock);
 }
 
 static const struct vfio_device_ops pin_ops = {
@@ -124,6 +254,9 @@ static int pin_probe(struct mdev_device *mdev)
 	if (IS_ERR(card))
 		return PTR_ERR(card);
 	card->pages = 1;
+	mutex_init(&card->lock);
+	INIT_LIST_HEAD(&card->ranges);
+	init_waitqueue_head(&card->changed);
 	ret = vfio_register_emulated_iommu_dev(&card->vdev);
 	if (ret) {
 		vfio_put_device(&card->vdev);
