@@ -26,7 +26,6 @@ use kernel::{
     page::{Page, PAGE_SIZE},
     prelude::*,
     sync::{Arc, Mutex},
-    uaccess::UserPtr,
 };
 use mdev_model::region;
 
@@ -152,29 +151,27 @@ impl DeviceMemory {
         })
     }
 
-    /// Copies `len` bytes from `offset` on to user space, not beyond the end of their page. Returns the
-    /// checksum `crc` carried on over them; it is theirs only if nobody writes them meanwhile.
-    pub(crate) fn copy_to_user(
+    /// Lets `copy` read `len` bytes from `offset` on through a pointer; they are not beyond the end of
+    /// their page. Returns the checksum `crc` carried on over them; it is that of what was copied only if
+    /// nobody writes them meanwhile.
+    pub(crate) fn copy_out(
         &self,
         offset: usize,
         len: usize,
-        user: UserPtr,
         crc: u32,
+        copy: impl FnOnce(*const u8) -> Result,
     ) -> Result<u32> {
         let (page, at) = (self.pages.get(offset / PAGE_SIZE), offset % PAGE_SIZE);
         let page = page.filter(|_| len <= PAGE_SIZE - at).ok_or(EINVAL)?;
         // SAFETY: The page is `self`'s, and mapped from the first call to the last; `at + len` is inside
-        // of it. `copy_to_user` checks the address of user space.
+        // of it.
         unsafe {
             let mapped = raw::kmap_local_page(page.as_ptr());
             let from = mapped.cast::<u8>().add(at);
-            let left = raw::copy_to_user(user.as_mut_ptr(), from.cast(), len);
+            let copied = copy(from);
             let crc = raw::crc32c(crc, from.cast(), len);
             raw::kunmap_local(mapped);
-            match left {
-                0 => Ok(crc),
-                _ => Err(EFAULT),
-            }
+            copied.map(|()| crc)
         }
     }
 

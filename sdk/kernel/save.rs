@@ -9,12 +9,7 @@ use crate::{
     raw,
 };
 use core::ops::Range;
-use kernel::{
-    page::PAGE_SIZE,
-    prelude::*,
-    sync::Arc,
-    uaccess::{UserPtr, UserSlice},
-};
+use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc, uaccess::UserPtr};
 use mdev_model::{
     config,
     stream::{MatchData, Tag, Tally, END_LEN, HEADER_LEN},
@@ -59,8 +54,13 @@ impl Rest {
         Ok(())
     }
 
-    /// Copies at most `len` bytes of it to user space, not beyond a page.
-    fn copy_to_user(&mut self, user: UserPtr, len: usize, tally: &mut Tally) -> Result<usize> {
+    /// Gives at most `len` bytes of it to `put`, not beyond a page; see [`Outgoing::take_piece`].
+    fn take_piece(
+        &mut self,
+        len: usize,
+        tally: &mut Tally,
+        put: impl FnOnce(*const u8, usize) -> Result,
+    ) -> Result<usize> {
         let Some((memory, bytes)) = &mut self.0 else {
             return Ok(0);
         };
@@ -68,7 +68,7 @@ impl Rest {
             .min(bytes.len())
             .min(len);
         tally.try_account(some, |crc| {
-            memory.copy_to_user(bytes.start, some, user, crc)
+            memory.copy_out(bytes.start, some, crc, |from| put(from, some))
         })?;
         bytes.start += some;
         Ok(some)
@@ -145,7 +145,14 @@ impl<T: Device> Outgoing<T> {
     pub(crate) fn read(&mut self, open: &Open<T>, user: UserPtr, len: usize) -> Result<usize> {
         let done = gather(|done| match len - done {
             0 => Ok(0),
-            left => self.read_piece(open, user.wrapping_byte_add(done), left),
+            left => self.take_piece(open, left, |from, some| {
+                let to = user.wrapping_byte_add(done).as_mut_ptr();
+                // SAFETY: `from` is good for `some` bytes. The function checks the address of user space.
+                match unsafe { raw::copy_to_user(to, from.cast(), some) } {
+                    0 => Ok(()),
+                    _ => Err(EFAULT),
+                }
+            }),
         })?;
         if done == 0 && len > 0 && self.phase == Phase::PreCopy {
             return Err(raw::error(raw::ENOMSG));
@@ -153,44 +160,46 @@ impl<T: Device> Outgoing<T> {
         Ok(done)
     }
 
-    /// Copies a piece of what is saved; 0 if there is nothing.
-    fn read_piece(&mut self, open: &Open<T>, user: UserPtr, len: usize) -> Result<usize> {
-        if self.ready(open)? == 0 {
-            return Ok(0);
-        }
-        if let (true, Some(tally)) = (self.read == self.out.len(), &mut self.tally) {
-            return self.rest.copy_to_user(user, len, tally);
-        }
-        let some = (self.out.len() - self.read).min(len);
-        let mut user = UserSlice::new(user, some).writer();
-        user.write_slice(&self.out[self.read..self.read + some])?;
-        self.read += some;
-        Ok(some)
-    }
-
     /// Puts what comes next into the window of protocol v1, and says how many bytes it was.
     ///
     /// User space may give a session up after any chunk and begin another one in the same stream. A
-    /// loader looks for that between two records, so a chunk ends with one: it has what fits into
-    /// `enough`, or the one step of the driver that does not.
+    /// loader looks for that between two records, so a chunk ends with one: it has what the driver saves
+    /// in each step while that fits into `enough`, or the one step that does not.
     pub(crate) fn fill_window(&mut self, open: &Open<T>, enough: u64) -> Result<u64> {
         let enough = usize::try_from(enough)?;
+        let most = v1::WINDOW as usize;
         let done = gather(|done| {
-            let ready = self.ready(open)?;
-            let some = match enough.checked_sub(done) {
-                Some(left) if ready <= left => ready,
-                _ if done == 0 => ready.min(v1::WINDOW as usize),
-                _ => 0,
-            };
-            if let Some(tally) = &mut self.tally {
-                self.rest.copy_behind(&mut self.out, tally)?;
+            let begins = self.ready(open)? > 0 && self.read == 0;
+            if begins && done > 0 && done + self.buffered() > enough {
+                return Ok(0);
             }
-            let bytes = &self.out[self.read..self.read + some];
-            open.dev.window.write(done, bytes)?;
-            self.read += some;
-            Ok(some)
+            self.take_piece(open, most - done, |from, some| {
+                // SAFETY: `from` is good for `some` bytes.
+                unsafe { open.dev.window.write_raw(done, from, some) }
+            })
         })?;
         Ok(done as u64)
+    }
+
+    /// Gives a piece of what is saved, of at most `len` bytes, to `put`: a pointer that is good for reading
+    /// so many bytes as is said with it. Returns how many it was, 0 if there is nothing.
+    fn take_piece(
+        &mut self,
+        open: &Open<T>,
+        len: usize,
+        put: impl FnOnce(*const u8, usize) -> Result,
+    ) -> Result<usize> {
+        if self.ready(open)? == 0 || len == 0 {
+            return Ok(0);
+        }
+        if let (true, Some(tally)) = (self.read == self.out.len(), &mut self.tally) {
+            return self.rest.take_piece(len, tally, put);
+        }
+        let bytes = &self.out[self.read..];
+        let some = bytes.len().min(len);
+        put(bytes.as_ptr(), some)?;
+        self.read += some;
+        Ok(some)
     }
 
     /// How many bytes are saved and not yet read; 0 only if there is nothing to save now.

@@ -94,18 +94,28 @@ impl Window {
 
     /// Copies `data` to `offset`; EINVAL beyond the end.
     pub(crate) fn write(&self, offset: usize, data: &[u8]) -> Result {
-        check(offset, data.len())?;
+        // SAFETY: The pointer and the length are those of a slice.
+        unsafe { self.write_raw(offset, data.as_ptr(), data.len()) }
+    }
+
+    /// Copies `len` bytes at `from` to `offset`; EINVAL beyond the end.
+    ///
+    /// # Safety
+    ///
+    /// `from` is good for reading `len` bytes.
+    pub(crate) unsafe fn write_raw(&self, offset: usize, from: *const u8, len: usize) -> Result {
+        check(offset, len)?;
         let mut inner = self.inner.lock();
-        in_pages(offset, data.len(), |piece| {
+        in_pages(offset, len, |piece| {
             let Piece {
                 page,
                 offset,
                 bytes,
             } = piece;
-            let data = &data[bytes];
             let page = inner.page(page)?;
-            // SAFETY: `data` has that many bytes; for a race with user space see `read`.
-            unsafe { page.write_raw(data.as_ptr(), offset, data.len()) }
+            // SAFETY: By the function's contract, for `bytes` is within `len`; for a race with user space
+            // see `read`.
+            unsafe { page.write_raw(from.add(bytes.start), offset, bytes.len()) }
         })
     }
 
