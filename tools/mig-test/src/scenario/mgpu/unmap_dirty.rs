@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory that goes while the device migrates, as it does with an IOMMU in the guest: the call that
-//! takes it away says which of its pages are dirty, and none that the device has written is missing.
+//! Guest memory that changes its shape while the device migrates, as it does with an IOMMU in the guest:
+//! the call that takes it away says which of its pages are dirty, and none that the device has written is
+//! missing. How that goes under running commands is in `unmap.rs`.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use mgpu_model::uapi::reg;
 use rustix::io::Errno;
-use serde::Serialize;
 
-use super::account::pages;
-use super::card::{contents, Card, Command, RING};
+use super::card::{Card, Command};
 use super::dirty::pinned;
-use super::random::Random;
 use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
@@ -25,27 +22,10 @@ use crate::vfio::v1::bits;
 const AREA: u64 = super::card::IOVA + (64 << 20);
 /// Pages of it.
 const PAGES: usize = 512;
-/// Rounds in which it goes under running commands.
-const ROUNDS: usize = 60;
-/// MGPU_ERROR_GUEST_WRITE.
-const GUEST_WRITE: u32 = 8;
-
-/// The figures.
-#[derive(Default, Serialize)]
-struct Report {
-    rounds: usize,
-    /// Rounds in which the memory went before the commands were done.
-    caught: usize,
-    /// Pages that the device wrote.
-    written: usize,
-    /// Those that the unmapping reported.
-    reported_at_unmap: usize,
-}
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Card::load(ctx)?;
-    let mut random = Random::prepare(ctx)?;
     let mut checks = Checks::default();
     let before = pinned()?;
     let card = Card::started()?;
@@ -66,13 +46,6 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     several(&mut checks, &area)?;
     ctx.step("mappings that shrink, split and vanish");
     reshaped(&mut checks, &area)?;
-    ctx.step(format!("{ROUNDS} unmappings under running commands"));
-    let mut report = Report::default();
-    for round in 0..ROUNDS {
-        caught(&mut checks, &area, &mut random, round, &mut report)?;
-    }
-    checks.that("no command was caught at work", report.caught > 0);
-    ctx.report(report)?;
     checks.equal("state after it", region.state(), Ok(bits::PRE_COPY));
     region.set_state(bits::RUNNING)?;
     group.track_dirty(false)?;
@@ -197,49 +170,5 @@ fn reshaped(checks: &mut Checks, area: &Area) -> Result<()> {
             checks.equal(format!("{part:?} of it, written again"), gone, written);
         }
     }
-    Ok(())
-}
-
-/// The memory goes under commands that write it. What they have written is dirty: in a report before,
-/// or in that of the unmapping.
-fn caught(
-    checks: &mut Checks,
-    area: &Area,
-    random: &mut Random,
-    round: usize,
-    report: &mut Report,
-) -> Result<()> {
-    let card = area.card;
-    let start = Area::OFFSET;
-    card.guest.write(start, &vec![0; PAGES * PAGE]);
-    area.map(0..PAGES)?;
-    let commands = vec![Command::fill_guest(AREA, PAGES * PAGE, 0x0101_0101); RING as usize - 1];
-    card.submit(&commands)?;
-    let mut reported = BTreeSet::new();
-    for _ in 0..random.below(4) {
-        reported.extend(area.dirty(0..PAGES)?);
-    }
-    let at_unmap = area.unmap(0..PAGES)?;
-    // The device is at work, and has no way to this memory any more.
-    let bytes = contents(&card.guest);
-    let is_written = |page: &usize| bytes[start + page * PAGE] != 0;
-    let written: BTreeSet<usize> = pages(0..PAGES * PAGE).filter(is_written).collect();
-    reported.extend(&at_unmap);
-    let lost = written.difference(&reported).count();
-    checks.equal(format!("round {round}: pages lost"), lost, 0);
-    card.await_idle()?;
-    let later = contents(&card.guest);
-    let same = later[start..start + PAGES * PAGE] == bytes[start..start + PAGES * PAGE];
-    checks.that(format!("round {round}: written after the unmapping"), same);
-    let error = card.get(reg::ERROR)?;
-    checks.that(
-        format!("round {round}: error {error}"),
-        [0, GUEST_WRITE].contains(&error),
-    );
-    card.set(reg::ERROR, 0)?;
-    report.rounds += 1;
-    report.caught += usize::from(error == GUEST_WRITE);
-    report.written += written.len();
-    report.reported_at_unmap += at_unmap.len();
     Ok(())
 }
