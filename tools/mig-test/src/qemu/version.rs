@@ -59,13 +59,16 @@ impl Qemu {
         }
     }
 
-    /// The property of a vfio-pci device on a destination, if its guest uses INTx.
+    /// Further properties, each after a comma, of a vfio-pci device on a destination whose guest uses INTx.
     ///
-    /// QEMU reads the route of INTx when it resets the device, before the interrupt router has its own
-    /// reset, and not again after it has loaded the router's state. KVM then delivers the interrupts of
-    /// a migrated device to GSI 0. Through QEMU itself they find their way.
-    pub fn destination_property(self) -> &'static str {
-        "x-no-kvm-intx=on"
+    /// QEMU since some release after 7.2 reads the route of INTx when it resets the device, before the
+    /// interrupt router has its own reset, and not again after it has loaded the router's state. KVM then
+    /// delivers the interrupts of a migrated device to GSI 0. Through QEMU itself they find their way.
+    pub fn destination_properties(self) -> &'static str {
+        match self {
+            Qemu::V7_2 => "",
+            Qemu::V10_0 | Qemu::V11_1 => ",x-no-kvm-intx=on",
+        }
     }
 
     /// Whether `query-migrate` says how many bytes devices had. In 7.2 that is compiled out by mistake.

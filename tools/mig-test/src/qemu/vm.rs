@@ -151,8 +151,8 @@ impl Vm {
             .args(["-device", "isa-debugcon,chardev=debug"])
             .args(traffic::arguments(&trace));
         let destination = match role {
-            Role::Source => String::new(),
-            Role::Destination => format!(",{}", setup.qemu.destination_property()),
+            Role::Source => "",
+            Role::Destination => setup.qemu.destination_properties(),
         };
         for (index, device) in setup.devices.iter().enumerate() {
             // The slot is part of the device's name in the migration stream.
