@@ -49,16 +49,7 @@ impl Accelerator {
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Accelerator::Kvm => &[
-                "-accel",
-                "kvm",
-                "-machine",
-                "kernel-irqchip=split",
-                "-cpu",
-                "host",
-                "-smp",
-                "2",
-            ],
+            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host", "-smp", "2"],
             Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"],
             Accelerator::TcgRacing => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
             Accelerator::Icount => &[
@@ -140,9 +131,13 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
     .arg("-fsdev")
     .arg(share("job", &format!("{}/job", place::OUT)))
     .args(["-device", "virtio-9p-pci,fsdev=job,mount_tag=job"])
-    .args(["-device", "virtio-rng-pci"])
-    // A device that an IOMMU keeps from memory, as vfio-pci wants it. Others are not behind it.
-    .args(["-device", "intel-iommu", "-device", "edu"]);
+    .args(["-device", "virtio-rng-pci"]);
+    if machine.accelerator != Accelerator::Tcg {
+        // A device that an IOMMU keeps from memory, as vfio-pci wants it; others are not behind it. Not
+        // where guests run on a translated processor. Interrupts are not remapped: with that, a VM on a
+        // busy machine was seen to lose its timer's and to stand still.
+        qemu.args(["-device", "intel-iommu,intremap=off", "-device", "edu"]);
+    }
     if extra {
         qemu.arg("-fsdev")
             .arg(share("qemu", place::QEMU) + ",readonly=on")
