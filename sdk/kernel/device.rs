@@ -352,6 +352,12 @@ impl<T: Device> Callbacks<T> {
         // SAFETY: By the function's contract.
         let body = unsafe { Slot::<T>::body(vdev) };
         *body.request.lock() = None;
+        // First of all, so that hardware is stopped whether or not the driver does it when it is dropped.
+        // Until nothing is pinned `dma_unmap` has to find the ranges: it must not return before.
+        let pins = body.pins.lock().clone();
+        if let Some(pins) = pins {
+            pins.close();
+        }
         // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
         if let Some(opened) = unsafe { (*body.opened.get()).take() } {
             opened
@@ -361,11 +367,6 @@ impl<T: Device> Callbacks<T> {
             opened.link.close();
             opened.open.dev.window.detach();
             opened.open.dev.irqs.close();
-        }
-        // Until nothing is pinned `dma_unmap` has to find the ranges: it must not return before.
-        let pins = body.pins.lock().clone();
-        if let Some(pins) = pins {
-            pins.close();
         }
         *body.pins.lock() = None;
     }

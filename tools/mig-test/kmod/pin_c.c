@@ -16,7 +16,7 @@
 #include <linux/vfio.h>
 #include <linux/wait.h>
 
-/* As in registers.rs. */
+/* As in pin_registers.rs. */
 enum pin_register {
 	PIN_FIRST	= 0x00,
 	PIN_PAGES	= 0x04,

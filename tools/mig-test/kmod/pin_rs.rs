@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What pinning guest memory costs with the SDK: the driver, beside `pin_c.c`, of a card that does
-//! nothing else. Its registers are in `registers.rs`.
+//! nothing else. Its registers are in `pin_registers.rs`.
 
 #![forbid(unsafe_code)]
 
-pub mod registers;
+pub mod pin_registers;
 
 use kernel::page::PAGE_SIZE;
 use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
-use mdev_sdk::{Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Pinned, Progress};
-use mdev_sdk::{RecordWriter, Type, Write};
-use registers::*;
+use mdev_sdk::{Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress, RecordWriter};
+use mdev_sdk::Type;
+use pin_registers::*;
 
 mdev_sdk::module_mdev_driver! {
     driver: Card,
@@ -51,8 +51,6 @@ struct Card {
     data: [u8; BYTES_MAX],
     #[pin]
     registers: Mutex<Registers>,
-    #[pin]
-    held: Mutex<Option<Pinned<Write>>>,
 }
 
 impl Card {
@@ -67,25 +65,6 @@ impl Card {
             }
         }
         Ok(())
-    }
-
-    fn hold(&self, dev: &OpenDevice, registers: &Registers) -> Result {
-        self.let_go();
-        let pinned = dev.memory().pin_write(registers.iova(), registers.len())?;
-        *self.held.lock() = Some(pinned);
-        Ok(())
-    }
-
-    fn let_go(&self) {
-        let held = self.held.lock().take();
-        // The lock is free again when the range is unpinned.
-        drop(held);
-    }
-
-    fn touch(&self, registers: &Registers, page: usize) -> Result {
-        let held = self.held.lock();
-        let pinned = held.as_ref().ok_or(EINVAL)?;
-        pinned.write(page * PAGE_SIZE, &self.data[..registers.bytes])
     }
 }
 
@@ -138,7 +117,6 @@ impl Device for Card {
         try_pin_init!(Self {
             data: [0xa5; BYTES_MAX],
             registers <- new_mutex!(registers, "pin_registers"),
-            held <- new_mutex!(None, "pin_held"),
         })
     }
 
@@ -155,17 +133,12 @@ impl Device for Card {
             PAGES if value > 0 => self.registers.lock().pages = value,
             BYTES if value as usize <= BYTES_MAX => self.registers.lock().bytes = value as usize,
             RUN => return self.run(dev, &registers, value),
-            HOLD if value == 1 => return self.hold(dev, &registers),
-            HOLD => self.let_go(),
-            TOUCH => return self.touch(&registers, value as usize),
             _ => return Err(EINVAL),
         }
         Ok(())
     }
 
-    fn reset(&self, _dev: &OpenDevice) {
-        self.let_go();
-    }
+    fn reset(&self, _dev: &OpenDevice) {}
 }
 
 /// It has nothing that would migrate.

@@ -66,10 +66,8 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     let kernel = args.platform.kernel;
     if args.no_build {
         crate::lab::modules::stage(lab, kernel)?;
-    } else if args.names.iter().any(|name| is_bench(name)) {
-        lab.install_bench_modules(kernel)?;
     } else {
-        lab.install_modules(kernel)?;
+        lab.install_test_modules(kernel)?;
     }
     let accelerator = if args.icount {
         Accelerator::Icount
@@ -90,7 +88,7 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
 
 /// Runs the benchmarks.
 pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
-    lab.install_bench_modules(Kernel::Stock)?;
+    lab.install_test_modules(Kernel::Stock)?;
     let names = scenario::all()
         .iter()
         .map(|scenario| scenario.name.to_string());

@@ -91,7 +91,7 @@ impl Report {
             self.scenario(&batch.label(name), outcome, seconds);
         };
         let mut run = || {
-            lab.install_modules(batch.platform.kernel)?;
+            lab.install_test_modules(batch.platform.kernel)?;
             let machine = Machine {
                 accelerator: lab.accelerator()?,
                 platform: batch.platform,

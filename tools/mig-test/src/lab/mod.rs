@@ -108,10 +108,10 @@ impl Lab {
         modules::stage(self, kernel)
     }
 
-    /// The same with those that only benchmarks need.
-    pub fn install_bench_modules(&self, kernel: Kernel) -> Result<()> {
+    /// The same with those that only scenarios need.
+    pub fn install_test_modules(&self, kernel: Kernel) -> Result<()> {
         modules::build(self, kernel, Goal::Modules)?;
-        modules::build_apart(self, kernel, &modules::BENCH, Goal::Modules)?;
+        modules::build_apart(self, kernel, &modules::TESTS, Goal::Modules)?;
         modules::build_c_peer(self, kernel)?;
         modules::stage(self, kernel)
     }

@@ -81,11 +81,11 @@ pub const GUIDE: Apart = Apart {
     folder: "kmod-guide",
 };
 
-/// What the benchmarks need: a driver on the SDK that does nothing but pin, and one without the SDK.
-pub const BENCH: Apart = Apart {
-    what: "building the benchmarks' modules",
+/// What benchmarks and tests need: drivers that do nothing but pin, with the SDK and without.
+pub const TESTS: Apart = Apart {
+    what: "building the tests' own modules",
     source: "tools/mig-test/kmod",
-    folder: "kmod-bench",
+    folder: "kmod-tests",
 };
 
 /// Builds modules of another tree against the project's as they are built, or runs clippy on them;
@@ -159,7 +159,7 @@ pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
 pub fn stage(lab: &Lab, kernel: Kernel) -> Result<()> {
     let layer = lab.work.join("job/modules");
     let mut found = Vec::new();
-    for folder in ["kmod", PEER, BENCH.folder] {
+    for folder in ["kmod", PEER, TESTS.folder] {
         let folder = format!("{folder}{}", kernel.suffix());
         found.extend(built(&lab.target.join(folder))?);
     }
@@ -255,10 +255,10 @@ fn in_project(text: &str) -> String {
     text.replace(&format!("{}/", place::SOURCE), "")
 }
 
-/// Builds from scratch, and fails on any warning; the benchmarks' modules as well.
+/// Builds from scratch, and fails on any warning; those of the tests as well.
 pub fn strict(lab: &Lab, goal: Goal) -> Result<()> {
     deny(&build(lab, Kernel::Stock, goal)?)?;
-    build_apart(lab, Kernel::Stock, &BENCH, goal)
+    build_apart(lab, Kernel::Stock, &TESTS, goal)
 }
 
 fn deny(warnings: &[String]) -> Result<()> {

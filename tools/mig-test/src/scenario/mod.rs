@@ -8,6 +8,7 @@ mod cancel;
 mod conformance;
 mod demo;
 mod live;
+mod memory;
 mod mgpu;
 mod parameter;
 mod refusal;
@@ -282,6 +283,14 @@ const SCENARIOS: &[Scenario] = &[
         races: true,
         migrates: false,
         run: conformance::v1::races::run,
+    },
+    Scenario {
+        name: "guest-memory",
+        about: "each call of the SDK's GuestMemory: copies, pins, limits, unmaps, the DMA log",
+        deadline: minutes(4),
+        races: true,
+        migrates: false,
+        run: memory::run,
     },
     Scenario {
         name: "mgpu-commands",

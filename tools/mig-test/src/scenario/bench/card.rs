@@ -12,16 +12,11 @@ use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma, PAGE};
 use crate::vfio::Mapping;
 
-#[path = "../../../kmod/registers.rs"]
+#[path = "../../../kmod/pin_registers.rs"]
 pub mod register;
 
 /// Where guest memory is for the device.
 const IOVA: u64 = 0x1_0000_0000;
-
-/// IOVA and length of so many pages of guest memory.
-pub fn all(pages: usize) -> (u64, u64) {
-    (IOVA, (pages * PAGE) as u64)
-}
 
 /// A driver of the card.
 pub struct Driver {

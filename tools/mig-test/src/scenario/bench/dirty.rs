@@ -6,16 +6,15 @@
 //! container's account is on every kernel, the device's own log where the kernel has one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::card::{self, register, Card, RUST};
 use crate::event::Outcome;
+use crate::scenario::memory::card::{iova, Card, Kind, IOVA};
 use crate::scenario::Ctx;
+use crate::vfio::device::Device;
 use crate::vfio::dma::PAGE;
-use crate::vfio::Mapping;
 
 /// Pages of guest memory.
 const GUEST: usize = 8192;
@@ -50,7 +49,8 @@ impl Account {
         match self {
             Account::Container => card.device.group()?.track_dirty(true)?,
             Account::Log => {
-                card.device.start_log(PAGE as u64, &[card::all(GUEST)])?;
+                let all = (IOVA, (GUEST * PAGE) as u64);
+                card.device.start_log(PAGE as u64, &[all])?;
             }
         }
         Ok(())
@@ -66,10 +66,9 @@ impl Account {
 
     /// The pages of guest memory that are dirty, which are clean then.
     fn take(self, card: &Card) -> Result<BTreeSet<usize>> {
-        let (iova, len) = card::all(GUEST);
         let dirty = match self {
-            Account::Container => card.device.group()?.take_dirty(iova, len as usize)?,
-            Account::Log => card.device.take_log(iova, len as usize, PAGE)?,
+            Account::Container => card.device.group()?.take_dirty(IOVA, GUEST * PAGE)?,
+            Account::Log => card.device.take_log(IOVA, GUEST * PAGE, PAGE)?,
         };
         Ok(dirty.into_iter().collect())
     }
@@ -88,8 +87,7 @@ struct Row {
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let guest = Arc::new(Mapping::anonymous(GUEST * PAGE)?);
-    let card = Card::new(&RUST, &guest)?;
+    let card = Card::new(Device::open, GUEST)?;
     let mut accounts = vec![Account::Container];
     if card.device.has_log() {
         accounts.push(Account::Log);
@@ -121,9 +119,9 @@ fn judge(rows: &[Row]) -> Outcome {
 
 /// Writes and syncs, over and over.
 fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
-    card.choose(0, GUEST, BYTES)?;
+    let channel = card.channel(0);
     if pinned == Pins::Everything {
-        card.set(register::HOLD, 1)?;
+        channel.pin(Kind::Write, IOVA, GUEST * PAGE)?;
     }
     account.start(card)?;
     let mut row = Row {
@@ -139,10 +137,11 @@ fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
         for page in &written {
             match pinned {
                 Pins::Touched => {
-                    card.choose(*page, 1, BYTES)?;
-                    card.set(register::RUN, 1)?;
+                    channel.pin(Kind::Write, iova(page * PAGE), PAGE)?;
+                    channel.kept_write(0, &[1; BYTES])?;
+                    channel.unpin()?;
                 }
-                Pins::Everything => card.set(register::TOUCH, *page)?,
+                Pins::Everything => channel.kept_write(page * PAGE, &[1; BYTES])?,
             }
         }
         let reported = account.take(card)?;
@@ -151,7 +150,7 @@ fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
         row.pages_lost += written.difference(&reported).count();
     }
     account.stop(card)?;
-    card.set(register::HOLD, 0)?;
+    channel.unpin()?;
     row.reported_for_each_written = row.pages_reported as f64 / row.pages_written as f64;
     Ok(row)
 }

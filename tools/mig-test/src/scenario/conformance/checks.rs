@@ -7,6 +7,8 @@ use crate::event::Outcome;
 
 /// Failures named one by one in the outcome; more are counted.
 const NAMED: usize = 12;
+/// Characters of each that are shown: values may be long.
+const SHOWN: usize = 300;
 
 /// Checks made so far.
 #[derive(Default)]
@@ -39,7 +41,11 @@ impl Checks {
     pub fn that(&mut self, what: impl Display, holds: bool) {
         self.made += 1;
         if !holds {
-            self.failures.push(what.to_string());
+            let what = what.to_string();
+            self.failures.push(match what.char_indices().nth(SHOWN) {
+                Some((end, _)) => format!("{} ...", &what[..end]),
+                None => what,
+            });
         }
     }
 
@@ -86,6 +92,17 @@ mod tests {
         };
         assert!(reason.starts_with("14 of 14 checks fail: 0: false instead of true; 1: "));
         assert!(reason.ends_with("; and 2 more"), "{reason}");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let mut checks = Checks::default();
+        checks.equal("bytes", vec![0; 10_000], vec![1; 10_000]);
+        let Outcome::Failed { reason } = checks.outcome() else {
+            panic!("passed")
+        };
+        assert!(reason.starts_with("1 of 1 checks fail: bytes: [0, 0, "));
+        assert!(reason.ends_with(" ...") && reason.len() < 400, "{reason}");
     }
 
     #[test]

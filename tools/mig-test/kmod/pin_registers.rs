@@ -10,10 +10,5 @@ pub const PAGES: u64 = 0x04;
 pub const BYTES: u64 = 0x08;
 /// Write n: n times, pin the range, write to each of its pages, unpin.
 pub const RUN: u64 = 0x0c;
-/// Write 1: pin the range and keep it; write 0: unpin it. Not in `pin_c.c`.
-pub const HOLD: u64 = 0x10;
-/// Write n: write to page n of the range that is kept. Not in `pin_c.c`.
-pub const TOUCH: u64 = 0x14;
-
 /// The most pages of a range for RUN.
 pub const PAGES_MAX: u32 = 512;

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A card whose registers are the calls of the SDK's `GuestMemory`, so that a test makes each of them
+//! with whatever arguments, and gets the call's error as that of its write. Its registers are in
+//! `memory_registers.rs`.
+
+#![forbid(unsafe_code)]
+
+pub mod memory_registers;
+
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::{Arc, Mutex};
+use kernel::{new_mutex, prelude::*};
+use mdev_sdk::model::config::{Bar, Identity};
+use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
+use mdev_sdk::{Device, Dma, Migrate, NewDevice, OpenDevice, Pending, Phase, Pinned, Progress, Read};
+use mdev_sdk::{RecordWriter, Type, Write};
+use memory_registers::*;
+
+mdev_sdk::module_mdev_driver! {
+    driver: Card,
+    parent: c"memory_rs",
+    parent_driver: c"memory_rs",
+    parent_data: (),
+    name: "memory_rs",
+    authors: ["The mdev SDK authors"],
+    description: "Calls the mdev SDK's GuestMemory, for tests",
+    license: "GPL",
+}
+
+/// What a channel keeps pinned.
+enum Kept {
+    Nothing,
+    Read(Pinned<Read>),
+    Write(Pinned<Write>),
+    Dma(Pinned<Dma>),
+}
+
+#[derive(Clone, Copy, Default)]
+struct Arguments {
+    iova: u64,
+    length: usize,
+    offset: usize,
+}
+
+struct Registers {
+    arguments: Arguments,
+    walked: u32,
+    buffer: KVec<u8>,
+}
+
+#[pin_data]
+struct Channel {
+    #[pin]
+    registers: Mutex<Registers>,
+    #[pin]
+    kept: Mutex<Kept>,
+}
+
+impl Channel {
+    fn new() -> Result<Arc<Self>> {
+        let buffer = KVec::from_elem(0, (CHANNEL - BUFFER) as usize, GFP_KERNEL)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                registers <- new_mutex!(Registers {
+                    arguments: Arguments::default(),
+                    walked: 0,
+                    buffer,
+                }, "memory_registers"),
+                kept <- new_mutex!(Kept::Nothing, "memory_kept"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// A copy of what a call takes from or puts into the buffer: the call may wait for user space, so it
+    /// runs without a lock.
+    fn bytes(&self, length: usize) -> Result<KVec<u8>> {
+        let mut bytes = KVec::new();
+        let registers = self.registers.lock();
+        let some = registers.buffer.get(..length).ok_or(E2BIG)?;
+        bytes.extend_from_slice(some, GFP_KERNEL)?;
+        Ok(bytes)
+    }
+
+    fn keep(&self, new: Kept) {
+        let old = core::mem::replace(&mut *self.kept.lock(), new);
+        // The lock is free again when the old range is unpinned.
+        drop(old);
+    }
+
+    fn call(&self, dev: &OpenDevice, stops: &Arc<Stops>, call: u32) -> Result {
+        let Arguments {
+            iova,
+            length,
+            offset,
+        } = self.registers.lock().arguments;
+        let memory = dev.memory();
+        match call {
+            READ => {
+                let mut bytes = self.bytes(length)?;
+                memory.read(iova, &mut bytes)?;
+                self.registers.lock().buffer[..length].copy_from_slice(&bytes);
+            }
+            WRITE => memory.write(iova, &self.bytes(length)?)?,
+            PIN_READ => self.keep(Kept::Read(memory.pin_read(iova, length)?)),
+            PIN_WRITE => self.keep(Kept::Write(memory.pin_write(iova, length)?)),
+            PIN_DMA => {
+                let stops = stops.clone();
+                let stop = move || {
+                    stops.0.fetch_add(1, Relaxed);
+                };
+                self.keep(Kept::Dma(memory.pin_dma(iova, length, stop)?));
+            }
+            UNPIN => self.keep(Kept::Nothing),
+            KEPT_READ => {
+                let mut bytes = self.bytes(length)?;
+                match &*self.kept.lock() {
+                    Kept::Read(range) => range.read(offset, &mut bytes)?,
+                    Kept::Write(range) => range.read(offset, &mut bytes)?,
+                    Kept::Dma(range) => range.read(offset, &mut bytes)?,
+                    Kept::Nothing => return Err(ENOENT),
+                }
+                self.registers.lock().buffer[..length].copy_from_slice(&bytes);
+            }
+            KEPT_WRITE => {
+                let bytes = self.bytes(length)?;
+                let Kept::Write(range) = &*self.kept.lock() else {
+                    return Err(ENOENT);
+                };
+                range.write(offset, &bytes)?;
+            }
+            KEPT_WALK => {
+                let mut pages = 0;
+                let Kept::Dma(range) = &*self.kept.lock() else {
+                    return Err(ENOENT);
+                };
+                range.for_each_page(|_page| {
+                    pages += 1;
+                    Ok(())
+                })?;
+                self.registers.lock().walked = pages;
+            }
+            _ => return Err(ENOTSUPP),
+        }
+        Ok(())
+    }
+}
+
+/// How often hardware was stopped, since the mdev was made.
+struct Stops(Atomic<u32>);
+
+struct Card {
+    channels: [Arc<Channel>; CHANNELS],
+    stops: Arc<Stops>,
+}
+
+impl Card {
+    fn new(stops: Arc<Stops>) -> Result<Self> {
+        Ok(Card {
+            channels: [
+                Channel::new()?,
+                Channel::new()?,
+                Channel::new()?,
+                Channel::new()?,
+            ],
+            stops,
+        })
+    }
+
+    fn channel(&self, offset: u64) -> (&Channel, u64) {
+        (
+            &self.channels[(offset / CHANNEL) as usize],
+            offset % CHANNEL,
+        )
+    }
+}
+
+#[vtable]
+impl Device for Card {
+    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const NAME: &'static CStr = c"memory_rs";
+    const TYPES: &'static [Type] = &[Type {
+        sysfs_name: c"1",
+        name: c"Calls GuestMemory",
+        description: c"Card of a test",
+    }];
+    type Parent = ();
+    type Instance = Arc<Stops>;
+
+    fn available(_parent: &(), _type_index: usize) -> u32 {
+        1
+    }
+
+    fn create(_new: &NewDevice<'_, Self>) -> Result<Arc<Stops>> {
+        Ok(Arc::new(Stops(Atomic::new(0)), GFP_KERNEL)?)
+    }
+
+    fn identity(_stops: &Arc<Stops>) -> Identity {
+        let mut bars = [Bar::None; 6];
+        bars[0] = Bar::Memory32 {
+            size: CHANNEL as u32 * CHANNELS as u32,
+            prefetchable: false,
+        };
+        Identity {
+            vendor: 0x4d45,
+            device: 0x4d52,
+            subsystem_vendor: 0x4d45,
+            subsystem: 0x4d52,
+            class: 0xff_00_00,
+            revision: 0,
+            intx: false,
+            msi: false,
+            msix: None,
+            bars,
+        }
+    }
+
+    fn open(stops: &Arc<Stops>, _dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
+        Card::new(stops.clone())
+    }
+
+    fn read(&self, _dev: &OpenDevice, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
+        let (channel, offset) = self.channel(offset);
+        let registers = channel.registers.lock();
+        let value = match offset {
+            STOPS => self.stops.0.load(Relaxed),
+            WALKED => registers.walked,
+            BUFFER.. => {
+                let at = (offset - BUFFER) as usize;
+                data.copy_from_slice(&registers.buffer[at..][..data.len()]);
+                return Ok(());
+            }
+            _ => 0,
+        };
+        let value = value.to_le_bytes();
+        let some = data.len().min(value.len());
+        data[..some].copy_from_slice(&value[..some]);
+        Ok(())
+    }
+
+    fn write(&self, dev: &OpenDevice, _bar: usize, offset: u64, data: &[u8]) -> Result {
+        let (channel, offset) = self.channel(offset);
+        if offset >= BUFFER {
+            let at = (offset - BUFFER) as usize;
+            channel.registers.lock().buffer[at..][..data.len()].copy_from_slice(data);
+            return Ok(());
+        }
+        let wide = || Ok::<_, Error>(u64::from_le_bytes(data.try_into().map_err(|_| EINVAL)?));
+        match offset {
+            IOVA => channel.registers.lock().arguments.iova = wide()?,
+            LENGTH => channel.registers.lock().arguments.length = wide()? as usize,
+            OFFSET => channel.registers.lock().arguments.offset = wide()? as usize,
+            CALL => {
+                let call = u32::from_le_bytes(data.try_into().map_err(|_| EINVAL)?);
+                return channel.call(dev, &self.stops, call);
+            }
+            _ => return Err(ENOTSUPP),
+        }
+        Ok(())
+    }
+
+    fn reset(&self, _dev: &OpenDevice) {
+        for channel in &self.channels {
+            channel.keep(Kept::Nothing);
+        }
+    }
+}
+
+/// It has nothing that would migrate.
+#[vtable]
+impl Migrate for Card {
+    const FORMAT: Format = Format {
+        name: name("memory_rs"),
+        version: 1,
+        oldest: 1,
+        readable_by: 1,
+    };
+    const RECORDS: &'static [(Tag, usize)] = &[];
+    type Saving = ();
+    type Loading = ();
+
+    fn kind(&self) -> Name {
+        name("memory_rs-1")
+    }
+
+    fn geometry(&self) -> [u64; 2] {
+        [0, 0]
+    }
+
+    fn quiesce(&self, _dev: &OpenDevice) -> Result {
+        Err(ENOTSUPP)
+    }
+
+    fn resume(&self, _dev: &OpenDevice) {}
+
+    fn start_saving(&self) -> Result {
+        Err(ENOTSUPP)
+    }
+
+    fn pending(&self, _saving: Option<&()>) -> Pending {
+        Pending::default()
+    }
+
+    fn save(&self, (): &mut (), _: Phase, _: &mut RecordWriter<'_>) -> Result<Progress> {
+        Err(ENOTSUPP)
+    }
+
+    fn start_loading(&self) -> Result {
+        Err(ENOTSUPP)
+    }
+
+    fn load(&self, _loading: &mut (), _tag: Tag, _payload: &[u8]) -> Result<(), Refusal> {
+        Err(Refusal::NotOurs)
+    }
+
+    fn complete(&self, _loading: &()) -> Result<(), Refusal> {
+        Err(Refusal::NotOurs)
+    }
+
+    fn commit(&self, _dev: &OpenDevice, _loading: ()) {}
+}

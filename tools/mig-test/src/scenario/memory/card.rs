@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The card of `memory_rs`, with a method for each call of the SDK's `GuestMemory`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use rustix::io::Errno;
+
+use crate::mdev::{Mdev, MdevType};
+use crate::scenario::bed::load;
+use crate::vfio::device::Device;
+use crate::vfio::dma::{Access, Dma, PAGE};
+use crate::vfio::Mapping;
+
+#[path = "../../../kmod/memory_registers.rs"]
+mod register;
+
+pub use register::CHANNELS;
+
+/// Where guest memory is for the device.
+pub const IOVA: u64 = 0x1_0000_0000;
+/// Its pages in the tests: more than the kernel pins in one call, twice.
+pub const PAGES: usize = 1200;
+/// Where the guest has memory that a device may only read, and its pages.
+pub const READ_ONLY: u64 = 0x2_0000_0000;
+pub const READ_ONLY_PAGES: usize = 16;
+
+/// IOVA of a byte of guest memory.
+pub fn iova(offset: usize) -> u64 {
+    IOVA + offset as u64
+}
+
+/// What a range is pinned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `pin_read`.
+    Read,
+    /// `pin_write`.
+    Write,
+    /// `pin_dma`.
+    Dma,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Read, Kind::Write, Kind::Dma];
+
+    fn call(self) -> u32 {
+        match self {
+            Kind::Read => register::PIN_READ,
+            Kind::Write => register::PIN_WRITE,
+            Kind::Dma => register::PIN_DMA,
+        }
+    }
+}
+
+/// An open card that can reach guest memory. Removed when dropped, device first.
+pub struct Card {
+    /// The device.
+    pub device: Device,
+    /// Memory of the guest, at [`IOVA`].
+    pub guest: Arc<Mapping>,
+    /// Memory that is only read: at [`READ_ONLY`].
+    pub read_only: Arc<Mapping>,
+    _mdev: Mdev,
+}
+
+impl Card {
+    /// Loads the driver, makes a card, and maps so many pages of guest memory, which hold a pattern.
+    pub fn new(open: fn(&Path) -> Result<Device>, pages: usize) -> Result<Card> {
+        load("vfio_iommu_type1")?;
+        load("memory_rs")?;
+        let mdev = MdevType::find("memory_rs", "memory_rs-1")?.create()?;
+        let device = open(mdev.path())?;
+        let card = Card {
+            device,
+            guest: Arc::new(Mapping::anonymous(pages * PAGE)?),
+            read_only: Arc::new(Mapping::anonymous(READ_ONLY_PAGES * PAGE)?),
+            _mdev: mdev,
+        };
+        card.guest.write(0, &pattern(pages * PAGE));
+        card.read_only.write(0, &pattern(READ_ONLY_PAGES * PAGE));
+        card.map(0, pages)?;
+        card.device.space.map_dma(Dma {
+            iova: READ_ONLY,
+            memory: &card.read_only,
+            offset: 0,
+            len: READ_ONLY_PAGES * PAGE,
+            access: Access::Read,
+        })?;
+        Ok(card)
+    }
+
+    /// Maps pages of guest memory.
+    pub fn map(&self, first: usize, pages: usize) -> Result<()> {
+        Ok(self.device.space.map_dma(Dma {
+            iova: iova(first * PAGE),
+            memory: &self.guest,
+            offset: first * PAGE,
+            len: pages * PAGE,
+            access: Access::ReadWrite,
+        })?)
+    }
+
+    /// Unmaps pages of guest memory.
+    pub fn unmap(&self, first: usize, pages: usize) -> Result<u64> {
+        let (first, len) = (iova(first * PAGE), pages * PAGE);
+        Ok(self.device.space.unmap_dma(first, len)?)
+    }
+
+    /// What is in guest memory.
+    pub fn contents(&self, offset: usize, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.guest.read(offset, &mut bytes);
+        bytes
+    }
+
+    /// One of the card's channels.
+    pub fn channel(&self, number: usize) -> Channel<'_> {
+        Channel {
+            device: &self.device,
+            base: register::CHANNEL * number as u64,
+        }
+    }
+
+    /// How often hardware was stopped since the card was made.
+    pub fn stops(&self) -> Result<u32> {
+        Ok(self.channel(0).get(register::STOPS)?)
+    }
+
+    /// Closes the device and opens it again, with no memory mapped.
+    pub fn reopen(self) -> Result<Card> {
+        Ok(Card {
+            device: self.device.reopen()?,
+            ..self
+        })
+    }
+}
+
+/// Bytes that differ from page to page and from their neighbours.
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at / PAGE * 7 + at * 3) as u8).collect()
+}
+
+/// Arguments, a buffer and a guard.
+#[derive(Clone, Copy)]
+pub struct Channel<'a> {
+    device: &'a Device,
+    base: u64,
+}
+
+impl Channel<'_> {
+    /// `GuestMemory::read`.
+    pub fn read(&self, iova: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        self.call(register::READ, iova, len, 0)?;
+        self.take(len)
+    }
+
+    /// `GuestMemory::write`.
+    pub fn write(&self, iova: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.put(bytes)?;
+        self.call(register::WRITE, iova, bytes.len(), 0)
+    }
+
+    /// Pins a range, and keeps the guard in the place of the one before.
+    pub fn pin(&self, kind: Kind, iova: u64, len: usize) -> Result<(), Errno> {
+        self.call(kind.call(), iova, len, 0)
+    }
+
+    /// Drops the guard.
+    pub fn unpin(&self) -> Result<(), Errno> {
+        self.call(register::UNPIN, 0, 0, 0)
+    }
+
+    /// `Pinned::read`.
+    pub fn kept_read(&self, offset: usize, len: usize) -> Result<Vec<u8>, Errno> {
+        self.call(register::KEPT_READ, 0, len, offset)?;
+        self.take(len)
+    }
+
+    /// `Pinned::write`.
+    pub fn kept_write(&self, offset: usize, bytes: &[u8]) -> Result<(), Errno> {
+        self.put(bytes)?;
+        self.call(register::KEPT_WRITE, 0, bytes.len(), offset)
+    }
+
+    /// How many pages `Pinned::for_each_page` comes by.
+    pub fn kept_walk(&self) -> Result<u32, Errno> {
+        self.call(register::KEPT_WALK, 0, 0, 0)?;
+        self.get(register::WALKED)
+    }
+
+    fn call(&self, call: u32, iova: u64, len: usize, offset: usize) -> Result<(), Errno> {
+        self.set(register::IOVA, &iova.to_le_bytes())?;
+        self.set(register::LENGTH, &(len as u64).to_le_bytes())?;
+        self.set(register::OFFSET, &(offset as u64).to_le_bytes())?;
+        self.set(register::CALL, &call.to_le_bytes())
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<(), Errno> {
+        match bytes {
+            [] => Ok(()),
+            _ => self.set(register::BUFFER, bytes),
+        }
+    }
+
+    fn take(&self, len: usize) -> Result<Vec<u8>, Errno> {
+        let mut bytes = vec![0; len];
+        let count = self.device.read(self.base + register::BUFFER, &mut bytes)?;
+        (count == len).then_some(bytes).ok_or(Errno::IO)
+    }
+
+    fn get(&self, register: u64) -> Result<u32, Errno> {
+        let mut bytes = [0; 4];
+        self.device.read(self.base + register, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn set(&self, register: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let count = self.device.write(self.base + register, bytes)?;
+        (count == bytes.len()).then_some(()).ok_or(Errno::IO)
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The SDK's `GuestMemory`, call by call: what is copied and pinned, what is refused, what is left
+//! after an error, an unmap or a close, and what the device's DMA log says of it.
+
+mod calls;
+pub mod card;
+mod limit;
+mod log;
+mod revoke;
+mod storm;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use self::card::{Card, PAGES};
+use super::conformance::checks::Checks;
+use super::mgpu::dirty::pinned;
+use super::Ctx;
+use crate::event::Outcome;
+use crate::vfio::device::Device;
+use crate::vfio::iommufd;
+
+/// Runs the scenario.
+pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
+    let mut checks = Checks::default();
+    let before = pinned()?;
+    let mut spaces = vec![(
+        "type1 container",
+        Device::open as fn(&Path) -> Result<Device>,
+    )];
+    if iommufd::is_there() {
+        spaces.push(("iommufd", Device::open_cdev));
+    }
+    for (name, open) in spaces {
+        ctx.step(format!("copies and pins, with guest memory in: {name}"));
+        let card = Card::new(open, PAGES)?;
+        calls::copies(&mut checks, &card)?;
+        calls::pins(&mut checks, &card)?;
+        if card.device.has_log() {
+            ctx.step("what the DMA log says of them");
+            log::run(&mut checks, &card)?;
+        }
+        ctx.step("memory that goes");
+        revoke::run(&mut checks, &card)?;
+        let figures = storm::run(ctx, &mut checks, &card)?;
+        ctx.step(format!("{figures}"));
+        checks.equal("pages still pinned", pinned()?, before);
+        revoke::close(&mut checks, card)?;
+        checks.equal("pages pinned with the card gone", pinned()?, before);
+    }
+    ctx.step("a limit on locked memory");
+    limit::run(&mut checks)?;
+    checks.equal("pages still pinned at the end", pinned()?, before);
+    ctx.step(format!("{} checks made", checks.made()));
+    Ok(checks.outcome())
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory that is unmapped, and a device that is closed, while ranges are pinned.
+
+use anyhow::Result;
+use rustix::io::Errno;
+
+use super::card::{iova, Card, Kind, PAGES};
+use crate::scenario::conformance::checks::Checks;
+use crate::scenario::mgpu::dirty::pinned;
+use crate::vfio::dma::PAGE;
+
+/// What is mapped apart from the rest.
+const FIRST: usize = 100;
+const COUNT: usize = 50;
+
+/// Unmaps memory of which guards hold all, a part and nothing.
+pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
+    let nothing = pinned()?;
+    // Three mappings, of which the middle one goes.
+    card.unmap(0, PAGES)?;
+    card.map(0, FIRST)?;
+    card.map(FIRST + COUNT, PAGES - FIRST - COUNT)?;
+    for kind in Kind::ALL {
+        card.map(FIRST, COUNT)?;
+        let [within, across, beside, dma] = [0, 1, 2, 3].map(|number| card.channel(number));
+        within.pin(kind, iova(FIRST * PAGE + 5), 2 * PAGE)?;
+        across.pin(kind, iova((FIRST - 3) * PAGE), 6 * PAGE)?;
+        beside.pin(kind, iova((FIRST - 3) * PAGE), 3 * PAGE)?;
+        dma.pin(Kind::Dma, iova((FIRST + COUNT - 1) * PAGE), PAGE + 1)?;
+        let stops = card.stops()?;
+        let unmapped = card.unmap(FIRST, COUNT)?;
+        checks.equal("bytes unmapped", unmapped, (COUNT * PAGE) as u64);
+        let what = format!("{kind:?} guards");
+        let left = pinned()? - nothing;
+        checks.equal(format!("{what}: pages left after the unmap"), left, 3);
+        let stopped = card.stops()? - stops;
+        let right = if kind == Kind::Dma { 3 } else { 1 };
+        checks.equal(format!("{what}: hardware stopped"), stopped, right);
+        for (name, channel) in [("within", within), ("across", across), ("dma", dma)] {
+            let read = channel.kept_read(0, 1);
+            checks.refused(format!("{what}: read {name}"), read, Errno::FAULT);
+        }
+        checks.refused(format!("{what}: walk"), dma.kept_walk(), Errno::FAULT);
+        let there = card.contents((FIRST - 2) * PAGE, PAGE);
+        let read = beside.kept_read(PAGE, PAGE);
+        checks.equal(format!("{what}: read beside"), read, Ok(there));
+        if kind == Kind::Write {
+            let answer = within.kept_write(0, &[1]);
+            checks.refused(format!("{what}: write within"), answer, Errno::FAULT);
+        }
+        for channel in [within, across, beside, dma] {
+            checks.equal(format!("{what}: unpin"), channel.unpin(), Ok(()));
+        }
+        checks.equal(format!("{what}: pages left"), pinned()?, nothing);
+        let stopped = card.stops()? - stops;
+        checks.equal(format!("{what}: stopped by an unpin"), stopped, right);
+        let again = within.pin(kind, iova(FIRST * PAGE), PAGE);
+        checks.refused(format!("{what}: pin of a hole"), again, Errno::INVAL);
+    }
+    card.unmap(0, FIRST)?;
+    card.unmap(FIRST + COUNT, PAGES - FIRST - COUNT)?;
+    card.map(0, PAGES)
+}
+
+/// Closes the device with ranges of every kind pinned.
+pub fn close(checks: &mut Checks, card: Card) -> Result<()> {
+    let nothing = pinned()?;
+    for (number, kind) in Kind::ALL.into_iter().enumerate() {
+        let channel = card.channel(number);
+        channel.pin(kind, iova(number * PAGE), 700 * PAGE)?;
+    }
+    let stops = card.stops()?;
+    let groups = card.device.group().is_ok();
+    if !groups {
+        drop(card);
+        checks.equal("pages pinned after the close", pinned()?, nothing);
+        return Ok(());
+    }
+    let card = card.reopen()?;
+    checks.equal("pages pinned after the close", pinned()?, nothing);
+    let stopped = card.stops()? - stops;
+    checks.equal("hardware stopped by the close", stopped, 1);
+    Ok(())
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pins of every kind from several threads while their memory is unmapped and mapped again.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{anyhow, Result};
+use rustix::io::Errno;
+
+use super::card::{iova, Card, Channel, Kind, CHANNELS, PAGES};
+use crate::random::Random;
+use crate::scenario::conformance::checks::Checks;
+use crate::scenario::mgpu::dirty::pinned;
+use crate::scenario::mgpu::random::seed;
+use crate::scenario::Ctx;
+use crate::vfio::dma::PAGE;
+
+/// Pins that are tried, by all threads together, until memory goes no more.
+const PINS: usize = 2000;
+/// Pages that go, at the end of the guest's memory.
+const GOING: usize = 400;
+
+/// What happened.
+#[derive(Default)]
+pub struct Figures {
+    unmaps: usize,
+    pins: usize,
+    refused: usize,
+    revoked: usize,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} unmaps; {} pins, {} refused, {} guards found revoked",
+            self.unmaps, self.pins, self.refused, self.revoked
+        )
+    }
+}
+
+/// Runs it; nothing is pinned then.
+pub fn run(ctx: &mut Ctx, checks: &mut Checks, card: &Card) -> Result<Figures> {
+    let seed = seed(ctx)?;
+    let nothing = pinned()?;
+    card.unmap(0, PAGES)?;
+    card.map(0, PAGES - GOING)?;
+    card.map(PAGES - GOING, GOING)?;
+    let (over, pins) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut all = Figures::default();
+    let (stormed, workers) = thread::scope(|scope| {
+        let (over, pins) = (&over, &pins);
+        let workers: Vec<_> = (0..CHANNELS)
+            .map(|number| {
+                let random = Random::new(seed + number as u64);
+                scope.spawn(move || work(card.channel(number), over, pins, random))
+            })
+            .collect();
+        let mut once = || {
+            all.unmaps += 1;
+            card.unmap(PAGES - GOING, GOING)?;
+            card.map(PAGES - GOING, GOING)
+        };
+        let mut stormed = Ok(());
+        while stormed.is_ok() && pins.load(Ordering::Acquire) < PINS {
+            stormed = once();
+        }
+        over.store(true, Ordering::Release);
+        let workers: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        (stormed, workers)
+    });
+    stormed?;
+    all.pins = pins.into_inner();
+    for worker in workers {
+        let (figures, strange) = worker.map_err(|_| anyhow!("a thread panicked"))?;
+        checks.equal("errors of no unmap", strange, Vec::new());
+        all.refused += figures.refused;
+        all.revoked += figures.revoked;
+    }
+    checks.that("no guard was revoked", all.revoked > 0);
+    checks.equal("pages pinned after the storm", pinned()?, nothing);
+    card.unmap(0, PAGES - GOING)?;
+    card.unmap(PAGES - GOING, GOING)?;
+    card.map(0, PAGES)?;
+    Ok(all)
+}
+
+/// Pins and looks, until it is over. Returns errors that an unmap does not explain, too.
+fn work(
+    channel: Channel,
+    over: &AtomicBool,
+    pins: &AtomicUsize,
+    mut random: Random,
+) -> (Figures, Vec<Errno>) {
+    let mut figures = Figures::default();
+    let mut strange = Vec::new();
+    while !over.load(Ordering::Acquire) {
+        let len = 1 + random.below(600 * PAGE);
+        let at = random.below(PAGES * PAGE - len);
+        let kind = Kind::ALL[random.below(3)];
+        pins.fetch_add(1, Ordering::AcqRel);
+        match channel.pin(kind, iova(at), len) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::FAULT) => {
+                figures.refused += 1;
+                continue;
+            }
+            Err(error) => strange.push(error),
+        }
+        for _ in 0..random.below(6) {
+            let offset = random.below(len);
+            let some = (len - offset).min(3000);
+            let answer = match kind {
+                Kind::Read => channel.kept_read(offset, some).map(drop),
+                Kind::Write => channel.kept_write(offset, &vec![7; some]),
+                Kind::Dma => channel.kept_walk().map(drop),
+            };
+            match answer {
+                Ok(()) => {}
+                Err(Errno::FAULT) => figures.revoked += 1,
+                Err(error) => strange.push(error),
+            }
+        }
+    }
+    strange.extend(channel.unpin().err());
+    (figures, strange)
+}
