@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Moving a guest from one QEMU to another.
+//! Moving a guest from one QEMU to another, or to a file and back.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use serde_json::{json, Value};
 
 use super::vm::Vm;
@@ -29,15 +29,28 @@ pub struct Figures {
 /// - `switchover-ack`: the switchover waits until the destination has the device's initial data, so
 ///   an incompatible device is found out while the source's guest still runs. Not every QEMU has it.
 fn enable_capabilities(vm: &mut Vm, stop: Stop) -> Result<()> {
-    let set = |name: &str, state: bool| json!({ "capability": name, "state": state });
     let mut capabilities = vec![
-        set("events", true),
-        set("return-path", true),
-        set("pause-before-switchover", stop == Stop::BeforeSwitchover),
+        capability(("events", true)),
+        capability(("return-path", true)),
+        capability(("pause-before-switchover", stop == Stop::BeforeSwitchover)),
     ];
     if vm.qemu.acknowledges_switchover() {
-        capabilities.push(set("switchover-ack", true));
+        capabilities.push(capability(("switchover-ack", true)));
     }
+    set_capabilities(vm, &capabilities)
+}
+
+/// The longest downtime limit that QEMU takes, in milliseconds.
+const LONGEST_DOWNTIME: u64 = 2_000_000;
+
+/// What a file can have of that.
+const FILE_CAPABILITIES: [(&str, bool); 2] = [("events", true), ("return-path", false)];
+
+fn capability((name, state): (&str, bool)) -> Value {
+    json!({ "capability": name, "state": state })
+}
+
+fn set_capabilities(vm: &mut Vm, capabilities: &[Value]) -> Result<()> {
     vm.command(
         "migrate-set-capabilities",
         json!({ "capabilities": capabilities }),
@@ -150,6 +163,38 @@ pub fn migrate(source: &mut Vm, destination: &mut Vm, socket: &Path) -> Result<F
     listen(destination, socket)?;
     start(source, socket, Stop::Never)?;
     complete(source, destination)
+}
+
+/// Stops the guest and writes it to a file, from which nothing comes back to QEMU.
+///
+/// QEMU waits until what is left can be sent within the downtime limit. A device that stands still sends
+/// all it has at the end, so with the usual limit QEMU may wait for ever; nobody waits for this guest.
+pub fn save(source: &mut Vm, file: &Path) -> Result<()> {
+    source.command("stop", json!({}))?;
+    source.command(
+        "migrate-set-parameters",
+        json!({ "downtime-limit": LONGEST_DOWNTIME }),
+    )?;
+    set_capabilities(source, &FILE_CAPABILITIES.map(capability))?;
+    source.forget_events();
+    let uri = format!("exec:cat > {}", file.display());
+    source.command("migrate", json!({ "uri": uri }))?;
+    await_status(source, "completed")
+}
+
+/// Reads a guest from a file, and lets it go on.
+pub fn load(destination: &mut Vm, file: &Path) -> Result<()> {
+    set_capabilities(destination, &FILE_CAPABILITIES.map(capability))?;
+    let uri = format!("exec:cat {}", file.display());
+    destination.command("migrate-incoming", json!({ "uri": uri }))?;
+    await_status(destination, "completed")?;
+    let state = destination.command("query-status", json!({}))?;
+    ensure!(
+        state["status"] == "paused",
+        "the guest was saved while it stood still, and now: {state}"
+    );
+    destination.command("cont", json!({}))?;
+    Ok(())
 }
 
 fn figures(source: &mut Vm) -> Result<Figures> {

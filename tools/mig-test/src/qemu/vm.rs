@@ -286,8 +286,13 @@ impl Vm {
     /// Ends the VM the guest has migrated from and takes over the guest's console from it.
     pub fn succeed(&mut self, former: &mut Vm) -> Result<()> {
         former.quit()?;
-        self.console.continue_from(&mut former.console);
+        self.continue_console(former);
         Ok(())
+    }
+
+    /// Takes over the guest's console from a VM that has ended.
+    pub fn continue_console(&mut self, former: &mut Vm) {
+        self.console.continue_from(&mut former.console);
     }
 
     /// The lines QEMU has printed that it should not have.

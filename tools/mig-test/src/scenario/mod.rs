@@ -7,6 +7,7 @@ mod bench;
 mod cancel;
 mod conformance;
 mod demo;
+mod file;
 mod live;
 mod memory;
 mod mgpu;
@@ -139,6 +140,14 @@ const SCENARIOS: &[Scenario] = &[
         races: false,
         migrates: true,
         run: refusal::run,
+    },
+    Scenario {
+        name: "save-and-load",
+        about: "a guest with both devices is saved to a file and started from it",
+        deadline: minutes(4),
+        races: false,
+        migrates: true,
+        run: file::run,
     },
     Scenario {
         name: "sysfs-limits",
@@ -307,6 +316,14 @@ const SCENARIOS: &[Scenario] = &[
         races: true,
         migrates: false,
         run: mgpu::migrate::run,
+    },
+    Scenario {
+        name: "mgpu-random",
+        about: "random work, moved at a random moment of it; --option workloads=N, seed=N",
+        deadline: minutes(3),
+        races: true,
+        migrates: false,
+        run: mgpu::moments::run,
     },
     Scenario {
         name: "mgpu-dirty",

@@ -12,6 +12,7 @@ pub mod late;
 pub mod log;
 pub mod migrate;
 mod model;
+pub mod moments;
 pub mod random;
 pub mod scope;
 mod stream;
