@@ -9,6 +9,7 @@
 
 use crate::{
     device::{Device, Opened, Slot},
+    open::OpenDevice,
     param, raw, v1,
 };
 use kernel::{
@@ -38,23 +39,14 @@ fn in_migration_region(pos: i64) -> Option<u64> {
     (index == REGION && param::offers_v1()).then_some(offset)
 }
 
+/// A guest's accesses are to BARs: what is asked of another region is asked last.
+#[inline]
 fn check<T: Device>(opened: &Opened<T>, pos: i64, count: usize) -> Result<Access> {
     let (index, offset) = region::split(u64::try_from(pos)?);
-    if index == raw::VFIO_PCI_CONFIG_REGION_INDEX {
-        let size = opened.open.dev.config_size() as u64;
-        let left = size.checked_sub(offset).ok_or(EFAULT)?;
-        if left == 0 || count as u64 > left {
-            return Err(EFAULT);
-        }
-        return Ok(Access {
-            target: Target::Config,
-            offset,
-            count,
-            widest: 4,
-        });
-    }
     let index = index as usize;
-    let bar = opened.open.dev.identity().bars.get(index).ok_or(EINVAL)?;
+    let Some(bar) = opened.open.dev.identity().bars.get(index) else {
+        return check_config(&opened.open.dev, index, offset, count);
+    };
     let left = bar
         .size()
         .checked_sub(offset)
@@ -66,6 +58,48 @@ fn check<T: Device>(opened: &Opened<T>, pos: i64, count: usize) -> Result<Access
         count: count.min(usize::try_from(left).unwrap_or(usize::MAX)),
         widest: bar.widest_access(),
     })
+}
+
+#[cold]
+fn check_config(dev: &OpenDevice, index: usize, offset: u64, count: usize) -> Result<Access> {
+    if index != raw::VFIO_PCI_CONFIG_REGION_INDEX as usize {
+        return Err(EINVAL);
+    }
+    let size = dev.config_size() as u64;
+    let left = size.checked_sub(offset).ok_or(EFAULT)?;
+    if left == 0 || count as u64 > left {
+        return Err(EFAULT);
+    }
+    Ok(Access {
+        target: Target::Config,
+        offset,
+        count,
+        widest: 4,
+    })
+}
+
+/// A read that is none of configuration space or a BAR, which was refused with `error`.
+#[cold]
+fn read_elsewhere<T: Device>(
+    opened: &Opened<T>,
+    user: UserSlice,
+    pos: i64,
+    error: Error,
+) -> Result<usize> {
+    let offset = in_migration_region(pos).ok_or(error)?;
+    v1::read(opened, offset, &mut user.writer())
+}
+
+/// The same of a write.
+#[cold]
+fn write_elsewhere<T: Device>(
+    opened: &Opened<T>,
+    user: UserSlice,
+    pos: i64,
+    error: Error,
+) -> Result<usize> {
+    let offset = in_migration_region(pos).ok_or(error)?;
+    v1::write(opened, offset, &mut user.reader())
 }
 
 /// Hands `width` bytes of `data` to user space. The sizes are spelled out because the kernel checks a
@@ -117,14 +151,16 @@ pub(crate) unsafe extern "C" fn read<T: Device>(
     kernel::error::from_result(|| {
         // SAFETY: By the function's contract.
         let (opened, pos) = unsafe { (Slot::<T>::opened(vdev)?, &mut *ppos) };
-        if let Some(offset) = in_migration_region(*pos) {
-            let mut user = UserSlice::new(UserPtr::from_ptr(buf.cast()), count).writer();
-            let done = v1::read(opened, offset, &mut user)?;
-            *pos += done as i64;
-            return Ok(done as isize);
-        }
-        let access = check(opened, *pos, count)?;
-        let mut user = UserSlice::new(UserPtr::from_ptr(buf.cast()), access.count).writer();
+        let user = UserPtr::from_ptr(buf.cast());
+        let access = match check(opened, *pos, count) {
+            Ok(access) => access,
+            Err(error) => {
+                let done = read_elsewhere(opened, UserSlice::new(user, count), *pos, error)?;
+                *pos += done as i64;
+                return Ok(done as isize);
+            }
+        };
+        let mut user = UserSlice::new(user, access.count).writer();
         let dev = &opened.open.dev;
         let done = cut(&access, |offset, width| {
             let mut bytes = [0; 8];
@@ -159,12 +195,14 @@ pub(crate) unsafe extern "C" fn write<T: Device>(
         // SAFETY: By the function's contract.
         let (opened, pos) = unsafe { (Slot::<T>::opened(vdev)?, &mut *ppos) };
         let user = UserPtr::from_ptr(buf.cast_mut().cast());
-        if let Some(offset) = in_migration_region(*pos) {
-            let done = v1::write(opened, offset, &mut UserSlice::new(user, count).reader())?;
-            *pos += done as i64;
-            return Ok(done as isize);
-        }
-        let access = check(opened, *pos, count)?;
+        let access = match check(opened, *pos, count) {
+            Ok(access) => access,
+            Err(error) => {
+                let done = write_elsewhere(opened, UserSlice::new(user, count), *pos, error)?;
+                *pos += done as i64;
+                return Ok(done as isize);
+            }
+        };
         let mut user = UserSlice::new(user, access.count).reader();
         let dev = &opened.open.dev;
         let done = cut(&access, |offset, width| {

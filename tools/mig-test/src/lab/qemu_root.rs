@@ -47,8 +47,8 @@ pub fn component(qemu: Qemu) -> &'static str {
 }
 
 const PACKAGE: &str = "qemu-system-x86";
-/// Has the links `/lib` and `/lib64`.
-const LINKS: &str = "base-files";
+/// `base-files` has the links `/lib` and `/lib64`; the others are what a migration to `exec:` starts.
+const BESIDE: &str = "base-files coreutils dash";
 
 /// Programs that a package's scripts would set up are of no use here, so packages are unpacked only.
 const VARIANT: &str = "extract";
@@ -70,7 +70,7 @@ fn options(qemu: Qemu) -> Vec<String> {
 
 fn recipe(qemu: Qemu) -> String {
     let suites = suites(qemu).join(" ");
-    let packages = [LINKS, PACKAGE].join(" ");
+    let packages = [BESIDE, PACKAGE].join(" ");
     let options = options(qemu).join(" ");
     [suites, packages, qemu.series().into(), options].join("\n")
 }
@@ -89,7 +89,7 @@ fn make(qemu: Qemu, build: &Build, path: &Path) -> Result<BTreeMap<String, Strin
     drop(lists);
     Root {
         suites: suites(qemu),
-        packages: format!("{LINKS} {PACKAGE}={version}"),
+        packages: format!("{BESIDE} {PACKAGE}={version}"),
         options: options(qemu),
     }
     .make(build, &mirror, path)?;
