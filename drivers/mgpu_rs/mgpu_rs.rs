@@ -16,7 +16,7 @@
 //! ```
 //!
 //! What a guest's driver sees is in `uapi/mgpu.h`. What the device does with it is in the other files
-//! here, none of which needs a kernel; this one joins them to the SDK.
+//! here, none of which needs a kernel but `migrate.rs`: that one and this join them to the SDK.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod uapi;
 mod command;
 mod fields;
 mod job;
+mod migrate;
 mod ring;
 mod transfer;
 
@@ -46,13 +47,11 @@ use mdev_sdk::{
     crc32c,
     model::{
         config::{Bar, Identity, Msix},
-        stream::{name, Format, Name, Refusal, Tag, HEADER_LEN},
+        stream::{name, Name},
     },
-    Device, DeviceMemory, Migrate, NewDevice, OpenDevice, Pending, Phase, Plane, Progress,
-    RecordWriter, Task, Type, Worker,
+    Device, DeviceMemory, NewDevice, OpenDevice, Plane, Task, Type, Worker,
 };
 use registers::{Effects, Registers};
-use state::{BadState, State};
 
 mdev_sdk::module_mdev_driver! {
     driver: Gpu,
@@ -73,11 +72,6 @@ mdev_sdk::module_mdev_driver! {
         },
     },
 }
-
-/// The registers and work in progress: [`State::encode`].
-const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
-/// A run of pages of VRAM: see `pages.rs`.
-const VRAM: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
 
 /// What a type of device is.
 struct Model {
@@ -383,152 +377,4 @@ impl Device for Gpu {
             dev_err!(dev.device(), "mgpu: VRAM was not cleared: {e:?}\n");
         }
     }
-}
-
-/// What a saving session has to remember.
-struct Saving {
-    /// Where in VRAM to go on.
-    cursor: usize,
-    /// Every page of VRAM was sent once.
-    first_pass: bool,
-    /// The registers were sent.
-    registers: bool,
-}
-
-/// What arrived of a device.
-struct Arrived {
-    state: Option<State>,
-    vram: Arc<DeviceMemory>,
-    /// For the commit, which must not allocate.
-    page: KVVec<u8>,
-}
-
-#[vtable]
-impl Migrate for Gpu {
-    const FORMAT: Format = Format {
-        name: name("mgpu_rs"),
-        version: 1,
-        oldest: 1,
-        readable_by: 1,
-    };
-    const RECORDS: &'static [(Tag, usize)] = &[(REGISTERS, State::LEN), (VRAM, pages::PAYLOAD_MAX)];
-
-    type Saving = Saving;
-    type Loading = Arrived;
-
-    fn kind(&self) -> Name {
-        self.model.kind
-    }
-
-    fn geometry(&self) -> [u64; 2] {
-        [Self::size(self.model).into(), 0]
-    }
-
-    fn quiesce(&self, _dev: &OpenDevice) -> Result {
-        let mut registers = self.core.registers.lock();
-        registers.stop();
-        self.core.wait_idle(&mut registers);
-        Ok(())
-    }
-
-    fn resume(&self, _dev: &OpenDevice) {
-        let mut registers = self.core.registers.lock();
-        let effects = registers.start();
-        self.act(&registers, effects);
-    }
-
-    fn start_saving(&self) -> Result<Saving> {
-        self.core.vram.start_tracking();
-        Ok(Saving {
-            cursor: 0,
-            first_pass: true,
-            registers: false,
-        })
-    }
-
-    fn pending(&self, saving: Option<&Saving>) -> Pending {
-        let vram = &self.core.vram;
-        let left = match saving {
-            Some(_) => vram.dirty_bytes(),
-            None => vram.used_bytes(),
-        };
-        let count = left as usize / PAGE_SIZE;
-        // The most it can be: each page a record.
-        let left = pages::payload_bytes(count) + (count * HEADER_LEN) as u64;
-        let (initial, dirty) = match saving {
-            Some(saving) if !saving.first_pass => (0, left),
-            _ => (left, 0),
-        };
-        Pending {
-            initial,
-            dirty,
-            stop_copy: left + (HEADER_LEN + State::LEN) as u64,
-        }
-    }
-
-    fn save(
-        &self,
-        saving: &mut Saving,
-        phase: Phase,
-        out: &mut RecordWriter<'_>,
-    ) -> Result<Progress> {
-        let vram = &self.core.vram;
-        let most = pages::RUN_PAGES * pages::PAGE;
-        let mut run = vram.take_dirty(saving.cursor, most);
-        if run.is_none() {
-            saving.first_pass = false;
-            run = vram.take_dirty(0, most);
-        }
-        if let Some(run) = run {
-            saving.cursor = run.end;
-            let header = pages::encode_header(run.start / pages::PAGE);
-            out.memory_record(VRAM, &header, vram, run)?;
-            return Ok(Progress::More);
-        }
-        if phase == Phase::StopCopy && !saving.registers {
-            let state = self.core.registers.lock().state().ok_or(EBUSY)?;
-            out.record(REGISTERS, &state.encode())?;
-            saving.registers = true;
-        }
-        Ok(Progress::Done)
-    }
-
-    fn start_loading(&self) -> Result<Arrived> {
-        Ok(Arrived {
-            state: None,
-            vram: DeviceMemory::new(self.core.vram.size())?,
-            page: KVVec::from_elem(0, PAGE_SIZE, GFP_KERNEL_ACCOUNT)?,
-        })
-    }
-
-    fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), Refusal> {
-        let size = Self::size(self.model);
-        if tag == VRAM {
-            let (offset, data) = pages::decode(payload, size).map_err(refusal)?;
-            let written = arrived.vram.write(offset, data);
-            return written.map_err(|_| Refusal::BadState("pages beyond VRAM"));
-        }
-        arrived.state = Some(State::decode(payload, size).map_err(refusal)?);
-        Ok(())
-    }
-
-    fn complete(&self, arrived: &Arrived) -> Result<(), Refusal> {
-        let missing = Refusal::BadState("the registers are missing");
-        arrived.state.map(|_| ()).ok_or(missing)
-    }
-
-    fn commit(&self, dev: &OpenDevice, mut arrived: Arrived) {
-        if let Err(e) = self.core.vram.copy_from(&arrived.vram, &mut arrived.page) {
-            dev_err!(dev.device(), "mgpu: VRAM was not taken over: {e:?}\n");
-        }
-        if let Some(state) = arrived.state {
-            let mut registers = self.core.registers.lock();
-            let effects = registers.restore(state);
-            self.act(&registers, effects);
-        }
-    }
-}
-
-fn refusal(bad: BadState) -> Refusal {
-    Refusal::BadState(bad.as_str())
 }
