@@ -6,3 +6,4 @@
 pub mod config;
 pub mod irq;
 pub mod stream;
+pub mod v1;
