@@ -352,8 +352,8 @@ impl<T: Device> Callbacks<T> {
         // SAFETY: By the function's contract.
         let body = unsafe { Slot::<T>::body(vdev) };
         *body.request.lock() = None;
-        // First of all, so that hardware is stopped whether or not the driver does it when it is dropped.
-        // Until nothing is pinned `dma_unmap` has to find the ranges: it must not return before.
+        // First of all, so that hardware is stopped whether or not the driver does it when it is
+        // dropped. Until nothing is pinned `dma_unmap` has to find the ranges: it must not return before.
         let pins = body.pins.lock().clone();
         if let Some(pins) = pins {
             pins.close();

@@ -4,14 +4,21 @@
 //!
 //! | call | for | what counts as dirty |
 //! |---|---|---|
-//! | [`read`](GuestMemory::read), [`write`](GuestMemory::write) | small copies: descriptors, fences | the pages written |
-//! | [`pin_read`](GuestMemory::pin_read) | reading for a while | nothing of the device's doing |
-//! | [`pin_write`](GuestMemory::pin_write) | reading and writing for a while | the pages written |
-//! | [`pin_dma`](GuestMemory::pin_dma) | hardware, whose writes nobody sees | all its pages, until unpinned |
+//! | [`read`], [`write`] | small copies: descriptors, fences | the pages written |
+//! | [`pin_read`] | reading for a while | nothing of the device's doing |
+//! | [`pin_write`] | reading and writing for a while | the pages written |
+//! | [`pin_dma`] | hardware, whose writes nobody sees | all its pages, until unpinned |
 //!
-//! That is what the device's own DMA log says, where the kernel has one (`dirty_log.rs`). The type1 container keeps an account of its own, and counts every page that is pinned, for whatever
-//! purpose, in every report until the first one after it was unpinned: pin what a command touches, for
-//! as long as it runs.
+//! That is what the device's own DMA log says, where the kernel has one (`dirty_log.rs`). The type1
+//! container keeps an account of its own, and counts every page that is pinned, for whatever purpose,
+//! in every report until the first one after it was unpinned: pin what a command touches, for as long
+//! as it runs.
+//!
+//! [`read`]: GuestMemory::read
+//! [`write`]: GuestMemory::write
+//! [`pin_read`]: GuestMemory::pin_read
+//! [`pin_write`]: GuestMemory::pin_write
+//! [`pin_dma`]: GuestMemory::pin_dma
 
 use crate::{
     dirty_log::Log,
@@ -61,9 +68,10 @@ impl GuestMemory {
     /// Pins the pages of `len` bytes at `iova` for hardware to read and write.
     ///
     /// Drop the guard when the hardware has finished with them. `stop` is for user space that takes the
-    /// memory away before, or closes the device: when it returns the hardware must not touch the range
-    /// any more. It may sleep, and must neither drop the guard nor wait for who does. It is dropped with
-    /// the pages unpinned, so it may hold a reference to what holds the guard.
+    /// memory away before, or closes the device, in which case it is called before the driver's value is
+    /// dropped. When it returns the hardware must not touch the range any more. It may sleep, and must
+    /// neither drop the guard nor wait for who does. It is dropped with the pages unpinned, so it may
+    /// hold a reference to what holds the guard.
     pub fn pin_dma(
         &self,
         iova: u64,
@@ -120,8 +128,8 @@ mod sealed {
 
 /// A pinned range of guest memory; dropping it unpins.
 ///
-/// When user space unmaps the range, or closes the device, it is unpinned at once (one for hardware after
-/// the hardware was stopped), and every access through the guard from then on gives EFAULT.
+/// When user space unmaps the range, or closes the device, it is unpinned at once (one for hardware
+/// after the hardware was stopped), and every access through the guard from then on gives EFAULT.
 pub struct Pinned<A: Access> {
     range: Arc<Range>,
     pins: Arc<Pins>,

@@ -3,9 +3,9 @@
 //! The migration session of an open device: one state, one owner, one lock.
 //!
 //! User space asks for a state; the session walks there in single arcs and does what each arc means.
-//! The protocol that takes the device out of RUNNING and STOP owns it until it is back there; the other
-//! one sees the state and cannot change it. Data files refer to the session by number and not by pointer: when it ends, by whatever way, the
-//! number is used up and the file gives ENODEV.
+//! The protocol that takes the device out of RUNNING and STOP owns it until it is back there; the
+//! other one sees the state and cannot change it. Data files refer to the session by number and not by
+//! pointer: when it ends, by whatever way, the number is used up and the file gives ENODEV.
 
 use crate::{
     device::{Device, Open},

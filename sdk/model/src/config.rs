@@ -155,8 +155,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether the class code has 24 bits, every BAR has a size that the specification allows and room for its upper half, and the
-    /// MSI-X table is inside of one.
+    /// Whether the class code has 24 bits, every BAR has a size that the specification allows and
+    /// room for its upper half, and the MSI-X table is inside of one.
     pub fn is_valid(&self) -> bool {
         let table_fits = self.msix.is_none_or(|msix| msix.is_valid(&self.bars));
         let bars_fit = self.bars.iter().enumerate().all(|(i, bar)| {
