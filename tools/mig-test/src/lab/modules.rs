@@ -81,7 +81,8 @@ pub const GUIDE: Apart = Apart {
     folder: "kmod-guide",
 };
 
-/// What benchmarks and tests need: drivers that do nothing but pin, with the SDK and without.
+/// What tests and benchmarks need: a card whose registers are the calls of `GuestMemory`, and one that
+/// pins, with the SDK and without.
 pub const TESTS: Apart = Apart {
     what: "building the tests' own modules",
     source: "tools/mig-test/kmod",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The card of tools/mig-test/kmod, which pins guest memory and writes to it, with this program in the
+//! The card of `pin_rs` and `pin_c`, which pins guest memory and writes to it, with this program in the
 //! guest's place.
 
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 //! How fast a device's state goes through protocol v1's window, mapped and trapped, beside the data file
 //! of v2: a GPU with all of its VRAM in use.
 //!
-//! These are times, not instructions: what copies memory is not alike on both ways.
+//! Where the VM counts instructions, each way is measured by those it takes, and by the bytes of its
+//! string instructions, which is how memory is copied. Elsewhere it is measured by time.
 
 use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::BAR_VRAM;
