@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
  * The migration stream of a device made with the mdev SDK, as it is read from and
- * written to the data_fd of VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE.
+ * written to the data_fd of VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, or in chunks the
+ * window of protocol v1's region.
  *
  * A session is one MDEV_STREAM_MATCH record, any number of others, and one
  * MDEV_STREAM_END record. Documentation/stream-format.md has the rules for readers
