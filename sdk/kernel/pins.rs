@@ -21,6 +21,7 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{lock::mutex::MutexGuard, Arc, CondVar, Mutex},
+    time::delay::fsleep,
 };
 pub(crate) use table::{Range, Stop};
 use table::{State, Table};
@@ -69,7 +70,7 @@ impl Pins {
                 changed <- new_condvar!("mdev_pins_changed"),
                 log <- Log::new(),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -88,7 +89,7 @@ impl Pins {
         let pages = usize::try_from(page_of(last.ok_or(EINVAL)?) - page_of(iova))?;
         let pages = pages.checked_add(1).ok_or(EINVAL)?;
         let start = page_of(iova) * PAGE_SIZE as u64;
-        let range = self.table.lock().enter(start, pages)?;
+        let range = self.enter(start, pages)?;
         let pinned = self.pin_pages(&range, prot).and_then(|pages| {
             if stop.is_some() {
                 self.log
@@ -108,6 +109,19 @@ impl Pins {
                 self.forget(table, &range);
                 Err(error)
             }
+        }
+    }
+
+    /// Enters a range that is about to be pinned, once user space leaves its memory alone: see
+    /// [`Leaving`](table::Leaving).
+    fn enter(&self, start: u64, pages: usize) -> Result<Arc<Range>> {
+        loop {
+            let mut table = self.table.lock();
+            if !table.is_leaving(start, pages) {
+                return table.enter(start, pages);
+            }
+            drop(table);
+            fsleep(table::PAUSE);
         }
     }
 
@@ -137,7 +151,7 @@ impl Pins {
                 )
             };
             let Ok(count) = usize::try_from(done) else {
-                break Error::from_errno(done);
+                break unmapped(Error::from_errno(done));
             };
             // SAFETY: VFIO has written `count` pointers, of at most `some`.
             unsafe { pages.fill(count.min(some)) };
@@ -171,9 +185,9 @@ impl Pins {
             self.log.release(&range.all_numbers());
         }
         self.unpin_pages(range.start, range.pages);
-        // What hardware is stopped with may hold the guard, so no lock is held.
-        drop(live);
         self.forget(self.table.lock(), range);
+        // What hardware is stopped with may hold the guard, which waits for the range to be forgotten.
+        drop(live);
     }
 
     /// The guard of `range` is dropped; when this returns it is unpinned.
@@ -215,9 +229,12 @@ impl Pins {
     /// device is being closed.
     pub(crate) fn revoke(&self, iovas: &RangeInclusive<u64>) {
         let mut table = self.table.lock();
+        table.leaves(iovas);
         loop {
             let found = table.ranges.iter().find(|range| range.overlaps(iovas));
             let Some(range) = found.cloned() else {
+                // The container asks its other devices now, and then looks whether all have done it.
+                table.leaves(iovas);
                 return;
             };
             let live = mem::replace(&mut *range.state.lock(), State::Busy);
@@ -274,6 +291,7 @@ impl Pins {
                 to_result(unsafe {
                     raw::vfio_dma_rw(self.vdev.0.as_ptr(), at, data.add(done).cast(), some, write)
                 })
+                .map_err(unmapped)
             };
             let page = at / PAGE_SIZE as u64;
             result = match write {
@@ -286,5 +304,13 @@ impl Pins {
         table.copies -= 1;
         self.wake(table);
         result
+    }
+}
+
+/// What is not mapped is EINVAL with a container and ENOENT with iommufd: one of them for drivers.
+fn unmapped(error: Error) -> Error {
+    match error {
+        ENOENT => EINVAL,
+        other => other,
     }
 }

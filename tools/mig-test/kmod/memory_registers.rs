@@ -11,14 +11,14 @@ pub const CHANNEL: u64 = 0x4000;
 pub const IOVA: u64 = 0x00;
 /// How many bytes.
 pub const LENGTH: u64 = 0x08;
-/// For what begins with KEPT: where in the kept range.
+/// For what begins with KEPT: where in the kept range. For PIN_OFTEN: how often.
 pub const OFFSET: u64 = 0x10;
 /// 32 bits: makes a call, of those below. ENOENT for what needs a kept range of another kind, E2BIG for
 /// more bytes than the buffer has, otherwise the SDK's errors.
 pub const CALL: u64 = 0x18;
 /// 32 bits, read only, in every channel: how often hardware was stopped since the device was created.
 pub const STOPS: u64 = 0x1c;
-/// 32 bits, read only: pages that KEPT_WALK has come by.
+/// 32 bits, read only: pages that KEPT_WALK has come by, or pins that PIN_OFTEN has made.
 pub const WALKED: u64 = 0x20;
 /// To the end of the channel: bytes that are copied.
 pub const BUFFER: u64 = 0x2000;
@@ -41,3 +41,5 @@ pub const KEPT_READ: u32 = 7;
 pub const KEPT_WRITE: u32 = 8;
 /// `Pinned::for_each_page`; after PIN_DMA.
 pub const KEPT_WALK: u32 = 9;
+/// `pin_write` and the end of its guard at once, OFFSET times. WALKED is how often it succeeded.
+pub const PIN_OFTEN: u32 = 10;

@@ -92,6 +92,17 @@ impl Card {
         Ok(card)
     }
 
+    /// A card in the container of this one, which finds the same memory.
+    pub fn beside(&self) -> Result<Card> {
+        let mdev = MdevType::find("memory_rs", "memory_rs-1")?.create()?;
+        Ok(Card {
+            device: self.device.open_beside(mdev.path())?,
+            guest: self.guest.clone(),
+            read_only: self.read_only.clone(),
+            _mdev: mdev,
+        })
+    }
+
     /// Maps pages of guest memory.
     pub fn map(&self, first: usize, pages: usize) -> Result<()> {
         Ok(self.device.space.map_dma(Dma {
@@ -188,6 +199,12 @@ impl Channel<'_> {
     /// How many pages `Pinned::for_each_page` comes by.
     pub fn kept_walk(&self) -> Result<u32, Errno> {
         self.call(register::KEPT_WALK, 0, 0, 0)?;
+        self.get(register::WALKED)
+    }
+
+    /// Pins and unpins a range so many times, in one call; returns how often it could be pinned.
+    pub fn pin_often(&self, iova: u64, len: usize, times: usize) -> Result<u32, Errno> {
+        self.call(register::PIN_OFTEN, iova, len, times)?;
         self.get(register::WALKED)
     }
 

@@ -45,6 +45,10 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         revoke::run(&mut checks, &card)?;
         let figures = storm::run(ctx, &mut checks, &card)?;
         ctx.step(format!("{figures}"));
+        if card.device.group().is_ok() {
+            ctx.step("several busy cards in one container");
+            storm::crowd(&mut checks, &card)?;
+        }
         checks.equal("pages still pinned", pinned()?, before);
         revoke::close(&mut checks, card)?;
         checks.equal("pages pinned with the card gone", pinned()?, before);

@@ -40,6 +40,50 @@ impl fmt::Display for Figures {
     }
 }
 
+/// Cards in one container, each of which pins memory that goes as often as it can.
+const CROWD: usize = 8;
+/// How often it goes.
+const CROWD_UNMAPS: usize = 200;
+/// Pins of a card that no system call comes between.
+const BURST: usize = 100;
+
+/// Several busy cards share a container, which asks them for its memory one after the other and is
+/// content only when none of them has any: each time it looks again it must find less, or it gives up,
+/// and the kernel with it (`BUG()` in `vfio_dma_do_unmap()`).
+pub fn crowd(checks: &mut Checks, card: &Card) -> Result<()> {
+    let nothing = pinned()?;
+    let others: Vec<Card> = (1..CROWD).map(|_| card.beside()).collect::<Result<_>>()?;
+    let over = AtomicBool::new(false);
+    let (unmapped, workers) = thread::scope(|scope| {
+        let busy = others.iter().chain([card]).map(|card| {
+            let over = &over;
+            scope.spawn(move || {
+                let mut pins = 0;
+                while !over.load(Ordering::Acquire) {
+                    pins += card.channel(0).pin_often(iova(0), PAGE, BURST)?;
+                }
+                Ok::<_, Errno>(pins)
+            })
+        });
+        let busy: Vec<_> = busy.collect();
+        let unmapped = (0..CROWD_UNMAPS).try_for_each(|_| {
+            card.unmap(0, PAGES)?;
+            card.map(0, PAGES)
+        });
+        over.store(true, Ordering::Release);
+        let busy: Vec<_> = busy.into_iter().map(|worker| worker.join()).collect();
+        (unmapped, busy)
+    });
+    unmapped?;
+    for worker in workers {
+        let pins = worker.map_err(|_| anyhow!("a thread panicked"))??;
+        checks.that("a card has pinned nothing", pins > 0);
+    }
+    drop(others);
+    checks.equal("pages pinned after the crowd", pinned()?, nothing);
+    Ok(())
+}
+
 /// Runs it; nothing is pinned then.
 pub fn run(ctx: &mut Ctx, checks: &mut Checks, card: &Card) -> Result<Figures> {
     let seed = seed(ctx)?;
