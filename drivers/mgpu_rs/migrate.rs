@@ -81,20 +81,23 @@ impl Migrate for Gpu {
 
     fn pending(&self, saving: Option<&Saving>) -> Pending {
         let vram = &self.core.vram;
-        let left = match saving {
-            Some(_) => vram.dirty_bytes(),
-            None => vram.used_bytes(),
-        };
-        let count = left as usize / PAGE_SIZE;
         // The most it can be: each page a record.
-        let left = pages::payload_bytes(count) + (count * HEADER_LEN) as u64;
-        let (initial, dirty) = match saving {
-            Some(saving) if !saving.first_pass => (0, left),
-            _ => (left, 0),
+        let records = |bytes: u64| {
+            let count = bytes as usize / pages::PAGE;
+            pages::payload_bytes(count) + (count * HEADER_LEN) as u64
         };
+        let (left, initial) = match saving {
+            // What is behind the cursor of the first pass was sent, and written again.
+            Some(saving) if saving.first_pass => {
+                (vram.dirty_bytes(0), vram.dirty_bytes(saving.cursor))
+            }
+            Some(_) => (vram.dirty_bytes(0), 0),
+            None => (vram.used_bytes(), vram.used_bytes()),
+        };
+        let (left, initial) = (records(left), records(initial));
         Pending {
             initial,
-            dirty,
+            dirty: left.saturating_sub(initial),
             stop_copy: left + (HEADER_LEN + State::LEN) as u64,
         }
     }

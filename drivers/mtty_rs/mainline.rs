@@ -110,3 +110,59 @@ pub fn decode_port(port: &[u8; PORT_LEN]) -> Result<State, BadState> {
         fifo,
     })
 }
+
+/// What a byte of a stream completes.
+#[derive(Debug)]
+pub enum Piece {
+    /// A header: ports that came before it belong to a session that was given up.
+    Header,
+    /// The next port.
+    Port(State),
+}
+
+/// Takes a stream byte by byte. A session that is given up and begun anew leaves a second header in the
+/// stream, where a port could be.
+pub struct Reader {
+    /// The header or port that is arriving, and how many bytes of it have.
+    piece: [u8; PORT_LEN],
+    filled: usize,
+    /// A header has come.
+    begun: bool,
+}
+
+impl Reader {
+    /// At the beginning of a stream.
+    pub const fn new() -> Self {
+        Reader {
+            piece: [0; PORT_LEN],
+            filled: 0,
+            begun: false,
+        }
+    }
+
+    /// Takes the next byte of a stream for a device with `nr_ports` ports.
+    pub fn push(&mut self, byte: u8, nr_ports: u32) -> Result<Option<Piece>, BadState> {
+        self.piece[self.filled] = byte;
+        self.filled += 1;
+        let arrived = &self.piece[..self.filled];
+        let in_header = !self.begun || arrived.starts_with(&MAGIC.to_le_bytes());
+        let piece = match (in_header, self.filled) {
+            (true, HEADER_LEN) => {
+                let mut header = [0; HEADER_LEN];
+                header.copy_from_slice(arrived);
+                check_header(&header, nr_ports)?;
+                self.begun = true;
+                Piece::Header
+            }
+            (false, PORT_LEN) => Piece::Port(decode_port(&self.piece)?),
+            _ => return Ok(None),
+        };
+        self.filled = 0;
+        Ok(Some(piece))
+    }
+
+    /// Whether the last byte completed something.
+    pub fn is_whole(&self) -> bool {
+        self.filled == 0
+    }
+}

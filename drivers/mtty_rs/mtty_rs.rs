@@ -230,9 +230,8 @@ impl Device for Mtty {
 /// What arrived of a card.
 struct Arrived {
     ports: [Option<State>; PORTS_OF_A_CARD],
-    /// Mainline's stream: the header or port that is arriving, and bytes of it that have.
-    piece: [u8; mainline::PORT_LEN],
-    filled: usize,
+    /// Of mainline's stream.
+    reader: mainline::Reader,
 }
 
 #[vtable]
@@ -318,8 +317,7 @@ impl Migrate for Mtty {
     fn start_loading(&self) -> Result<Arrived> {
         Ok(Arrived {
             ports: [None; PORTS_OF_A_CARD],
-            piece: [0; mainline::PORT_LEN],
-            filled: 0,
+            reader: mainline::Reader::new(),
         })
     }
 
@@ -334,23 +332,17 @@ impl Migrate for Mtty {
         Ok(())
     }
 
-    fn load_raw(&self, arrived: &mut Arrived, offset: u64, bytes: &[u8]) -> Result<(), Refusal> {
-        for (at, byte) in (offset..).zip(bytes) {
-            let in_header = at < mainline::HEADER_LEN as u64;
-            arrived.piece[arrived.filled] = *byte;
-            arrived.filled += 1;
-            if in_header && arrived.filled == mainline::HEADER_LEN {
-                let mut header = [0; mainline::HEADER_LEN];
-                header.copy_from_slice(&arrived.piece[..mainline::HEADER_LEN]);
-                mainline::check_header(&header, self.card.ports as u32).map_err(refusal)?;
-                arrived.filled = 0;
-            } else if !in_header && arrived.filled == mainline::PORT_LEN {
-                let slot = arrived.ports[..self.card.ports]
-                    .iter_mut()
-                    .find(|slot| slot.is_none())
-                    .ok_or(Refusal::BadState("more ports than the card has"))?;
-                *slot = Some(mainline::decode_port(&arrived.piece).map_err(refusal)?);
-                arrived.filled = 0;
+    fn load_raw(&self, arrived: &mut Arrived, _offset: u64, bytes: &[u8]) -> Result<(), Refusal> {
+        let ports = &mut arrived.ports[..self.card.ports];
+        for byte in bytes {
+            let piece = arrived.reader.push(*byte, self.card.ports as u32);
+            match piece.map_err(refusal)? {
+                None => {}
+                Some(mainline::Piece::Header) => ports.fill(None),
+                Some(mainline::Piece::Port(state)) => {
+                    let slot = ports.iter_mut().find(|slot| slot.is_none());
+                    *slot.ok_or(Refusal::BadState("more ports than the card has"))? = Some(state);
+                }
             }
         }
         Ok(())
@@ -358,7 +350,7 @@ impl Migrate for Mtty {
 
     fn complete(&self, arrived: &Arrived) -> Result<(), Refusal> {
         let ports = &arrived.ports[..self.card.ports];
-        if arrived.filled != 0 || ports.iter().any(Option::is_none) {
+        if !arrived.reader.is_whole() || ports.iter().any(Option::is_none) {
             return Err(Refusal::BadState("a port is missing"));
         }
         Ok(())

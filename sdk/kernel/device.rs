@@ -17,6 +17,7 @@ use crate::{
     raw, rw,
 };
 use core::{
+    array::from_fn,
     cell::UnsafeCell,
     marker::PhantomData,
     ptr::{self, NonNull},
@@ -84,7 +85,7 @@ pub trait Device: Migrate + Sized + Send + Sync + 'static {
 
     /// The memory behind BAR `bar`, if the BAR is memory and nothing else. The SDK then answers for it,
     /// mapped and trapped, and `read` and `write` are not called for that BAR. It is as large as the
-    /// BAR and stays the same as long as the device is open.
+    /// BAR. Asked once, when the device has been opened.
     fn memory(&self, _bar: usize) -> Option<&Arc<DeviceMemory>> {
         None
     }
@@ -123,17 +124,20 @@ pub(crate) struct Open<T: Device> {
     pub(crate) driver: T,
 }
 
-impl<T: Device> Open<T> {
-    /// The BARs that are memory.
-    pub(crate) fn memories(&self) -> impl Iterator<Item = (usize, &Arc<DeviceMemory>)> {
-        (0..config::BARS).filter_map(|bar| Some((bar, self.driver.memory(bar)?)))
-    }
+/// The memory of each BAR that has one.
+pub(crate) type Memories = [Option<Arc<DeviceMemory>>; config::BARS];
+
+fn present(memories: &Memories) -> impl Iterator<Item = (usize, &Arc<DeviceMemory>)> {
+    let numbered = memories.iter().enumerate();
+    numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
 }
 
 /// What an open [`Slot`] holds.
 pub(crate) struct Opened<T: Device> {
     pub(crate) open: Arc<Open<T>>,
     pub(crate) link: Arc<Link<T>>,
+    /// As the driver had it when it was opened, which is what is attached and detached.
+    pub(crate) memories: Memories,
 }
 
 /// The part of a [`Slot`] that is Rust's.
@@ -148,6 +152,19 @@ pub(crate) struct Body<T: Device> {
     #[pin]
     pins: Mutex<Option<Arc<Pins>>>,
     opened: UnsafeCell<Option<Opened<T>>>,
+}
+
+impl<T: Device> Body<T> {
+    /// Guest memory is not reached through the device any more, and none of it is pinned, when this
+    /// returns.
+    fn shut(&self) {
+        let pins = self.pins.lock().clone();
+        if let Some(pins) = pins {
+            // Meanwhile `dma_unmap` finds the ranges: it must not return before they are unpinned.
+            pins.close();
+        }
+        *self.pins.lock() = None;
+    }
 }
 
 /// An mdev as VFIO sees it: `struct vfio_device` first, then the rest.
@@ -301,7 +318,7 @@ impl<T: Device> Callbacks<T> {
     unsafe extern "C" fn open_device(vdev: *mut raw::vfio_device) -> c_int {
         // SAFETY: By the function's contract.
         let body = unsafe { Slot::<T>::body(vdev) };
-        let open = || -> Result {
+        let open = |pins: Arc<Pins>| -> Result {
             // SAFETY: `dev` is set as long as `vdev` lives.
             let dev: &device::Device = unsafe { device::Device::from_raw((*vdev).dev) };
             let dev = ARef::from(dev);
@@ -314,35 +331,46 @@ impl<T: Device> Callbacks<T> {
                 );
                 return Err(EINVAL);
             }
-            // SAFETY: `vdev` is being opened. `close_device` calls `close`; after an error below nobody
-            // has used it yet.
-            let pins = unsafe { Pins::new(NonNull::new(vdev).ok_or(EINVAL)?)? };
-            let memory = GuestMemory(pins.clone());
-            let dev = OpenDevice::new(dev, identity, config_size, memory)?;
+            let dev = OpenDevice::new(dev, identity, config_size, GuestMemory(pins))?;
             let driver = T::open(&body.instance, dev.clone());
             let open = Arc::pin_init(
                 try_pin_init!(Open::<T> { dev, driver <- driver }),
-                GFP_KERNEL,
+                GFP_KERNEL_ACCOUNT,
             )?;
-            for (bar, memory) in open.memories() {
+            let memories: Memories = from_fn(|bar| open.driver.memory(bar).cloned());
+            for (bar, memory) in present(&memories) {
                 if memory.size() as u64 != identity.bars[bar].size() {
                     dev_err!(open.dev.device(), "mdev: memory and BAR differ in size\n");
                     return Err(EINVAL);
                 }
             }
             let link = Link::new(open.clone())?;
-            for (bar, memory) in open.memories() {
+            for (bar, memory) in present(&memories) {
                 // SAFETY: `vdev` is being opened, and `close_device` detaches.
                 unsafe { memory.attach(vdev, bar) };
             }
             // SAFETY: As above.
             unsafe { open.dev.window.attach(vdev) };
-            *body.pins.lock() = Some(pins);
             // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
-            unsafe { *body.opened.get() = Some(Opened { open, link }) };
+            unsafe {
+                *body.opened.get() = Some(Opened {
+                    open,
+                    link,
+                    memories,
+                })
+            };
             Ok(())
         };
-        open().map_or_else(Error::to_errno, |()| 0)
+        let pins = || -> Result<Arc<Pins>> {
+            // SAFETY: `vdev` is being opened; `shut` is called before it is closed, or not opened at all.
+            unsafe { Pins::new(NonNull::new(vdev).ok_or(EINVAL)?) }
+        };
+        let opened = pins().and_then(|pins| {
+            // The container knows the device already, and the driver may pin from its first moment on.
+            *body.pins.lock() = Some(pins.clone());
+            open(pins).inspect_err(|_| body.shut())
+        });
+        opened.map_or_else(Error::to_errno, |()| 0)
     }
 
     /// # Safety
@@ -352,23 +380,19 @@ impl<T: Device> Callbacks<T> {
         // SAFETY: By the function's contract.
         let body = unsafe { Slot::<T>::body(vdev) };
         *body.request.lock() = None;
-        // First of all, so that hardware is stopped whether or not the driver does it when it is
-        // dropped. Until nothing is pinned `dma_unmap` has to find the ranges: it must not return before.
-        let pins = body.pins.lock().clone();
-        if let Some(pins) = pins {
-            pins.close();
-        }
         // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
-        if let Some(opened) = unsafe { (*body.opened.get()).take() } {
-            opened
-                .open
-                .memories()
-                .for_each(|(_, memory)| memory.detach());
-            opened.link.close();
-            opened.open.dev.window.detach();
+        let opened = unsafe { (*body.opened.get()).take() };
+        if let Some(opened) = &opened {
+            // The driver may go on until it is dropped, with nobody to hear of it.
             opened.open.dev.irqs.close();
         }
-        *body.pins.lock() = None;
+        // So that hardware is stopped whether or not the driver does it when it is dropped.
+        body.shut();
+        if let Some(opened) = opened {
+            present(&opened.memories).for_each(|(_, memory)| memory.detach());
+            opened.link.close();
+            opened.open.dev.window.detach();
+        }
     }
 
     /// # Safety

@@ -54,27 +54,32 @@ impl PageSet {
         word.is_some_and(|word| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
     }
 
-    fn len(&self) -> usize {
-        let bits = |word: &AtomicU64| word.load(Ordering::Acquire).count_ones() as usize;
-        self.0.iter().map(bits).sum()
+    /// How many pages there are in the set that are not below `from`.
+    fn len_from(&self, from: usize) -> usize {
+        self.words_from(from)
+            .map(|(_, bits)| bits.count_ones() as usize)
+            .sum()
     }
 
     /// The first page of the set that is not below `from`.
     fn next(&self, from: usize) -> Option<usize> {
-        let first = from / 64;
-        let words = self.0.iter().enumerate().skip(first);
-        words
-            .map(|(i, word)| {
-                let bits = word.load(Ordering::Acquire);
-                let below = if i == first {
-                    (1u64 << (from % 64)) - 1
-                } else {
-                    0
-                };
-                (i, bits & !below)
-            })
+        self.words_from(from)
             .find(|(_, bits)| *bits != 0)
             .map(|(i, bits)| i * 64 + bits.trailing_zeros() as usize)
+    }
+
+    /// The words from that of page `from` on, with their numbers; without the bits below that page.
+    fn words_from(&self, from: usize) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let first = from / 64;
+        let words = self.0.iter().enumerate().skip(first);
+        words.map(move |(i, word)| {
+            let bits = word.load(Ordering::Acquire);
+            let below = match i == first {
+                true => (1u64 << (from % 64)) - 1,
+                false => 0,
+            };
+            (i, bits & !below)
+        })
     }
 
     fn add_all_of(&self, other: &PageSet) {
@@ -228,15 +233,15 @@ impl DeviceMemory {
         self.dirty.add_all_of(&self.used);
     }
 
-    /// Bytes in the pages that [`take_dirty`](Self::take_dirty) would still find. Costs time in the size
-    /// of the memory, a bit a page.
-    pub fn dirty_bytes(&self) -> u64 {
-        (self.dirty.len() * PAGE_SIZE) as u64
+    /// Bytes in the pages at or behind `from` that [`take_dirty`](Self::take_dirty) would still find.
+    /// Costs time in the size of the memory, a bit a page.
+    pub fn dirty_bytes(&self, from: usize) -> u64 {
+        (self.dirty.len_from(from.div_ceil(PAGE_SIZE)) * PAGE_SIZE) as u64
     }
 
     /// Bytes in the pages that are not zero.
     pub fn used_bytes(&self) -> u64 {
-        (self.used.len() * PAGE_SIZE) as u64
+        (self.used.len_from(0) * PAGE_SIZE) as u64
     }
 
     /// The next run of dirty pages at or behind `from`, of at most `most` bytes: its range in bytes.

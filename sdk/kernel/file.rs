@@ -26,12 +26,13 @@ pub(crate) const fn ops<T: Device>() -> &'static raw::vfio_migration_ops {
     &Callbacks::<T>::OPS
 }
 
-/// What a data file holds on to: not the device, so that it may outlive it.
+/// What a data file holds on to. It may outlive the device, so of that it has a pointer that is used only
+/// while the session of the file is alive.
 struct DataFile<T: Device> {
     link: Arc<Link<T>>,
     number: u64,
-    /// For the opt-in to PRECOPY_INFO's second version. Dereferenced only with the link's session
-    /// alive, which is before `close_device` returns.
+    /// For the opt-in to PRECOPY_INFO's second version. Dereferenced only under the lock of the session,
+    /// and with that alive, which is before `close_device` returns.
     vdev: *mut raw::vfio_device,
 }
 
@@ -117,7 +118,7 @@ impl<T: Device> Callbacks<T> {
                 number: new.number,
                 vdev,
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
         let data = KBox::into_raw(data);
         // SAFETY: `FOPS` is static, and takes over `data` if there is a file.

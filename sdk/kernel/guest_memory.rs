@@ -78,7 +78,7 @@ impl GuestMemory {
         len: usize,
         stop: impl Fn() + Send + Sync + 'static,
     ) -> Result<Pinned<Dma>> {
-        let stop: KBox<dyn Fn() + Send + Sync> = KBox::new(stop, GFP_KERNEL)?;
+        let stop: KBox<dyn Fn() + Send + Sync> = KBox::new(stop, GFP_KERNEL_ACCOUNT)?;
         self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE, Some(stop))
     }
 
@@ -195,7 +195,8 @@ impl Pinned<Write> {
 impl Pinned<Dma> {
     /// Calls `each` with the pages in the order of their IOVA, to be mapped for the hardware, whose
     /// accesses begin [`offset`](Self::offset) bytes into the first one. EFAULT if the range was
-    /// unmapped; it cannot be while this runs.
+    /// unmapped; it cannot be while this runs, so `each` must not wait, and must call nothing of
+    /// [`GuestMemory`] and of guards: an unmap may hold what that would wait for.
     pub fn for_each_page(&self, mut each: impl FnMut(&Page) -> Result) -> Result {
         self.range
             .with_pages(self.offset, self.len, |page| each(page))

@@ -9,7 +9,7 @@ use crate::{
     device::{Device, Open},
     migrate::{crc32c, errno, Codec, Migrate},
 };
-use kernel::{prelude::*, uaccess::UserSliceReader};
+use kernel::{current, prelude::*, uaccess::UserSliceReader};
 use mdev_model::{
     config,
     stream::{Known, Loader, MatchData, Refusal, Sink, Tag},
@@ -35,6 +35,8 @@ enum Framing {
 
 /// What has arrived and is not the device's yet.
 struct Staged<T: Device> {
+    /// No record has arrived.
+    fresh: bool,
     driver: <T as Migrate>::Loading,
     config: Option<KBox<[u8; config::SIZE]>>,
     /// The payload of the record that is arriving.
@@ -44,14 +46,28 @@ struct Staged<T: Device> {
 /// The receiver of a [`Loader`]: the device, and what is staged for it.
 struct Receiver<'a, T: Device> {
     open: &'a Open<T>,
-    staged: &'a mut Staged<T>,
+    /// None if there was no memory for it.
+    staged: &'a mut Option<Staged<T>>,
+}
+
+impl<T: Device> Receiver<'_, T> {
+    /// Where a record goes.
+    fn staged(&mut self) -> Result<&mut Staged<T>, Refusal> {
+        let staged = self.staged.as_mut().ok_or(Refusal::NoMemory)?;
+        staged.fresh = false;
+        Ok(staged)
+    }
 }
 
 impl<T: Device> Sink for Receiver<'_, T> {
     fn begin(&mut self, data: &MatchData) -> Result<(), Refusal> {
         let driver = &self.open.driver;
         data.check(&T::FORMAT, driver.kind(), driver.geometry())?;
-        *self.staged = Staged::new(self.open).map_err(|_| Refusal::NoMemory)?;
+        if !self.staged.as_ref().is_some_and(|staged| staged.fresh) {
+            // What has arrived goes first: it may be as large as the device.
+            *self.staged = None;
+            *self.staged = Some(Staged::new(self.open).map_err(|_| Refusal::NoMemory)?);
+        }
         Ok(())
     }
 
@@ -64,42 +80,44 @@ impl<T: Device> Sink for Receiver<'_, T> {
     }
 
     fn payload(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let record = &mut self.staged.record;
-        record
+        self.staged()?
+            .record
             .extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)
             .map_err(|_| Refusal::NoMemory)
     }
 
     fn record(&mut self, tag: Tag) -> Result<(), Refusal> {
-        let staged = &mut *self.staged;
+        let open = self.open;
+        let staged = self.staged()?;
         if tag == Tag::CONFIG {
             let bytes: [u8; config::SIZE] = staged.record[..]
                 .try_into()
                 .map_err(|_| Refusal::BadState("configuration space has another length"))?;
-            let checked = self.open.dev.config.lock().check(&bytes);
+            let checked = open.dev.config.lock().check(&bytes);
             checked.map_err(|_| Refusal::BadState("configuration space is another device's"))?;
             let bytes = KBox::new(bytes, GFP_KERNEL_ACCOUNT).map_err(|_| Refusal::NoMemory)?;
             staged.config = Some(bytes);
         } else {
-            self.open
-                .driver
-                .load(&mut staged.driver, tag, &staged.record)?;
+            open.driver.load(&mut staged.driver, tag, &staged.record)?;
         }
         staged.record.clear();
         Ok(())
     }
 
     fn complete(&mut self) -> Result<(), Refusal> {
-        if self.staged.config.is_none() {
+        let open = self.open;
+        let staged = self.staged()?;
+        if staged.config.is_none() {
             return Err(Refusal::BadState("configuration space is missing"));
         }
-        self.open.driver.complete(&self.staged.driver)
+        open.driver.complete(&staged.driver)
     }
 }
 
 impl<T: Device> Staged<T> {
     fn new(open: &Open<T>) -> Result<Self> {
         Ok(Staged {
+            fresh: true,
             driver: open.driver.start_loading()?,
             config: None,
             record: KVVec::new(),
@@ -120,10 +138,15 @@ impl<T: Device> Incoming<T> {
         })
     }
 
-    /// Takes `user` as far as it can be read, or refuses the stream for good; the reason goes to the
-    /// kernel log once.
+    /// Takes `user` as far as it can be read, or until the process has a signal, or refuses the stream
+    /// for good; the reason goes to the kernel log once.
     pub(crate) fn write(&mut self, open: &Open<T>, user: &mut UserSliceReader) -> Result<usize> {
-        self.take(open, user.len(), |_, chunk| user.read_slice(chunk))
+        self.take(open, user.len(), |at, chunk| {
+            if at > 0 && current!().signal_pending() {
+                return Err(EINTR);
+            }
+            user.read_slice(chunk)
+        })
     }
 
     /// Takes the first `len` bytes of the window of protocol v1, all of them, or refuses the stream.
@@ -176,15 +199,13 @@ impl<T: Device> Incoming<T> {
     }
 
     fn push(&mut self, open: &Open<T>) -> Result<(), Refusal> {
-        let Some(staged) = &mut self.staged else {
-            return Err(Refusal::NoMatchData);
-        };
         match &mut self.framing {
             Framing::Records(loader) => {
-                let mut receiver = Receiver { open, staged };
-                loader.push(&self.chunk, &mut receiver)
+                let staged = &mut self.staged;
+                loader.push(&self.chunk, &mut Receiver { open, staged })
             }
             Framing::Own(offset) => {
+                let staged = self.staged.as_mut().ok_or(Refusal::NoMatchData)?;
                 let at = *offset;
                 *offset += self.chunk.len() as u64;
                 open.driver.load_raw(&mut staged.driver, at, &self.chunk)

@@ -60,7 +60,8 @@ pub enum Codec {
 pub trait Migrate {
     /// Name and version of the driver's records.
     const FORMAT: Format;
-    /// The tags that [`load`](Self::load) knows, each with the most bytes that a payload can have.
+    /// The tags that [`load`](Self::load) knows, each with the most bytes that a payload can have. They
+    /// are [`Tag::FIRST_DRIVER`] or above; the driver does not build with another one.
     /// The SDK allocates no more than that, and not before that much has arrived.
     const RECORDS: &'static [(Tag, usize)];
 
@@ -134,10 +135,13 @@ pub struct RecordWriter<'a> {
     /// The end of the last record, if it is to be taken from where it is. None while the device runs and
     /// what is there may change.
     pub(crate) rest: Option<&'a mut Rest>,
+    /// The driver's [`RECORDS`](Migrate::RECORDS).
+    pub(crate) known: &'static [(Tag, usize)],
 }
 
 impl RecordWriter<'_> {
-    /// Writes a record that a destination has to know.
+    /// Writes a record that a destination has to know. EINVAL for one that this driver would refuse: its
+    /// tag is the SDK's or not in [`RECORDS`](Migrate::RECORDS), or it is longer than said there.
     pub fn record(&mut self, tag: Tag, payload: &[u8]) -> Result {
         self.write(tag, false, payload)
     }
@@ -154,6 +158,7 @@ impl RecordWriter<'_> {
         if bytes.start > bytes.end || bytes.end > memory.size() {
             return Err(EINVAL);
         }
+        self.check(tag, false, head.len() + bytes.len())?;
         self.begin(tag, false, head, bytes.len())?;
         let mut rest = Rest::new(memory.clone(), bytes);
         match (&mut self.rest, &mut self.tally) {
@@ -164,7 +169,7 @@ impl RecordWriter<'_> {
         Ok(())
     }
 
-    /// Writes a record that a destination may skip.
+    /// Writes a record that a destination may skip, if it does not know the tag.
     pub fn optional_record(&mut self, tag: Tag, payload: &[u8]) -> Result {
         self.write(tag, true, payload)
     }
@@ -177,8 +182,24 @@ impl RecordWriter<'_> {
         Ok(self.out.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?)
     }
 
+    /// Writes a record of the SDK's own.
+    pub(crate) fn own_record(&mut self, tag: Tag, payload: &[u8]) -> Result {
+        self.begin(tag, false, payload, 0)
+    }
+
     fn write(&mut self, tag: Tag, optional: bool, payload: &[u8]) -> Result {
+        self.check(tag, optional, payload.len())?;
         self.begin(tag, optional, payload, 0)
+    }
+
+    /// Whether the driver at the destination would take it.
+    fn check(&self, tag: Tag, optional: bool, len: usize) -> Result {
+        let known = self.known.iter().find(|(known, _)| *known == tag);
+        let fits = known.map_or(optional, |(_, most)| len <= *most);
+        match fits && tag.0 >= Tag::FIRST_DRIVER.0 {
+            true => Ok(()),
+            false => Err(EINVAL),
+        }
     }
 
     /// Writes a record up to the last `more` bytes of its payload, for which there is room then.

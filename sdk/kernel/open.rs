@@ -57,7 +57,7 @@ impl OpenDevice {
                 irqs <- Irqs::new(),
                 window <- Window::new(),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 

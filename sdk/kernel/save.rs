@@ -99,6 +99,7 @@ pub(crate) struct Outgoing<T: Device> {
 impl<T: Device> Outgoing<T> {
     /// Begins a session; its match data is the first that can be read.
     pub(crate) fn new(open: &Open<T>) -> Result<Self> {
+        const { assert!(are_of_driver(T::RECORDS), "a tag of RECORDS is the SDK's") };
         let driver = &open.driver;
         let mut new = Outgoing {
             phase: Phase::PreCopy,
@@ -114,7 +115,7 @@ impl<T: Device> Outgoing<T> {
         };
         if new.tally.is_some() {
             let data = MatchData::new(&T::FORMAT, driver.kind(), driver.geometry());
-            new.writer().record(Tag::MATCH, &data.encode())?;
+            new.writer().own_record(Tag::MATCH, &data.encode())?;
         }
         Ok(new)
     }
@@ -124,6 +125,7 @@ impl<T: Device> Outgoing<T> {
             out: &mut self.out,
             tally: self.tally.as_mut(),
             rest: (self.phase == Phase::StopCopy).then_some(&mut self.rest),
+            known: T::RECORDS,
         }
     }
 
@@ -217,12 +219,16 @@ impl<T: Device> Outgoing<T> {
     fn refill(&mut self, open: &Open<T>) -> Result {
         self.out.clear();
         self.read = 0;
+        if self.phase == Phase::PreCopy && !self.initial_read {
+            self.initial_read = open.driver.pending(Some(&self.driver)).initial == 0;
+        }
         while self.out.is_empty() && !self.finished {
             let phase = self.phase;
             let mut writer = RecordWriter {
                 out: &mut self.out,
                 tally: self.tally.as_mut(),
                 rest: (phase == Phase::StopCopy).then_some(&mut self.rest),
+                known: T::RECORDS,
             };
             let progress = open.driver.save(&mut self.driver, phase, &mut writer)?;
             match (progress, phase) {
@@ -244,7 +250,7 @@ impl<T: Device> Outgoing<T> {
         self.finished = true;
         if self.tally.is_some() {
             let config = *open.dev.config.lock().bytes();
-            self.writer().record(Tag::CONFIG, &config)?;
+            self.writer().own_record(Tag::CONFIG, &config)?;
         }
         if let Some(tally) = &self.tally {
             self.out
@@ -288,6 +294,18 @@ impl<T: Device> Outgoing<T> {
         let buffered = self.buffered() as u64;
         open.driver.pending(Some(&self.driver)).stop_copy + buffered
     }
+}
+
+/// Whether no tag is one of the SDK's.
+const fn are_of_driver(records: &[(Tag, usize)]) -> bool {
+    let mut i = 0;
+    while i < records.len() {
+        if records[i].0 .0 < Tag::FIRST_DRIVER.0 {
+            return false;
+        }
+        i += 1;
+    }
+    true
 }
 
 /// Calls `piece(bytes so far)` for more until there is none; how many bytes it was. What was taken before

@@ -83,7 +83,7 @@ impl<T: Device> Link<T> {
                 }, lock::SESSION, static_lock_class!()),
                 readable <- PollCondVar::new(lock::READABLE, static_lock_class!()),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -152,14 +152,14 @@ impl<T: Device> Link<T> {
         self.readable.notify_all();
     }
 
-    /// The device is closed: its data files are dead when this returns, and the device is gone.
+    /// The device is being closed: its data files are dead when this returns, and refer to it no more.
     pub(crate) fn close(&self) {
         let mut session = self.session.lock();
         session.end();
         let open = session.open.take();
         drop(session);
         self.readable.notify_all();
-        // The last reference: the driver's destructor runs without the lock.
+        // Not under the lock: if this is the last reference, the driver's destructor runs here.
         drop(open);
     }
 }

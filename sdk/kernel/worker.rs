@@ -13,7 +13,7 @@ use core::{marker::PhantomPinned, ops::Deref};
 use kernel::{container_of, prelude::*, static_lock_class, types::Opaque};
 
 /// What a [`Worker`] does.
-pub trait Task: Send + Sync {
+pub trait Task: Send + Sync + 'static {
     /// Does what there is to do, then returns. May sleep; never runs twice at the same time.
     fn run(&self);
 }

@@ -274,7 +274,7 @@ impl Migrate for Scratch {
 
     fn pending(&self, saving: Option<&usize>) -> Pending {
         let memory = &self.card.memory;
-        let dirty = saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes());
+        let dirty = saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes(0));
         Pending {
             initial: 0,
             dirty,

@@ -5,7 +5,9 @@
 mod common;
 
 use common::*;
-use mtty_model::mainline::{check_header, decode_port, encode_header, encode_port, PORT_LEN};
+use mtty_model::mainline::{
+    check_header, decode_port, encode_header, encode_port, Piece, Reader, PORT_LEN,
+};
 use mtty_model::state::State;
 use mtty_model::uart::Uart;
 use proptest::prelude::*;
@@ -275,4 +277,46 @@ proptest! {
             }
         }
     }
+}
+
+/// What a reader makes of a stream: 'h' for a header, 'p' for a port; or the reason why not.
+fn pieces(stream: &[u8]) -> Result<String, &'static str> {
+    let mut reader = Reader::new();
+    let mut found = String::new();
+    for byte in stream {
+        match reader.push(*byte, 2).map_err(|bad| bad.as_str())? {
+            None => {}
+            Some(Piece::Header) => found.push('h'),
+            Some(Piece::Port(_)) => found.push('p'),
+        }
+    }
+    if !reader.is_whole() {
+        found.push('.');
+    }
+    Ok(found)
+}
+
+#[test]
+fn a_stream_is_read_as_a_header_and_ports() {
+    let stream = [&HEADER[..], &USED, &UNTOUCHED].concat();
+    assert_eq!(pieces(&stream), Ok("hpp".into()));
+    assert_eq!(pieces(&stream[..stream.len() - 1]), Ok("hp.".into()));
+}
+
+#[test]
+fn a_stream_that_begins_anew_is_told_from_a_port() {
+    let once = [&HEADER[..], &USED].concat();
+    let twice = [&once[..], &once, &UNTOUCHED].concat();
+    assert_eq!(pieces(&twice), Ok("hphpp".into()));
+    let empty = [&HEADER[..], &HEADER, &USED, &UNTOUCHED].concat();
+    assert_eq!(pieces(&empty), Ok("hhpp".into()));
+}
+
+#[test]
+fn a_stream_without_a_header_is_refused() {
+    let reason = Err("a stream that is not mtty's");
+    assert_eq!(pieces(&[&USED[..], &UNTOUCHED].concat()), reason);
+    let mut other = [&HEADER[..], &HEADER].concat();
+    other[24 + 16] = 9;
+    assert_eq!(pieces(&other), Err("another number of ports"));
 }

@@ -125,11 +125,6 @@ impl State {
         })
     }
 
-    /// Whether the device may change by itself, raise interrupts and do DMA.
-    pub fn runs(self) -> bool {
-        matches!(self, Running | RunningP2p | PreCopy | PreCopyP2p)
-    }
-
     /// Whether a saving session is open and the device still runs.
     pub fn is_pre_copy(self) -> bool {
         matches!(self, PreCopy | PreCopyP2p)
