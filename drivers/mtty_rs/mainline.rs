@@ -130,16 +130,18 @@ pub struct Reader {
     begun: bool,
 }
 
-impl Reader {
+impl Default for Reader {
     /// At the beginning of a stream.
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Reader {
             piece: [0; PORT_LEN],
             filled: 0,
             begun: false,
         }
     }
+}
 
+impl Reader {
     /// Takes the next byte of a stream for a device with `nr_ports` ports.
     pub fn push(&mut self, byte: u8, nr_ports: u32) -> Result<Option<Piece>, BadState> {
         self.piece[self.filled] = byte;

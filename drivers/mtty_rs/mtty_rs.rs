@@ -317,7 +317,7 @@ impl Migrate for Mtty {
     fn start_loading(&self) -> Result<Arrived> {
         Ok(Arrived {
             ports: [None; PORTS_OF_A_CARD],
-            reader: mainline::Reader::new(),
+            reader: mainline::Reader::default(),
         })
     }
 

@@ -281,7 +281,7 @@ proptest! {
 
 /// What a reader makes of a stream: 'h' for a header, 'p' for a port; or the reason why not.
 fn pieces(stream: &[u8]) -> Result<String, &'static str> {
-    let mut reader = Reader::new();
+    let mut reader = Reader::default();
     let mut found = String::new();
     for byte in stream {
         match reader.push(*byte, 2).map_err(|bad| bad.as_str())? {
