@@ -344,7 +344,7 @@ impl<T: Device> Callbacks<T> {
                     return Err(EINVAL);
                 }
             }
-            let link = Link::new(open.clone())?;
+            let link = Link::new(open.clone(), memories.clone())?;
             for (bar, memory) in present(&memories) {
                 // SAFETY: `vdev` is being opened, and `close_device` detaches.
                 unsafe { memory.attach(vdev, bar) };

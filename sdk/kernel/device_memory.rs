@@ -16,10 +16,11 @@
 use crate::{
     mapping::{self, in_pages, Mapping, Piece},
     raw,
+    session::Readable,
 };
 use core::{
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{fence, AtomicBool, AtomicU64, Ordering},
 };
 use kernel::{
     new_mutex,
@@ -110,6 +111,10 @@ pub struct DeviceMemory {
     used: PageSet,
     #[pin]
     mapping: Mutex<Option<Mapping>>,
+    /// Who wants to be woken by the next write, and whether there is one.
+    #[pin]
+    watcher: Mutex<Option<Arc<Readable>>>,
+    watched: AtomicBool,
 }
 
 impl DeviceMemory {
@@ -130,8 +135,10 @@ impl DeviceMemory {
                 dirty: PageSet::new(count)?,
                 used: PageSet::new(count)?,
                 mapping <- new_mutex!(None, "mdev_mapping"),
+                watcher <- new_mutex!(None, "mdev_watcher"),
+                watched: AtomicBool::new(false),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -291,6 +298,27 @@ impl DeviceMemory {
     fn note(&self, page: usize) {
         self.used.add(page);
         self.dirty.add(page);
+        // Orders the note before the look; pairs with the one in `watch`.
+        fence(Ordering::SeqCst);
+        if self.watched.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    /// The next write wakes `readable`, once. Look for what is dirty after the call.
+    pub(crate) fn watch(&self, readable: &Arc<Readable>) {
+        *self.watcher.lock() = Some(readable.clone());
+        self.watched.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if self.watched.swap(false, Ordering::Relaxed) {
+            if let Some(readable) = &*self.watcher.lock() {
+                readable.changed.notify_all();
+            }
+        }
     }
 
     /// EINVAL unless the `len` bytes at `offset` are inside.
@@ -323,6 +351,7 @@ impl DeviceMemory {
     /// The device is being closed; nobody has the memory mapped any more.
     pub(crate) fn detach(&self) {
         *self.mapping.lock() = None;
+        *self.watcher.lock() = None;
     }
 
     /// Lets `vma` show the memory.

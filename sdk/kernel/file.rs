@@ -203,17 +203,27 @@ impl<T: Device> Callbacks<T> {
                 PollTable::from_raw(table),
             )
         };
-        table.register_wait(file, &data.link.readable);
-        let events = data.link.with_session(data.number, |open, _, transfer| {
-            Ok(match transfer {
-                Transfer::Saving(saving) if saving.is_readable(open) => {
-                    raw::POLLIN | raw::POLLRDNORM
-                }
-                Transfer::Loading(_) => raw::POLLOUT | raw::POLLWRNORM,
-                _ => 0,
-            })
-        });
-        events.unwrap_or(raw::POLLERR | raw::POLLHUP)
+        table.register_wait(file, &data.link.readable.changed);
+        let events = || {
+            let events = data.link.with_session(data.number, |open, _, transfer| {
+                Ok(match transfer {
+                    Transfer::Saving(saving) if saving.is_readable(open) => {
+                        raw::POLLIN | raw::POLLRDNORM
+                    }
+                    Transfer::Loading(_) => raw::POLLOUT | raw::POLLWRNORM,
+                    _ => 0,
+                })
+            });
+            events.unwrap_or(raw::POLLERR | raw::POLLHUP)
+        };
+        match events() {
+            0 => {
+                // What is written before this is found by the second look.
+                data.link.watch();
+                events()
+            }
+            now => now,
+        }
     }
 
     /// # Safety

@@ -12,5 +12,4 @@ use kernel::prelude::*;
 pub(crate) static REQUEST: &CStr = c"mdev_request";
 pub(crate) static PINS_OF_SLOT: &CStr = c"mdev_pins_of_slot";
 pub(crate) static SESSION: &CStr = c"mdev_session";
-pub(crate) static READABLE: &CStr = c"mdev_readable";
 pub(crate) static WORKER: &CStr = c"mdev_worker";

@@ -8,13 +8,14 @@
 //! pointer: when it ends, by whatever way, the number is used up and the file gives ENODEV.
 
 use crate::{
-    device::{Device, Open},
+    device::{Device, Memories, Open},
     load::Incoming,
     lock,
     migrate::Phase,
     save::Outgoing,
 };
 use kernel::{
+    new_poll_condvar,
     prelude::*,
     static_lock_class,
     sync::{poll::PollCondVar, Arc, Mutex},
@@ -26,9 +27,25 @@ use mdev_model::state::{self, State};
 pub(crate) struct Link<T: Device> {
     #[pin]
     session: Mutex<Session<T>>,
-    /// Wakes who polls for a data file to become readable.
+    pub(crate) readable: Arc<Readable>,
+}
+
+/// Wakes who polls for a data file to become readable.
+#[pin_data]
+pub(crate) struct Readable {
     #[pin]
-    pub(crate) readable: PollCondVar,
+    pub(crate) changed: PollCondVar,
+}
+
+impl Readable {
+    fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                changed <- new_poll_condvar!("mdev_readable"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
 }
 
 /// The data of an open data file: absent while none is open.
@@ -54,6 +71,8 @@ pub(crate) enum Protocol {
 pub(crate) struct Session<T: Device> {
     /// None once the device is closed.
     open: Option<Arc<Open<T>>>,
+    /// What is behind the device's BARs.
+    memories: Memories,
     state: State,
     /// Who took the device out of RUNNING and STOP; none while it is in one of these.
     owner: Option<Protocol>,
@@ -71,17 +90,19 @@ pub(crate) struct NewFile {
 }
 
 impl<T: Device> Link<T> {
-    pub(crate) fn new(open: Arc<Open<T>>) -> Result<Arc<Self>> {
+    pub(crate) fn new(open: Arc<Open<T>>, memories: Memories) -> Result<Arc<Self>> {
+        let readable = Readable::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 session <- Mutex::new(Session {
                     open: Some(open),
+                    memories,
                     state: State::Running,
                     owner: None,
                     number: 0,
                     transfer: Transfer::None,
                 }, lock::SESSION, static_lock_class!()),
-                readable <- PollCondVar::new(lock::READABLE, static_lock_class!()),
+                readable,
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -118,10 +139,17 @@ impl<T: Device> Link<T> {
         f(open, session.state, &mut session.transfer)
     }
 
+    /// Has whoever writes the device's memory next wake those who poll.
+    pub(crate) fn watch(&self) {
+        let session = self.session.lock();
+        let memories = session.memories.iter().flatten();
+        memories.for_each(|memory| memory.watch(&self.readable));
+    }
+
     /// Runs `f` with the session, which may change.
     pub(crate) fn locked<R>(&self, f: impl FnOnce(&mut Session<T>) -> R) -> R {
         let result = f(&mut self.session.lock());
-        self.readable.notify_all();
+        self.readable.changed.notify_all();
         result
     }
 
@@ -149,7 +177,7 @@ impl<T: Device> Link<T> {
         reset();
         session.state = State::Running;
         session.owner = None;
-        self.readable.notify_all();
+        self.readable.changed.notify_all();
     }
 
     /// The device is being closed: its data files are dead when this returns, and refer to it no more.
@@ -158,7 +186,7 @@ impl<T: Device> Link<T> {
         session.end();
         let open = session.open.take();
         drop(session);
-        self.readable.notify_all();
+        self.readable.changed.notify_all();
         // Not under the lock: if this is the last reference, the driver's destructor runs here.
         drop(open);
     }
