@@ -64,7 +64,7 @@ help:
 	@echo 'make                 build the kernel modules into target/kmod'
 	@echo 'make demo            migrate a running guest with a device of each driver; figures'
 	@echo 'make test            every test; the last line counts them'
-	@echo 'make test-all        the same, and what takes long: QEMU 7.2 and 11.1, the debug kernel'
+	@echo 'make test-all        the same, and what takes long: QEMU 11.1, the debug kernel'
 	@echo 'make bench           what registers, pins, dirty pages, VRAM and protocol v1 cost, beside a peer'
 	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
 	@echo 'make rust-analyzer   write rust-project.json for editors'

@@ -7,7 +7,7 @@ use crate::qemu::version::Qemu;
 use crate::scenario::{self, Scenario};
 
 /// Where `mig-test test` runs scenarios. `mig-test test --qemu 7.2` runs what migrates guests there.
-pub const USUAL: &[Platform] = &[OWN];
+pub const USUAL: &[Platform] = &[OWN, V1];
 /// The same for `mig-test test --all`.
 pub const ALL: &[Platform] = &[
     OWN,
