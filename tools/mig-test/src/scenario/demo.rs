@@ -8,7 +8,7 @@ use super::bed::{
     kernel_release, load, skipped_without_v2, Bed, Card, Checkpoint, Driver, Host, MGPU_16,
     MGPU_RS, MTTY_C, MTTY_RS, ONE_PORT,
 };
-use super::mgpu::guest::{commands_left, draw, shows, BATCHES};
+use super::mgpu::guest::{commands_left, draw, go_on, shows, BATCHES};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::qemu::migration;
@@ -156,7 +156,7 @@ impl Gpu {
     }
 
     fn end(self, source: &Host, destination: &mut Host) -> Result<report::Gpu> {
-        let checked = destination.vm.gpu_check()?;
+        let checked = go_on(&mut destination.vm)?;
         let sent = source.vm.traffic()?.of(&source.cards[self.card].mdev.uuid);
         Ok(report::Gpu {
             gpu_pre_copy_bytes: sent.pre_copy,

@@ -6,7 +6,7 @@ use anyhow::{ensure, Result};
 use super::bed::{
     ensure_quiet, load, Bed, Card, Checkpoint, LINES, MGPU_16, MGPU_RS, MTTY_RS, ONE_PORT,
 };
-use super::mgpu::guest::{draw, ensure_whole, shows, BATCHES};
+use super::mgpu::guest::{draw, ensure_whole, go_on, shows, BATCHES};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::qemu::migration;
@@ -50,7 +50,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     migration::load(&mut destination.vm, &file)?;
     destination.vm.continue_console(&mut source.vm);
     Checkpoint::check(&mut destination.vm, &before)?;
-    ensure_whole(&destination.vm.gpu_check()?)?;
+    ensure_whole(&go_on(&mut destination.vm)?)?;
     ensure!(
         shows(&mut destination.vm, GPU, PICTURE)?,
         "the screen shows another picture than before"

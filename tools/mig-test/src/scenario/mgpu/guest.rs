@@ -45,6 +45,13 @@ pub fn ensure_whole(checked: &Checked) -> Result<()> {
     Ok(())
 }
 
+/// Has a guest that has moved go on with its GPU's work, and then look at every page.
+pub fn go_on(vm: &mut Vm) -> Result<Checked> {
+    vm.gpu_batches(BATCHES)
+        .context("the GPU does not go on with its work")?;
+    vm.gpu_check()
+}
+
 /// Has the guest draw a picture, and demands that the screen shows it.
 pub fn draw(vm: &mut Vm, card: usize, number: u32) -> Result<()> {
     vm.gpu_draw(number)?;
@@ -85,7 +92,7 @@ fn migrate(bed: &Bed, source: &mut Host, destination: &mut Host) -> Result<Leg> 
     let figures = migration::arrive(&mut source.vm, &mut destination.vm)?;
     let carried = commands_left(&mut source.vm, 0)?;
     destination.vm.succeed(&mut source.vm)?;
-    let checked = destination.vm.gpu_check()?;
+    let checked = go_on(&mut destination.vm)?;
     ensure_whole(&checked)?;
     ensure_quiet(source)?;
     ensure_quiet(destination)?;
