@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reads the kernel log and picks out what must never be in it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,13 +12,14 @@ use rustix::io::Errno;
 
 use crate::known_report;
 
-/// What the kernel says when something is wrong with it, or with a module.
-const COMPLAINTS: [&str; 22] = [
+/// What the kernel says when something is wrong with it, or with a module, or has killed a program.
+const COMPLAINTS: [&str; 23] = [
     "WARNING:",
     "BUG:",
     "BUG ",
     "Oops",
     "general protection",
+    "segfault at",
     "refcount_t:",
     "UBSAN",
     "KASAN",
@@ -36,6 +38,8 @@ const COMPLAINTS: [&str; 22] = [
     "rust_kernel: panicked",
     "kernel panic",
 ];
+/// What comes before the reason when a device has refused a stream. No complaint: somebody may want it.
+const REFUSED: &str = "mdev: incoming state refused: ";
 /// The lines after a complaint that belong to it: the head of a call trace.
 const CONTEXT: usize = 12;
 
@@ -62,6 +66,13 @@ impl KernelLog {
         let mut messages = self.messages()?;
         known_report::remove(&mut messages);
         Ok(pick(&messages))
+    }
+
+    /// For which reasons devices have refused streams since the last call.
+    pub fn refusals(&mut self) -> Result<BTreeSet<String>> {
+        let messages = self.messages()?;
+        let reasons = messages.iter().filter_map(|line| line.split_once(REFUSED));
+        Ok(reasons.map(|(_, reason)| reason.to_owned()).collect())
     }
 
     fn messages(&mut self) -> Result<Vec<String>> {
@@ -140,6 +151,7 @@ mod tests {
             "mtty_rs: module verification failed: signature and/or required key missing",
             "vfio_mdev 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001: Adding to iommu group 0",
             "DEBUG: nothing",
+            "vfio_mdev 83b8f4f2: mdev: incoming state refused: the closing record has another checksum",
         ];
         assert_eq!(picked(&quiet), 0);
     }
@@ -155,6 +167,7 @@ mod tests {
             "BUG: KASAN: slab-use-after-free in x",
             "WARNING: possible circular locking dependency detected",
             "INFO: task x:1 blocked for more than 120 seconds.",
+            "qemu-system-x86[70]: segfault at 0 ip 0 sp 0 error 4 in qemu-system-x86_64",
             "BUG kmalloc-64 (Tainted: G): Redzone overwritten",
         ] {
             assert_eq!(picked(&[line]), 1, "{line}");

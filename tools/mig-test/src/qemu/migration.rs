@@ -125,9 +125,23 @@ pub fn limit_bandwidth(source: &mut Vm, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Cancels the migration and waits until the guest is said to run on.
+/// Cancels a migration that has come to a status and stays there, as [`await_status`] has found.
 pub fn cancel(source: &mut Vm) -> Result<()> {
     source.command("migrate_cancel", json!({}))?;
+    // The first status since: had the migration gone on, another would come before.
+    let next = source.await_event("a migration status", |name, data| {
+        let status = data["status"].as_str()?;
+        (name == "MIGRATION").then(|| status.to_owned())
+    })?;
+    ensure!(
+        next == "cancelling",
+        "the migration came to \"{next}\" before it was cancelled"
+    );
+    Ok(())
+}
+
+/// Waits until a migration is cancelled and the guest is said to run on.
+pub fn await_cancelled(source: &mut Vm) -> Result<()> {
     await_status(source, "cancelled")?;
     if source.command("query-status", json!({}))?["running"] != true {
         source.await_event("RESUME", |name, _| (name == "RESUME").then_some(()))?;

@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use serde_json::{json, Value};
 
 use super::channel::Channel;
@@ -305,15 +306,21 @@ impl Vm {
         self.process.stderr()
     }
 
-    /// Waits for QEMU to end by itself; returns whether it ended well, and what it printed.
-    pub fn await_exit(&mut self) -> Result<(bool, String)> {
-        let status = self.process.await_exit(Instant::now() + PATIENCE)?;
-        Ok((status.success(), self.process.stderr()))
+    /// Waits for QEMU to end by itself.
+    pub fn await_exit(&mut self) -> Result<ExitStatus> {
+        self.process.await_exit(Instant::now() + PATIENCE)
     }
 
     /// Ends QEMU the orderly way.
     pub fn quit(&mut self) -> Result<()> {
         self.command("quit", json!({}))?;
-        self.await_exit().map(drop)
+        let status = self.await_exit()?;
+        ensure!(
+            status.success(),
+            "{} was told to quit and ended with {status}: {}",
+            self.name,
+            self.stderr().trim()
+        );
+        Ok(())
     }
 }

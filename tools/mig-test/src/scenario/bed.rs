@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{bail, ensure, Context, Result};
 
+use super::mgpu::guest::{ensure_whole, go_on};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::guest::message::{Counters, Registers};
@@ -72,6 +73,17 @@ pub const ONE_PORT_COMPAT: &str = "mtty-1-compat";
 pub const TWO_PORTS: &str = "mtty-2";
 /// The type with 16 MiB of VRAM.
 pub const MGPU_16: &str = "mgpu-16";
+/// The type with 64 MiB.
+pub const MGPU_64: &str = "mgpu-64";
+
+/// A card that a guest is to have: its driver and its type.
+pub type Kind = (Driver, &'static str);
+
+/// One of each of this project's.
+pub const BOTH: [Kind; 2] = [(MTTY_RS, ONE_PORT), (MGPU_RS, MGPU_16)];
+
+/// What the work of a guest's GPU follows from.
+const GPU_SEED: u64 = 2;
 
 /// What a scenario with mainline's driver ends with where it cannot run.
 pub fn skipped_without_v2(ctx: &Ctx) -> Option<Outcome> {
@@ -147,6 +159,28 @@ impl Bed {
         self.start_with(name, vec![Card::make(driver, kind)?], role)
     }
 
+    /// Makes several devices and starts a VM with them.
+    pub fn start_of(&self, name: &str, kinds: &[Kind], role: Role) -> Result<Host> {
+        let cards = kinds.iter().map(|(driver, kind)| Card::make(driver, kind));
+        self.start_with(name, cards.collect::<Result<_>>()?, role)
+    }
+
+    /// Boots a guest and puts its cards to work. Returns it, and what it looks like then.
+    pub fn running_source(&self, ctx: &mut Ctx, kinds: &[Kind]) -> Result<(Host, Checkpoint)> {
+        ctx.step("booting the guest");
+        for (driver, _) in kinds {
+            load(driver.module)?;
+        }
+        let mut source = self.start_of("source", kinds, Role::Source)?;
+        source.vm.await_ready()?;
+        if source.has_gpu() {
+            source.vm.gpu_work(GPU_SEED)?;
+        }
+        source.vm.await_lines(LINES)?;
+        let before = Checkpoint::take(&mut source.vm)?;
+        Ok((source, before))
+    }
+
     /// Starts a VM with cards, which are in its slots in this order.
     pub fn start_with(&self, name: &str, cards: Vec<Card>, role: Role) -> Result<Host> {
         let vm = self.start_vm(name, &cards, role, false)?;
@@ -215,6 +249,13 @@ pub struct Host {
     pub cards: Vec<Card>,
 }
 
+impl Host {
+    fn has_gpu(&self) -> bool {
+        let mut modules = self.cards.iter().map(|card| card.driver.module);
+        modules.any(|module| module == MGPU_RS.module)
+    }
+}
+
 /// What a guest looks like with nothing in flight.
 pub struct Checkpoint {
     /// What has come back so far.
@@ -245,12 +286,17 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Demands a running guest whose data and registers are as they should be.
-    pub fn check(vm: &mut Vm, before: &Checkpoint) -> Result<()> {
-        vm.await_lines(LINES)?;
-        let now = Checkpoint::take(vm)?;
+    /// Demands a running guest whose data and registers are as they should be, and so is all that its
+    /// GPU has written if it has one.
+    pub fn check(host: &mut Host, before: &Checkpoint) -> Result<()> {
+        host.vm.await_lines(LINES)?;
+        let now = Checkpoint::take(&mut host.vm)?;
         now.ensure_clean()?;
-        now.ensure_registers(before)
+        now.ensure_registers(before)?;
+        if host.has_gpu() {
+            ensure_whole(&go_on(&mut host.vm)?)?;
+        }
+        Ok(())
     }
 
     /// Demands that the card's registers are those of an earlier look.
@@ -305,6 +351,6 @@ pub fn migrate_checked(bed: &Bed, source: &mut Host, destination: &mut Host) -> 
     let before = Checkpoint::take(&mut source.vm)?;
     let socket = bed.socket("migration");
     let figures = migration::migrate(&mut source.vm, &mut destination.vm, &socket)?;
-    Checkpoint::check(&mut destination.vm, &before)?;
+    Checkpoint::check(destination, &before)?;
     Ok(figures)
 }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Migrations that are cancelled in each phase: the guest goes on where it is, and can still leave.
 
-use anyhow::Result;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
-use super::bed::{
-    ensure_device_quiet, ensure_quiet, load, migrate_checked, Bed, Checkpoint, LINES, MTTY_RS,
-    ONE_PORT,
-};
+use anyhow::{Context, Result};
+
+use super::bed::{ensure_device_quiet, ensure_quiet, migrate_checked, Bed, Checkpoint, BOTH};
 use super::Ctx;
 use crate::event::Outcome;
+use crate::qemu::channel::Channel;
 use crate::qemu::migration::{self, Stop};
 use crate::qemu::vm::Role;
 
@@ -17,36 +18,80 @@ const CRAWL: u64 = 1 << 20;
 /// So fast that it is no limit.
 const UNLIMITED: u64 = 1 << 40;
 
+/// A status in which a migration stays until somebody does something about it.
+struct Phase {
+    status: &'static str,
+    bandwidth: u64,
+    stop: Stop,
+}
+
+/// The phases in which the devices have something to do.
+const PHASES: [Phase; 2] = [
+    Phase {
+        status: "active",
+        bandwidth: CRAWL,
+        stop: Stop::Never,
+    },
+    Phase {
+        status: "pre-switchover",
+        bandwidth: UNLIMITED,
+        stop: Stop::BeforeSwitchover,
+    },
+];
+
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    load(MTTY_RS.module)?;
     let bed = Bed::prepare(ctx)?;
-    ctx.step("booting the guest");
-    let mut source = bed.start("source", &MTTY_RS, ONE_PORT, Role::Source)?;
-    source.vm.await_ready()?;
-    source.vm.await_lines(LINES)?;
-    let before = Checkpoint::take(&mut source.vm)?;
+    let (mut source, before) = bed.running_source(ctx, &BOTH)?;
 
-    let phases = [
-        ("setup", CRAWL, Stop::Never),
-        ("active", CRAWL, Stop::Never),
-        ("pre-switchover", UNLIMITED, Stop::BeforeSwitchover),
-    ];
-    for (phase, bandwidth, stop) in phases {
-        ctx.step(format!("cancelling in phase \"{phase}\""));
-        let socket = bed.socket(phase);
-        let mut destination = bed.start(phase, &MTTY_RS, ONE_PORT, Role::Destination)?;
+    ctx.step("cancelling in phase \"setup\"");
+    let socket = bed.socket("setup");
+    let deaf = Deaf::listen(&socket)?;
+    migration::start(&mut source.vm, &socket, Stop::Never)?;
+    migration::await_status(&mut source.vm, "setup")?;
+    migration::cancel(&mut source.vm)?;
+    // QEMU's attempt to connect fails now, and with it ends the migration.
+    drop(deaf);
+    migration::await_cancelled(&mut source.vm)?;
+    Checkpoint::check(&mut source, &before)?;
+    ensure_device_quiet(&source)?;
+
+    for phase in PHASES {
+        let status = phase.status;
+        ctx.step(format!("cancelling in phase \"{status}\""));
+        let socket = bed.socket(status);
+        let mut destination = bed.start_of(status, &BOTH, Role::Destination)?;
         migration::listen(&mut destination.vm, &socket)?;
-        migration::limit_bandwidth(&mut source.vm, bandwidth)?;
-        migration::start(&mut source.vm, &socket, stop)?;
-        migration::await_status(&mut source.vm, phase)?;
+        migration::limit_bandwidth(&mut source.vm, phase.bandwidth)?;
+        migration::start(&mut source.vm, &socket, phase.stop)?;
+        migration::await_status(&mut source.vm, status)?;
         migration::cancel(&mut source.vm)?;
-        Checkpoint::check(&mut source.vm, &before)?;
+        migration::await_cancelled(&mut source.vm)?;
+        Checkpoint::check(&mut source, &before)?;
         ensure_device_quiet(&source)?;
     }
     ctx.step("migrating without cancelling");
-    let mut destination = bed.start("destination", &MTTY_RS, ONE_PORT, Role::Destination)?;
+    let mut destination = bed.start_of("destination", &BOTH, Role::Destination)?;
     migrate_checked(&bed, &mut source, &mut destination)?;
     ensure_quiet(&destination)?;
     Ok(Outcome::Passed)
+}
+
+/// A socket that takes no connection, so that who connects waits until it is closed.
+struct Deaf {
+    _listener: UnixListener,
+    /// Fills the queue of those that wait to be taken.
+    _first: UnixStream,
+}
+
+impl Deaf {
+    fn listen(path: &Path) -> Result<Deaf> {
+        let listener = Channel::listen(path)?;
+        rustix::net::listen(&listener, 0)?;
+        let first = UnixStream::connect(path).context("connect to a socket that has room")?;
+        Ok(Deaf {
+            _listener: listener,
+            _first: first,
+        })
+    }
 }

@@ -5,8 +5,8 @@
 use anyhow::Result;
 
 use super::bed::{
-    kernel_release, load, skipped_without_v2, Bed, Card, Checkpoint, Driver, Host, MGPU_16,
-    MGPU_RS, MTTY_C, MTTY_RS, ONE_PORT,
+    kernel_release, load, skipped_without_v2, Bed, Checkpoint, Host, Kind, BOTH, MGPU_16, MGPU_RS,
+    MTTY_C, ONE_PORT,
 };
 use super::mgpu::guest::{commands_left, draw, go_on, shows, BATCHES};
 use super::Ctx;
@@ -22,12 +22,9 @@ const SEED: u64 = 1;
 /// The number of the picture.
 const PICTURE: u32 = 1;
 
-/// A card of the guest: its driver and its type.
-type Kind = (Driver, &'static str);
-
 /// Migrates a guest with a device of each of this project's drivers.
 pub fn demo(ctx: &mut Ctx) -> Result<Outcome> {
-    let report = migrate(ctx, &[(MTTY_RS, ONE_PORT), (MGPU_RS, MGPU_16)])?;
+    let report = migrate(ctx, &BOTH)?;
     let verdict = judge(&report, true);
     ctx.report(&report)?;
     Ok(verdict)
@@ -57,13 +54,9 @@ fn migrate(ctx: &mut Ctx, kinds: &[Kind]) -> Result<report::Migration> {
     ctx.step(format!("loading {}", devices.join(" and ")));
     devices.iter().try_for_each(|module| load(module))?;
     let bed = Bed::prepare(ctx)?;
-    let start = |name, role| {
-        let cards = kinds.iter().map(|(driver, kind)| Card::make(driver, kind));
-        bed.start_with(name, cards.collect::<Result<_>>()?, role)
-    };
 
     ctx.step("starting the source, booting its guest");
-    let mut source = start("source", Role::Source)?;
+    let mut source = bed.start_of("source", kinds, Role::Source)?;
     source.vm.await_ready()?;
     let is_gpu = |(driver, _): &Kind| driver.module == MGPU_RS.module;
     let mut gpu = match kinds.iter().position(is_gpu) {
@@ -76,7 +69,7 @@ fn migrate(ctx: &mut Ctx, kinds: &[Kind]) -> Result<report::Migration> {
     };
 
     ctx.step("starting the destination");
-    let mut destination = start("destination", Role::Destination)?;
+    let mut destination = bed.start_of("destination", kinds, Role::Destination)?;
     ctx.step("migrating the running guest");
     if serial.is_some() {
         source.vm.await_lines(1)?;

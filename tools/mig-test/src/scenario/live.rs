@@ -76,14 +76,9 @@ pub fn ping_pong(ctx: &mut Ctx) -> Result<Outcome> {
 
 /// Bytes that lie unread in the FIFOs of a two-port card arrive, in order and once.
 pub fn fifo_in_flight(ctx: &mut Ctx) -> Result<Outcome> {
-    load(MTTY_RS.module)?;
     let bed = Bed::prepare(ctx)?;
-    ctx.step("booting the guest");
-    let mut source = bed.start("source", &MTTY_RS, TWO_PORTS, Role::Source)?;
+    let (mut source, before) = bed.running_source(ctx, &[(MTTY_RS, TWO_PORTS)])?;
     let mut destination = bed.start("destination", &MTTY_RS, TWO_PORTS, Role::Destination)?;
-    source.vm.await_ready()?;
-    source.vm.await_lines(LINES)?;
-    let before = Checkpoint::take(&mut source.vm)?;
     ensure!(
         before.counters.len() == 2,
         "the guest sees {} ports",
@@ -96,7 +91,7 @@ pub fn fifo_in_flight(ctx: &mut Ctx) -> Result<Outcome> {
     migration::migrate(&mut source.vm, &mut destination.vm, &socket)?;
     destination.vm.release()?;
     destination.vm.resume_guest()?;
-    Checkpoint::check(&mut destination.vm, &before)?;
+    Checkpoint::check(&mut destination, &before)?;
     ensure_quiet(&source)?;
     ensure_quiet(&destination)?;
     Ok(Outcome::Passed)

@@ -139,7 +139,15 @@ const SCENARIOS: &[Scenario] = &[
         deadline: minutes(8),
         races: false,
         migrates: true,
-        run: refusal::run,
+        run: refusal::serial,
+    },
+    Scenario {
+        name: "refusal-gpu",
+        about: "the same with the toy GPU's records, while the GPU is at work",
+        deadline: minutes(8),
+        races: false,
+        migrates: true,
+        run: refusal::gpu,
     },
     Scenario {
         name: "save-and-load",

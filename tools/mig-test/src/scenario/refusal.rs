@@ -3,128 +3,211 @@
 //! runs on and loses nothing, and can still leave for a destination that fits.
 
 use anyhow::{ensure, Context, Result};
-use mdev_model::stream::{Header, Tag, HEADER_LEN, MAGIC};
+use mdev_model::stream::{Header, Refusal, Tag, HEADER_LEN, MAGIC};
+use mgpu_model::pages::PAYLOAD_MAX;
+use mgpu_model::state::State;
 
 use super::bed::{
-    ensure_quiet, load, migrate_checked, Bed, Checkpoint, Host, LINES, MTTY_RS, ONE_PORT, TWO_PORTS,
+    ensure_quiet, migrate_checked, Bed, Checkpoint, Host, Kind, BOTH, MGPU_64, MGPU_RS, MTTY_RS,
+    ONE_PORT, TWO_PORTS,
 };
 use super::Ctx;
 use crate::event::Outcome;
+use crate::kernel_log::KernelLog;
 use crate::qemu::migration::{self, Stop};
 use crate::qemu::proxy::{Change, Proxy};
 use crate::qemu::vm::Role;
 
 /// Length of the payload of the configuration record.
 const CONFIG_LEN: usize = 256;
-/// The card's vendor and device, with which that payload begins.
+/// The serial card's vendor and device, with which that payload begins.
 const PCI_ID: [u8; 4] = [0x48, 0x43, 0x53, 0x32];
 /// Where a record header has the upper half of its size.
 const SIZE_HIGH: u64 = 4;
 /// Where a record header has its tag.
 const TAG: u64 = 12;
-/// A place in the payload.
+/// A place in the configuration where any value will do.
 const INSIDE: u64 = HEADER_LEN as u64 + 0x3c;
 /// Where the match data has its version and its oldest reader, counted from the magic.
 const VERSION: u64 = 10;
+/// The bytes of VRAM, with which the GPU's state begins.
+const VRAM: u32 = 16 << 20;
+/// A place in a record of VRAM, inside of a page.
+const IN_VRAM: u64 = HEADER_LEN as u64 + 5000;
+/// Where the GPU's state has the last fence, of which any value will do.
+const FENCE: u64 = HEADER_LEN as u64 + 52;
 
 /// One way to go wrong.
 struct Case {
     what: &'static str,
     pattern: Vec<u8>,
     change: Change,
+    /// What the device says of it. That a stream ends early is for QEMU to find out, and the device need
+    /// not hear of it.
+    refusal: Option<Refusal>,
 }
 
-fn cases() -> Vec<Case> {
-    let config = Header {
-        size: CONFIG_LEN as u64,
-        optional: false,
-        tag: Tag::CONFIG,
-    };
-    // It comes once the guest stands still.
-    let config = [&config.encode()[..], &PCI_ID].concat();
-    let case = |what, pattern: &[u8], change| Case {
+fn case(what: &'static str, pattern: &[u8], change: Change, refusal: Option<Refusal>) -> Case {
+    Case {
         what,
         pattern: pattern.to_vec(),
         change,
+        refusal,
+    }
+}
+
+/// A record's header and the beginning of its payload.
+fn record(tag: Tag, size: usize, payload: &[u8]) -> Vec<u8> {
+    let header = Header {
+        size: size as u64,
+        optional: false,
+        tag,
     };
+    [&header.encode()[..], payload].concat()
+}
+
+/// What goes wrong with a serial card's stream.
+fn serial_cases() -> Vec<Case> {
+    // It comes once the guest stands still.
+    let config = record(Tag::CONFIG, CONFIG_LEN, &PCI_ID);
     vec![
         case(
             "another version",
             &MAGIC,
             Change::Replace(VERSION, vec![0x77; 4]),
+            Some(Refusal::OtherVersion),
         ),
         case(
-            "a torn stream, before the guest stops",
+            "a torn stream, in the match data",
             &MAGIC,
             Change::Cut(20),
+            None,
         ),
         case(
-            "a torn stream, in the device's state",
+            "a torn stream, in the configuration",
             &config,
             Change::Cut(INSIDE),
+            None,
         ),
-        case("a bent byte", &config, Change::Invert(INSIDE)),
+        case(
+            "a bent byte there",
+            &config,
+            Change::Invert(INSIDE),
+            Some(Refusal::WrongChecksum),
+        ),
         case(
             "an unknown record",
             &config,
             Change::Replace(TAG, vec![0xad, 0xde]),
+            Some(Refusal::UnknownRecord),
         ),
         case(
             "a record too long",
             &config,
             Change::Replace(SIZE_HIGH, vec![0x7f]),
+            Some(Refusal::RecordTooLong),
         ),
     ]
 }
 
-/// Runs the scenario.
-pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    load(MTTY_RS.module)?;
+/// What goes wrong with a GPU's stream.
+fn gpu_cases() -> Vec<Case> {
+    // Most of them come while the guest runs.
+    let vram = record(Tag(Tag::FIRST_DRIVER.0 + 1), PAYLOAD_MAX, &[]);
+    // It comes once the guest stands still.
+    let state = record(Tag::FIRST_DRIVER, State::LEN, &VRAM.to_le_bytes());
+    let bent = Some(Refusal::WrongChecksum);
+    vec![
+        case(
+            "a torn stream, in the GPU's memory",
+            &vram,
+            Change::Cut(IN_VRAM),
+            None,
+        ),
+        case("a bent byte there", &vram, Change::Invert(IN_VRAM), bent),
+        case(
+            "a torn stream, in the GPU's state",
+            &state,
+            Change::Cut(FENCE),
+            None,
+        ),
+        case("a bent byte there", &state, Change::Invert(FENCE), bent),
+    ]
+}
+
+/// A guest with a serial card.
+pub fn serial(ctx: &mut Ctx) -> Result<Outcome> {
+    let kinds = [(MTTY_RS, ONE_PORT)];
+    let others = [(MTTY_RS, TWO_PORTS)];
+    run(ctx, &kinds, &others, serial_cases())
+}
+
+/// A guest that has a GPU at work beside it.
+pub fn gpu(ctx: &mut Ctx) -> Result<Outcome> {
+    let others = [(MTTY_RS, ONE_PORT), (MGPU_RS, MGPU_64)];
+    run(ctx, &BOTH, &others, gpu_cases())
+}
+
+fn run(ctx: &mut Ctx, kinds: &[Kind], others: &[Kind], cases: Vec<Case>) -> Result<Outcome> {
     let bed = Bed::prepare(ctx)?;
-    ctx.step("booting the guest");
-    let mut source = bed.start("source", &MTTY_RS, ONE_PORT, Role::Source)?;
-    source.vm.await_ready()?;
-    source.vm.await_lines(LINES)?;
-    let before = Checkpoint::take(&mut source.vm)?;
+    let (mut source, before) = bed.running_source(ctx, kinds)?;
 
     ctx.step("a destination of another type");
-    let mut other = bed.start("other", &MTTY_RS, TWO_PORTS, Role::Destination)?;
+    let log = KernelLog::from_now()?;
+    let mut destination = bed.start_of("other", others, Role::Destination)?;
     let socket = bed.socket("other-migration");
-    migration::listen(&mut other.vm, &socket)?;
+    migration::listen(&mut destination.vm, &socket)?;
     migration::start(&mut source.vm, &socket, Stop::Never)?;
-    refused(&mut source, other, &before)?;
+    refused(&mut source, destination, log, Some(Refusal::OtherType))?;
+    Checkpoint::check(&mut source, &before).context("the source after the refusal")?;
 
-    for case in cases() {
-        ctx.step(case.what);
-        let mut destination = bed.start("refusing", &MTTY_RS, ONE_PORT, Role::Destination)?;
+    for case in cases {
+        let what = case.what;
+        ctx.step(what);
+        let log = KernelLog::from_now()?;
+        let mut destination = bed.start_of("refusing", kinds, Role::Destination)?;
         let (here, there) = (bed.socket("proxy"), bed.socket("behind-proxy"));
         migration::listen(&mut destination.vm, &there)?;
         let proxy = Proxy::start(&here, &there, case.pattern, case.change)?;
         migration::start(&mut source.vm, &here, Stop::Never)?;
-        refused(&mut source, destination, &before).with_context(|| case.what)?;
+        refused(&mut source, destination, log, case.refusal).context(what)?;
         ensure!(
             proxy.finish()?,
-            "{}: the place to change was not in the stream",
-            case.what
+            "{what}: the place to change was not in the stream"
         );
+        Checkpoint::check(&mut source, &before).context("the source after the refusal")?;
     }
 
     ctx.step("a destination that fits");
-    let mut destination = bed.start("destination", &MTTY_RS, ONE_PORT, Role::Destination)?;
+    let mut destination = bed.start_of("destination", kinds, Role::Destination)?;
     migrate_checked(&bed, &mut source, &mut destination)?;
     ensure_quiet(&destination)?;
     Ok(Outcome::Passed)
 }
 
-/// Demands that the migration fails, the destination ends in failure, and the source's guest is whole.
-fn refused(source: &mut Host, mut destination: Host, before: &Checkpoint) -> Result<()> {
+/// Demands that the migration fails, that the destination ends as QEMU does after an error, and that its
+/// device has refused the stream for the right reason where it has to.
+fn refused(
+    source: &mut Host,
+    mut destination: Host,
+    mut log: KernelLog,
+    refusal: Option<Refusal>,
+) -> Result<()> {
     let ends = ["completed", "failed"];
     let status = migration::await_any_status(&mut source.vm, &ends)?;
     ensure!(status == "failed", "the destination took it");
-    let (success, printed) = destination.vm.await_exit()?;
+    let status = destination.vm.await_exit()?;
     ensure!(
-        !success,
-        "the destination ended as if nothing were wrong: {printed}"
+        status.code() == Some(1),
+        "the destination ended with {status}, and printed: {}",
+        destination.vm.stderr().trim()
     );
-    Checkpoint::check(&mut source.vm, before).context("the source after the refusal")
+    if let Some(refusal) = refusal {
+        let (found, wanted) = (log.refusals()?, refusal.reason());
+        ensure!(
+            found.iter().eq([wanted]),
+            "the kernel log has the refusals {found:?} instead of {wanted:?}"
+        );
+    }
+    Ok(())
 }
