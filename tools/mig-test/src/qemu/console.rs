@@ -96,15 +96,20 @@ impl Console {
         })
     }
 
-    /// Waits until, from now on, `more` lines have come back through every port.
-    pub fn await_lines(&mut self, process: &mut Process, more: u64) -> Result<Vec<Counters>> {
+    /// What each port has sent and got back, now.
+    pub fn report(&mut self, process: &mut Process) -> Result<Vec<Counters>> {
         self.asked += 1;
         let asked = self.asked;
         self.tell(&format!("report {asked}"))?;
-        let now = self.await_message(process, "REPORT", |message| match message {
+        self.await_message(process, "REPORT", |message| match message {
             Message::Report { number, counters } if number == asked => Some(counters),
             _ => None,
-        })?;
+        })
+    }
+
+    /// Waits until, from now on, `more` lines have come back through every port.
+    pub fn await_lines(&mut self, process: &mut Process, more: u64) -> Result<Vec<Counters>> {
+        let now = self.report(process)?;
         self.await_message(process, "further lines", |message| match message {
             Message::Progress(counters) => {
                 let mut ports = counters.iter().zip(&now);

@@ -232,6 +232,11 @@ impl Vm {
         self.console.await_lines(&mut self.process, more)
     }
 
+    /// What each of the guest's ports has sent and got back, now.
+    pub fn counters(&mut self) -> Result<Vec<Counters>> {
+        self.console.report(&mut self.process)
+    }
+
     /// Stops the guest's data with nothing in flight.
     pub fn pause_guest(&mut self) -> Result<Vec<Counters>> {
         self.console.pause(&mut self.process)

@@ -10,6 +10,7 @@ use super::bed::{
 };
 use super::Ctx;
 use crate::event::Outcome;
+use crate::guest::message::Counters;
 use crate::qemu::migration;
 use crate::qemu::vm::Role;
 
@@ -86,15 +87,27 @@ pub fn fifo_in_flight(ctx: &mut Ctx) -> Result<Outcome> {
     );
     source.vm.pause_guest()?;
     source.vm.hold(HELD)?;
+    ensure_held(&source.vm.counters()?)?;
     ctx.step(format!("migrating with {HELD} bytes in each FIFO"));
     let socket = bed.socket("migration");
     migration::migrate(&mut source.vm, &mut destination.vm, &socket)?;
+    ensure_held(&destination.vm.counters()?)?;
     destination.vm.release()?;
     destination.vm.resume_guest()?;
     Checkpoint::check(&mut destination, &before)?;
     ensure_quiet(&source)?;
     ensure_quiet(&destination)?;
     Ok(Outcome::Passed)
+}
+
+/// Demands that each port has got the held bytes from the guest and has given none of them back.
+fn ensure_held(counters: &[Counters]) -> Result<()> {
+    let held = |port: &Counters| port.written - port.read == HELD as u64;
+    ensure!(
+        counters.iter().all(held),
+        "there are not {HELD} bytes in each FIFO: {counters:?}"
+    );
+    Ok(())
 }
 
 /// A running guest leaves mainline's driver for this one and goes back.
