@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether the kernel is whole after a scenario: its log, pinned pages, and on the debug kernel leaks.
+//! Whether the kernel is whole after a scenario: its log, pinned pages, and on the debug kernel leaks. And
+//! whether devices or QEMUs are left.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::kernel_log::KernelLog;
+use crate::mdev;
 
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 /// What kmemleak does not report yet, because a pointer to it may be on its way. It is a matter of time
 /// alone: there is nothing else to wait for.
 const YOUNG: Duration = Duration::from_secs(6);
+/// What the names of QEMU's programs begin with.
+const QEMU: &str = "qemu-system";
 /// The lines of kmemleak's report that are shown.
 const MOST_LINES: usize = 30;
 
@@ -45,6 +49,14 @@ impl Health {
     /// What has happened to the kernel since. Everything that the scenario started has ended.
     pub fn check(mut self) -> Result<Findings> {
         let mut complaints = Vec::new();
+        let devices = mdev::devices()?;
+        if !devices.is_empty() {
+            complaints.push(format!("devices are left: {}", devices.join(", ")));
+        }
+        let qemus = qemus()?;
+        if qemus > 0 {
+            complaints.push(format!("{qemus} QEMU processes are left"));
+        }
         let pinned = pinned()? - self.pinned;
         if pinned != 0 {
             complaints.push(format!("{pinned} pages of memory stayed pinned"));
@@ -63,8 +75,19 @@ impl Health {
     }
 }
 
+/// How many QEMUs run.
+fn qemus() -> Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir("/proc")? {
+        // A process may end meanwhile, and what is no process has no such file.
+        let name = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
+        count += usize::from(name.starts_with(QEMU));
+    }
+    Ok(count)
+}
+
 /// How many pages are pinned, in this machine as a whole, by pin_user_pages() and its like.
-fn pinned() -> Result<i64> {
+pub fn pinned() -> Result<i64> {
     // Each processor counts for itself; this adds up.
     fs::read("/proc/sys/vm/stat_refresh")?;
     difference(&fs::read_to_string("/proc/vmstat")?)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 const PARENTS: &str = "/sys/class/mdev_bus";
+/// Where every device is, whichever parent it has.
 const DEVICES: &str = "/sys/bus/mdev/devices";
 
 /// One type of mediated device that a parent offers.
@@ -62,6 +63,18 @@ impl MdevType {
     }
 }
 
+/// The names of all devices there are.
+pub fn devices() -> Result<Vec<String>> {
+    match fs::read_dir(DEVICES) {
+        Ok(entries) => entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect(),
+        // Without the module there is no bus.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).context(DEVICES),
+    }
+}
+
 /// A UUID nobody else has.
 pub fn random_uuid() -> Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?
@@ -91,7 +104,8 @@ impl Mdev {
 
 impl Drop for Mdev {
     fn drop(&mut self) {
-        // A scenario that removes the device itself has nothing left to remove here.
+        // A scenario that removes the device itself has nothing left to remove here. A device that stays
+        // is found by who looks at what the scenario has left.
         let _ = self.write_remove("1");
     }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the type1 container reports of guest memory, page by page against what the commands touched.
 
-use std::fs;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::account::{self, Account};
 use super::card::{Card, GUEST, IOVA};
 use crate::event::Outcome;
+pub use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
 
@@ -33,17 +32,4 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     checks.equal("pages still pinned with the card gone", pinned()?, before);
     ctx.step(format!("{} checks made", checks.made()));
     Ok(checks.outcome())
-}
-
-/// Pages that are pinned in the whole machine.
-pub fn pinned() -> Result<i64> {
-    // Each processor counts for itself; reading this adds them up.
-    fs::read("/proc/sys/vm/stat_refresh")?;
-    let vmstat = fs::read_to_string("/proc/vmstat")?;
-    let count = |name: &str| -> Result<i64> {
-        let line = vmstat.lines().find_map(|line| line.strip_prefix(name));
-        let line = line.with_context(|| format!("/proc/vmstat has no {name}"))?;
-        Ok(line.trim().parse()?)
-    };
-    Ok(count("nr_foll_pin_acquired ")? - count("nr_foll_pin_released ")?)
 }

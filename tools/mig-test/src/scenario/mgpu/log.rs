@@ -6,8 +6,8 @@ use rustix::io::Errno;
 
 use super::account::{self, pages, Account};
 use super::card::{iova, Card, Command, DATA, GUEST, IOVA};
-use super::dirty::pinned;
 use crate::event::Outcome;
+use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;

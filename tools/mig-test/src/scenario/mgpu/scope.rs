@@ -25,7 +25,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Card::load(ctx)?;
     load("vfio-pci")?;
     // The lab VM does not remap interrupts, and type1 takes no physical device without that by default.
-    fs::write(UNSAFE_INTERRUPTS, "1")?;
+    let _allowed = UnsafeInterrupts::allow()?;
     let other = Physical::bind()?;
     let mut checks = Checks::default();
     let card = Card::started()?;
@@ -58,6 +58,26 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     group.track_dirty(false)?;
     ctx.step(format!("{} checks made", checks.made()));
     Ok(checks.outcome())
+}
+
+/// That type1 takes such devices; no longer when dropped.
+struct UnsafeInterrupts {
+    before: String,
+}
+
+impl UnsafeInterrupts {
+    fn allow() -> Result<UnsafeInterrupts> {
+        let before = fs::read_to_string(UNSAFE_INTERRUPTS)?;
+        fs::write(UNSAFE_INTERRUPTS, "1")?;
+        Ok(UnsafeInterrupts { before })
+    }
+}
+
+impl Drop for UnsafeInterrupts {
+    fn drop(&mut self) {
+        // What can be written once can be written again.
+        let _ = fs::write(UNSAFE_INTERRUPTS, &self.before);
+    }
 }
 
 /// A PCI device that vfio-pci has; given back when dropped.

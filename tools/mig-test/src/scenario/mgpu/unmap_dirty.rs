@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use rustix::io::Errno;
 
 use super::card::{Card, Command};
-use super::dirty::pinned;
 use crate::event::Outcome;
+use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
 use crate::vfio::device::Group;
