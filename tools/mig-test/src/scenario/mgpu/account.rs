@@ -155,6 +155,10 @@ fn at_work(checks: &mut Checks, card: &Card, account: &Account) -> Result<()> {
     card.await_idle()?;
     reported.extend((account.take)(card)?);
     let name = account.name;
+    checks.that(
+        format!("{name}: no sync while the device worked"),
+        syncs > 0,
+    );
     checks.equal(format!("{name}: pages of all syncs"), reported, written);
     let left = (account.take)(card)?.len();
     checks.equal(format!("{name}: pages once the device is idle"), left, 0);

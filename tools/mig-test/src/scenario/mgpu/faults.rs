@@ -3,26 +3,12 @@
 //! ring.
 
 use anyhow::Result;
+use mgpu_model::error::Error;
 use mgpu_model::uapi::{flag, interrupt, opcode, reg, status, NO_INDEX};
 
 use super::card::{iova, Card, Command, Fence, DATA, FENCE, GUEST, IOVA, RING, VRAM};
 use crate::scenario::conformance::checks::Checks;
 use crate::vfio::dma::{Access, Dma};
-
-/// The errors by number, as `uapi/mgpu.h` has them.
-mod error {
-    pub const OPCODE: u32 = 1;
-    pub const RESERVED: u32 = 2;
-    pub const LENGTH: u32 = 3;
-    pub const ALIGNMENT: u32 = 4;
-    pub const RANGE: u32 = 5;
-    pub const OVERLAP: u32 = 6;
-    pub const GUEST_READ: u32 = 7;
-    pub const GUEST_WRITE: u32 = 8;
-    pub const RING_GEOMETRY: u32 = 16;
-    pub const RING_TAIL: u32 = 17;
-    pub const RING_READ: u32 = 18;
-}
 
 /// Where nothing is.
 const HOLE: u64 = IOVA + GUEST as u64;
@@ -51,7 +37,7 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
     card.set(reg::ERROR, 0)
 }
 
-fn bad() -> Vec<(&'static str, Command, u32)> {
+fn bad() -> Vec<(&'static str, Command, Error)> {
     let good = Command::fill_vram(4096, 4096, 7);
     let blit = Command {
         opcode: opcode::BLIT,
@@ -76,7 +62,7 @@ fn bad() -> Vec<(&'static str, Command, u32)> {
         (
             "an unknown opcode",
             Command { opcode: 6, ..good },
-            error::OPCODE,
+            Error::Opcode,
         ),
         (
             "a reserved word",
@@ -84,21 +70,21 @@ fn bad() -> Vec<(&'static str, Command, u32)> {
                 reserved: 1,
                 ..good
             },
-            error::RESERVED,
+            Error::Reserved,
         ),
         (
             "a flag that is not its own",
             Command { flags: 3, ..good },
-            error::RESERVED,
+            Error::Reserved,
         ),
-        ("no length", Command { length: 0, ..good }, error::LENGTH),
+        ("no length", Command { length: 0, ..good }, Error::Length),
         (
             "too long",
             Command {
                 length: (1 << 28) + 1,
                 ..good
             },
-            error::LENGTH,
+            Error::Length,
         ),
         (
             "a stride below the width",
@@ -106,68 +92,69 @@ fn bad() -> Vec<(&'static str, Command, u32)> {
                 dst_stride: 63,
                 ..blit
             },
-            error::LENGTH,
+            Error::Length,
         ),
-        ("no rows", Command { height: 0, ..blit }, error::LENGTH),
-        ("an odd place for a checksum", crc, error::ALIGNMENT),
+        ("no rows", Command { height: 0, ..blit }, Error::Length),
+        ("an odd place for a checksum", crc, Error::Alignment),
         (
             "an odd place for a fence",
             fence(iova(FENCE) + 8),
-            error::ALIGNMENT,
+            Error::Alignment,
         ),
         (
             "beyond VRAM",
             Command::fill_vram(VRAM - 1, 2, 0),
-            error::RANGE,
+            Error::Range,
         ),
-        ("beyond all addresses", fill(u64::MAX, 2, 0), error::RANGE),
-        ("an overlap with two strides", blit, error::OVERLAP),
+        ("beyond all addresses", fill(u64::MAX, 2, 0), Error::Range),
+        ("an overlap with two strides", blit, Error::Overlap),
         (
             "reading a hole",
             Command::upload(0, HOLE, 16),
-            error::GUEST_READ,
+            Error::GuestRead,
         ),
         (
             "reading a hole at length",
             Command::upload(0, HOLE, 1 << 20),
-            error::GUEST_READ,
+            Error::GuestRead,
         ),
         (
             "reading into a hole",
             Command::upload(0, HOLE - 3, 16),
-            error::GUEST_READ,
+            Error::GuestRead,
         ),
-        ("writing a hole", fill(HOLE, 16, 1), error::GUEST_WRITE),
+        ("writing a hole", fill(HOLE, 16, 1), Error::GuestWrite),
         (
             "writing a hole at length",
             fill(HOLE, 1 << 20, 1),
-            error::GUEST_WRITE,
+            Error::GuestWrite,
         ),
         (
             "writing into a hole",
             Command::download(HOLE - 70_000, 0, 80_000),
-            error::GUEST_WRITE,
+            Error::GuestWrite,
         ),
         (
             "writing what is read-only",
             fill(READ_ONLY + 9, 16, 1),
-            error::GUEST_WRITE,
+            Error::GuestWrite,
         ),
         (
             "writing it at length",
             fill(READ_ONLY + 9, 70_000, 1),
-            error::GUEST_WRITE,
+            Error::GuestWrite,
         ),
         (
             "a fence that is read-only",
             fence(READ_ONLY),
-            error::GUEST_WRITE,
+            Error::GuestWrite,
         ),
     ]
 }
 
 /// Between good commands, which are executed; seen in the registers and by the next fence, once.
-fn alone(checks: &mut Checks, card: &Card, name: &str, bad: Command, error: u32) -> Result<()> {
+fn alone(checks: &mut Checks, card: &Card, name: &str, bad: Command, error: Error) -> Result<()> {
+    let error = error.code();
     card.set(reg::ERROR, 0)?;
     card.set(reg::INTERRUPT, interrupt::ALL)?;
     let index = (card.get(reg::RING_TAIL)? + 1) % RING;
@@ -243,7 +230,11 @@ fn halts(checks: &mut Checks, card: &Card) -> Result<()> {
     card.set(reg::RING_TAIL, RING)?;
     card.await_idle()?;
     let found = (card.get(reg::ERROR)?, card.get(reg::ERROR_INDEX)?);
-    checks.equal("TAIL beyond the ring", found, (error::RING_TAIL, NO_INDEX));
+    checks.equal(
+        "TAIL beyond the ring",
+        found,
+        (Error::RingTail.code(), NO_INDEX),
+    );
     checks.equal("STATUS then", card.get(reg::STATUS)? & halted, halted);
 
     // All but the first command of this ring are in the hole.
@@ -260,7 +251,7 @@ fn halts(checks: &mut Checks, card: &Card) -> Result<()> {
     card.set(reg::RING_TAIL, 0)?;
     card.await_idle()?;
     let found = (card.get(reg::ERROR)?, card.get(reg::ERROR_INDEX)?);
-    checks.equal("a command in the hole", found, (error::RING_READ, 1));
+    checks.equal("a command in the hole", found, (Error::RingRead.code(), 1));
     checks.equal("HEAD then", card.get(reg::RING_HEAD)?, 1);
     checks.equal("STATUS then", card.get(reg::STATUS)? & halted, halted);
 
@@ -268,7 +259,11 @@ fn halts(checks: &mut Checks, card: &Card) -> Result<()> {
     card.set(reg::ERROR, 0)?;
     card.start_at(IOVA + 32, RING)?;
     let found = (card.get(reg::CONTROL)?, card.get(reg::ERROR)?);
-    checks.equal("a ring at an odd place", found, (0, error::RING_GEOMETRY));
+    checks.equal(
+        "a ring at an odd place",
+        found,
+        (0, Error::RingGeometry.code()),
+    );
     card.start()?;
     card.set(reg::ERROR, 0)
 }

@@ -15,15 +15,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure, Context, Result};
 use mgpu_model::engine::SLICE;
+use mgpu_model::error::Error;
 use mgpu_model::uapi::reg;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::thread::{gettid, Pid};
 use serde::Serialize;
 
 use super::card::{iova, Card, Command, FENCE, IOVA, RING};
-use super::dirty::pinned;
 use super::random::Random;
 use crate::event::Outcome;
+use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
 use crate::vfio::device::Space;
@@ -40,9 +41,9 @@ const AREA: u64 = IOVA + (64 << 20);
 const MISSING: usize = LEN / 2;
 /// Where the second card has its own memory.
 const BESIDE: u64 = IOVA + (128 << 20);
-/// MGPU_ERROR_GUEST_READ, MGPU_ERROR_GUEST_WRITE.
-const GUEST_READ: u32 = 7;
-const GUEST_WRITE: u32 = 8;
+/// What a command fails with that met memory that was missing or had gone.
+const GUEST_READ: u32 = Error::GuestRead.code();
+const GUEST_WRITE: u32 = Error::GuestWrite.code();
 /// How long an unmap may take to get to where it waits.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How /proc shows a thread that waits inside of an ioctl, by its number on x86-64.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use anyhow::{ensure, Context, Result};
 use mgpu_model::pages::PAGE;
 use mgpu_model::uapi::reg;
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::card::{contents, iova, Card, Command, DATA, FENCE, RING, VRAM};
@@ -231,8 +232,11 @@ impl Source {
             self.mark(page);
             written.insert(page);
             let mut piece = vec![0; random.size(60_000)];
-            if let Ok(count) = file.read(&mut piece) {
-                sent.extend(self.reader.take(&piece[..count], &mut self.image)?);
+            match file.read(&mut piece) {
+                Ok(count) => sent.extend(self.reader.take(&piece[..count], &mut self.image)?),
+                // Nothing at this moment.
+                Err(Errno::NOMSG) => {}
+                Err(error) => return Err(error).context("reading while the device works"),
             }
         }
         self.card.await_idle()?;
