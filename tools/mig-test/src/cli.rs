@@ -128,7 +128,7 @@ pub struct RunArgs {
     /// Write the figures there, as JSON
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Set an option of the scenarios
+    /// Set an option of the scenarios; --list says which there are
     #[arg(long = "option", short, value_name = "NAME=VALUE", value_parser = option)]
     pub options: Vec<(String, String)>,
     /// Use the kernel modules as they were built last
@@ -189,7 +189,7 @@ pub fn main() -> Result<()> {
         }
         Command::Run(args) => {
             let options: BTreeMap<_, _> = args.options.iter().cloned().collect();
-            commands::check_names(&args.names)?;
+            commands::check(&args.names, &options)?;
             commands::run(&open(&[args.platform.platform()])?, &args, &options)
         }
         Command::Test(args) => {

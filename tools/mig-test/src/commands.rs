@@ -27,16 +27,24 @@ pub fn is_bench(name: &str) -> bool {
 /// Prints the names of all scenarios.
 pub fn list() {
     for scenario in scenario::all() {
-        println!("{:24} {}", scenario.name, scenario.about);
+        let options = match scenario.options() {
+            [] => String::new(),
+            names => format!(" (options: {})", names.join(", ")),
+        };
+        println!("{:24} {}{options}", scenario.name, scenario.about);
     }
 }
 
-/// That every name is a scenario's.
-pub fn check_names(names: &[String]) -> Result<()> {
-    if let Some(name) = names.iter().find(|name| scenario::find(name).is_none()) {
-        unusable!("there is no scenario {name}. See mig-test run --list.");
+/// That every name is a scenario's, and every option one of theirs.
+pub fn check(names: &[String], options: &BTreeMap<String, String>) -> Result<()> {
+    let mut scenarios = Vec::new();
+    for name in names {
+        let Some(scenario) = scenario::find(name) else {
+            unusable!("there is no scenario {name}. See mig-test run --list.");
+        };
+        scenarios.push(scenario);
     }
-    Ok(())
+    scenario::check_options(&scenarios, options)
 }
 
 /// Migrates the demo's guest and keeps the figures.

@@ -11,6 +11,7 @@ mod file;
 mod live;
 mod memory;
 mod mgpu;
+mod options;
 mod parameter;
 mod refusal;
 mod sysfs;
@@ -24,6 +25,8 @@ use serde::Serialize;
 
 use crate::event::{Event, Outcome};
 use crate::qemu::version::Qemu;
+
+pub use options::check as check_options;
 
 /// A named proof. A scenario that returns an error counts as failed, with the error as its reason.
 pub struct Scenario {
@@ -43,7 +46,7 @@ pub struct Scenario {
 
 /// What a scenario is given: where it may work, and where it reports to.
 pub struct Ctx<'a> {
-    /// Free-form options of the job (`--device`, counts, ...).
+    /// Options of the job, each known to one of its scenarios ([`Scenario::options`]).
     pub options: &'a BTreeMap<String, String>,
     /// What runs guests.
     pub qemu: Qemu,
@@ -327,7 +330,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "mgpu-random",
-        about: "random work, moved at a random moment of it; --option workloads=N, seed=N",
+        about: "random work, moved at a random moment of it",
         deadline: minutes(3),
         races: true,
         migrates: false,
@@ -399,7 +402,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "mgpu-guest-random",
-        about: "random work, migrated at a random moment; --option workloads=N, seed=N",
+        about: "random work, migrated at a random moment",
         deadline: minutes(8),
         races: false,
         migrates: true,
