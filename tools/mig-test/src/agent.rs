@@ -114,7 +114,7 @@ fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<(Outcom
         outcome = Outcome::Failed { reason };
     }
     if let Outcome::Failed { .. } = outcome {
-        keep(&dir, &Path::new(JOB).join("out").join(name))?;
+        keep(&dir, &Path::new(JOB).join(&job.out).join(name))?;
     }
     fs::remove_dir_all(&dir)?;
     Ok((outcome, findings.is_fit))

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
-use serde_json::{json, Value};
+use serde_json::{json, Map, Value};
 
 use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
@@ -49,6 +49,7 @@ pub fn check(names: &[String], options: &BTreeMap<String, String>) -> Result<()>
 
 /// Migrates the demo's guest and keeps the figures.
 pub fn demo(lab: &Lab, platform: Platform) -> Result<()> {
+    job::forget_files(lab)?;
     lab.install_modules(platform.kernel)?;
     let verdicts = watched(
         lab,
@@ -61,9 +62,13 @@ pub fn demo(lab: &Lab, platform: Platform) -> Result<()> {
         &mut |_, _, _| {},
     )?;
     let file = lab.target.join("demo/report.json");
-    let values = show(&verdicts);
-    if let [value] = values.as_slice() {
-        write_report(lab, platform, &file, value.clone())?;
+    show(&verdicts);
+    let figures = verdicts.iter().flat_map(|verdict| &verdict.figures);
+    if let Some(figures) = figures.filter_map(Value::as_object).next() {
+        // The scenario's own words win: it has asked the programs it ran.
+        let mut report = about(lab, platform);
+        report.extend(figures.clone());
+        write_report(&file, &Value::Object(report))?;
         println!("\nThe figures are in {}.", file.display());
     }
     judge(&verdicts)
@@ -71,6 +76,7 @@ pub fn demo(lab: &Lab, platform: Platform) -> Result<()> {
 
 /// Runs scenarios by name.
 pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Result<()> {
+    job::forget_files(lab)?;
     let kernel = args.platform.kernel;
     if args.no_build {
         crate::lab::modules::stage(lab, kernel)?;
@@ -87,15 +93,16 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
         platform: args.platform.platform(),
     };
     let verdicts = watched(lab, machine, &args.names, options, &mut |_, _, _| {})?;
-    let values = show(&verdicts);
+    show(&verdicts);
     if let Some(file) = &args.report {
-        write_report(lab, machine.platform, file, Value::Array(values))?;
+        write_verdicts(lab, machine.platform, file, &verdicts)?;
     }
     judge(&verdicts)
 }
 
 /// Runs the benchmarks.
 pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
+    job::forget_files(lab)?;
     lab.install_test_modules(Kernel::Stock)?;
     let names = scenario::all()
         .iter()
@@ -106,10 +113,10 @@ pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
         platform: Platform::default(),
     };
     let verdicts = watched(lab, machine, &names, &BTreeMap::new(), &mut |_, _, _| {})?;
-    let values = show(&verdicts);
+    show(&verdicts);
     let default = lab.target.join("bench/report.json");
     let file = report.unwrap_or(&default);
-    write_report(lab, machine.platform, file, Value::Array(values))?;
+    write_verdicts(lab, machine.platform, file, &verdicts)?;
     judge(&verdicts)
 }
 
@@ -135,7 +142,7 @@ pub fn watched(
             verdicts.push(Verdict {
                 scenario: name.clone(),
                 outcome,
-                reports: Vec::new(),
+                figures: Vec::new(),
             });
         }
         return Ok(verdicts);
@@ -190,39 +197,38 @@ fn watched_in_one(
     })
 }
 
-/// Prints all figures, and returns them.
-fn show(verdicts: &[Verdict]) -> Vec<Value> {
-    let mut values = Vec::new();
+/// Prints all figures.
+fn show(verdicts: &[Verdict]) {
     for verdict in verdicts {
-        for value in &verdict.reports {
+        for value in &verdict.figures {
             println!("\n{}\n{}", verdict.scenario, table::render(value));
-            values.push(value.clone());
         }
     }
-    values
 }
 
-/// Writes figures, with what they were measured with.
-fn write_report(lab: &Lab, platform: Platform, file: &Path, value: Value) -> Result<()> {
+/// What figures were measured with.
+fn about(lab: &Lab, platform: Platform) -> Map<String, Value> {
     let (kernel, qemu) = lab.versions(platform);
-    let about = json!({
-        "mig_test": env!("CARGO_PKG_VERSION"),
-        "kernel": kernel,
-        "qemu": qemu,
-    });
-    let report = match value {
-        // The scenario's own words win: it has asked the programs it ran.
-        Value::Object(figures) => {
-            let mut object = about.as_object().cloned().unwrap_or_default();
-            object.extend(figures);
-            Value::Object(object)
-        }
-        other => json!({ "about": about, "figures": other }),
-    };
+    let about = [
+        ("mig_test", env!("CARGO_PKG_VERSION")),
+        ("kernel", kernel),
+        ("qemu", qemu),
+    ];
+    let owned = about.map(|(name, value)| (name.to_owned(), value.into()));
+    owned.into_iter().collect()
+}
+
+/// Writes how each scenario went, with its figures and what they were measured with.
+fn write_verdicts(lab: &Lab, platform: Platform, file: &Path, verdicts: &[Verdict]) -> Result<()> {
+    let report = json!({ "about": about(lab, platform), "scenarios": verdicts });
+    write_report(file, &report)
+}
+
+fn write_report(file: &Path, report: &Value) -> Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    let text = serde_json::to_string_pretty(&report)? + "\n";
+    let text = serde_json::to_string_pretty(report)? + "\n";
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 

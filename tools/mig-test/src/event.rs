@@ -79,6 +79,9 @@ pub struct Job {
     /// What runs guests.
     #[serde(default)]
     pub qemu: Qemu,
+    /// Where files of failed scenarios go, below the share with the host.
+    #[serde(default)]
+    pub out: String,
     /// The kernel of guests, a file of the lab VM.
     #[serde(default)]
     pub guest_kernel: String,

@@ -9,6 +9,7 @@ use anyhow::{anyhow, bail, Result};
 
 use crate::commands::watched;
 use crate::event::Outcome;
+use crate::lab::job;
 use crate::lab::modules::{self, Goal};
 use crate::lab::{format, run_logged, Kernel, Lab, Machine};
 use crate::plan::Batch;
@@ -55,6 +56,7 @@ const CHECKS: [(&str, Check); 6] = [
 
 /// Runs batches of scenarios, before them the checks of the source tree if wanted.
 pub fn test(lab: &Lab, tree: bool, batches: &[Batch]) -> Result<()> {
+    job::forget_files(lab)?;
     let checks: &[_] = if tree { &CHECKS } else { &[] };
     let scenarios: usize = batches.iter().map(|batch| batch.scenarios.len()).sum();
     println!("KTAP version 1\n1..{}", checks.len() + scenarios);
@@ -266,7 +268,9 @@ fn host_clippy(lab: &Lab) -> Result<Done> {
         .output()
         .is_ok_and(|output| output.status.success())
     {
-        return Ok(Done::Skipped("cargo clippy is not installed"));
+        return Ok(Done::Skipped(
+            "cargo clippy is not installed: rustup component add clippy, or apt install rust-clippy",
+        ));
     }
     let mut command = cargo(&["clippy", "--workspace", "--all-targets", "--color", "never"]);
     command

@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::vm::{Accelerator, Machine, Vm};
@@ -20,15 +23,42 @@ const BOOT: Duration = Duration::from_secs(180);
 /// A clock that counts instructions makes everything slower.
 const ICOUNT_FACTOR: u32 = 10;
 
-/// How one scenario went.
-#[derive(Debug, Clone)]
+/// Where files of failed scenarios go, below the folder that the VM sees as `/job`: to a folder for each
+/// platform, and there for each scenario.
+const OUT: &str = "out";
+
+/// How one scenario went; as JSON, an entry of a report.
+#[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
     /// Its name.
     pub scenario: String,
     /// How it ended.
+    #[serde(flatten)]
     pub outcome: Outcome,
-    /// Its figures.
-    pub reports: Vec<Value>,
+    /// Its figures: records, and tables of records.
+    #[serde(serialize_with = "records")]
+    pub figures: Vec<Value>,
+}
+
+/// A report has one list of records, whichever table they are from.
+fn records<S: Serializer>(figures: &[Value], serializer: S) -> Result<S::Ok, S::Error> {
+    let records = figures.iter().flat_map(|value| match value {
+        Value::Array(rows) => rows.as_slice(),
+        record => slice::from_ref(record),
+    });
+    serializer.collect_seq(records)
+}
+
+/// Removes the files of scenarios that have failed before. For the beginning of a command: what is there
+/// at its end is its own.
+pub fn forget_files(lab: &Lab) -> Result<()> {
+    let out = lab.work.join("job").join(OUT);
+    match fs::remove_dir_all(&out) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", out.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Runs `scenarios` and returns a verdict on each. A scenario that takes the VM down has failed; the
@@ -70,6 +100,7 @@ fn boot(
         scenarios: waiting.iter().cloned().collect(),
         options: options.clone(),
         qemu: machine.platform.qemu,
+        out: out(machine),
         guest_kernel: format!(
             "/usr/lib/modules/{}/vmlinuz",
             lab.components.ready("root").fact("abi")
@@ -81,7 +112,7 @@ fn boot(
         let deadline = deadline(&name, machine);
         let start = Instant::now();
         let mut heard = start;
-        let mut reports = Vec::new();
+        let mut figures = Vec::new();
         loop {
             let event = match vm.event(heard + deadline) {
                 Ok(event) => event,
@@ -98,22 +129,23 @@ fn boot(
                     verdicts.push(Verdict {
                         scenario: name,
                         outcome,
-                        reports,
+                        figures,
                     });
                     return Ok(());
                 }
             };
             heard = Instant::now();
+            let event = with_place(event, &lab.work.join("job").join(out(machine)));
             watch(&event);
             match event {
-                Event::Report { value } => reports.push(value),
+                Event::Report { value } => figures.push(value),
                 Event::End {
                     scenario, outcome, ..
                 } => {
                     verdicts.push(Verdict {
                         scenario,
                         outcome,
-                        reports,
+                        figures,
                     });
                     break;
                 }
@@ -130,6 +162,29 @@ fn boot(
     vm.finish()
 }
 
+fn out(machine: Machine) -> String {
+    format!("{OUT}/{}", machine.platform.folder())
+}
+
+/// Adds to the end of a failed scenario where its files are, if it has left any.
+fn with_place(mut event: Event, out: &Path) -> Event {
+    if let Event::End {
+        scenario,
+        outcome: Outcome::Failed { reason },
+        ..
+    } = &mut event
+    {
+        let files = out.join(scenario);
+        if fs::read_dir(&files).is_ok_and(|mut entries| entries.next().is_some()) {
+            *reason += &format!(
+                "\nThe consoles of its guests and what its QEMUs printed are in {}.",
+                files.display()
+            );
+        }
+    }
+    event
+}
+
 fn deadline(name: &str, machine: Machine) -> Duration {
     let deadline = scenario::find(name).map_or(Duration::from_secs(60), |found| found.deadline);
     let factor = match machine.accelerator {
@@ -142,7 +197,7 @@ fn deadline(name: &str, machine: Machine) -> Duration {
 /// Fills the folder that the VM sees as `/job`.
 fn prepare(lab: &Lab) -> Result<()> {
     let job = lab.work.join("job");
-    fs::create_dir_all(job.join("out"))?;
+    fs::create_dir_all(job.join(OUT))?;
     fs::create_dir_all(job.join("modules"))?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let folder = program.parent().unwrap_or(Path::new("/"));
@@ -175,4 +230,59 @@ pub fn nests(lab: &Lab, machine: Machine) -> Result<bool> {
         vm.event(Instant::now() + BOOT),
         Ok(Event::Ready { kvm: true, .. })
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_report_names_each_scenario_with_its_outcome_and_its_records() {
+        let verdict = |outcome, figures| Verdict {
+            scenario: "demo".into(),
+            outcome,
+            figures,
+        };
+        let figures = vec![json!({"a_ms": 1}), json!([{"b": 2}, {"b": 3}])];
+        let reason = "it did not".to_string();
+        let report = json!([
+            verdict(Outcome::Passed, figures),
+            verdict(Outcome::Failed { reason }, Vec::new())
+        ]);
+        let wanted = json!([
+            {"scenario": "demo", "outcome": "passed", "figures": [{"a_ms": 1}, {"b": 2}, {"b": 3}]},
+            {"scenario": "demo", "outcome": "failed", "reason": "it did not", "figures": []}
+        ]);
+        assert_eq!(report, wanted);
+    }
+
+    #[test]
+    fn a_failure_says_where_its_files_are_if_there_are_any() {
+        let out = tempfile::tempdir().unwrap();
+        let reason = || {
+            let outcome = Outcome::Failed {
+                reason: "it did not".into(),
+            };
+            let event = Event::End {
+                scenario: "demo".into(),
+                outcome,
+                seconds: 1.0,
+            };
+            match with_place(event, out.path()) {
+                Event::End {
+                    outcome: Outcome::Failed { reason },
+                    ..
+                } => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(reason(), "it did not");
+        let files = out.path().join("demo");
+        fs::create_dir(&files).unwrap();
+        assert_eq!(reason(), "it did not");
+        fs::write(files.join("source-stderr"), "").unwrap();
+        let place = format!("{}.", files.display());
+        assert!(reason().ends_with(&place), "{}", reason());
+    }
 }

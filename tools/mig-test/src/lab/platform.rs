@@ -68,6 +68,11 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// The name of a folder with what was seen there.
+    pub fn folder(self) -> String {
+        format!("qemu-{}{}", self.qemu.series(), self.kernel.suffix())
+    }
+
     /// The components it needs beyond those of every command, and those too.
     pub fn components(self) -> [&'static str; 4] {
         [
