@@ -2,6 +2,7 @@
 //! A VFIO user of our own: what QEMU would not do with a device, and what it does, one call at a
 //! time. Works with any device that is bound to VFIO, through its group or a file of its own.
 
+pub mod account;
 mod capability;
 pub mod device;
 pub mod dma;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::event::Outcome;
 use crate::scenario::memory::card::{iova, Card, Kind, IOVA};
 use crate::scenario::Ctx;
+use crate::vfio::account::Account;
 use crate::vfio::device::Device;
 use crate::vfio::dma::PAGE;
 
@@ -33,45 +34,6 @@ enum Pins {
     Touched,
     /// All pages, always.
     Everything,
-}
-
-/// Who keeps account of dirty pages.
-#[derive(Clone, Copy, PartialEq, Serialize)]
-enum Account {
-    #[serde(rename = "type1")]
-    Container,
-    #[serde(rename = "DMA log")]
-    Log,
-}
-
-impl Account {
-    fn start(self, card: &Card) -> Result<()> {
-        match self {
-            Account::Container => card.device.group()?.track_dirty(true)?,
-            Account::Log => {
-                let all = (IOVA, (GUEST * PAGE) as u64);
-                card.device.start_log(PAGE as u64, &[all])?;
-            }
-        }
-        Ok(())
-    }
-
-    fn stop(self, card: &Card) -> Result<()> {
-        match self {
-            Account::Container => card.device.group()?.track_dirty(false)?,
-            Account::Log => card.device.stop_log()?,
-        }
-        Ok(())
-    }
-
-    /// The pages of guest memory that are dirty, which are clean then.
-    fn take(self, card: &Card) -> Result<BTreeSet<usize>> {
-        let dirty = match self {
-            Account::Container => card.device.group()?.take_dirty(IOVA, GUEST * PAGE)?,
-            Account::Log => card.device.take_log(IOVA, GUEST * PAGE, PAGE)?,
-        };
-        Ok(dirty.into_iter().collect())
-    }
 }
 
 /// One line of the table.
@@ -123,7 +85,7 @@ fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
     if pinned == Pins::Everything {
         channel.pin(Kind::Write, IOVA, GUEST * PAGE)?;
     }
-    account.start(card)?;
+    account.start(&card.device, IOVA, GUEST * PAGE)?;
     let mut row = Row {
         pinned,
         account,
@@ -144,12 +106,12 @@ fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
                 Pins::Everything => channel.kept_write(page * PAGE, &[1; BYTES])?,
             }
         }
-        let reported = account.take(card)?;
+        let reported = account.take(&card.device, IOVA, GUEST * PAGE)?;
         row.pages_written += written.len();
         row.pages_reported += reported.len();
         row.pages_lost += written.difference(&reported).count();
     }
-    account.stop(card)?;
+    account.stop(&card.device)?;
     channel.unpin()?;
     row.reported_for_each_written = row.pages_reported as f64 / row.pages_written as f64;
     Ok(row)

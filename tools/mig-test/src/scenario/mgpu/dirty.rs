@@ -3,12 +3,13 @@
 
 use anyhow::Result;
 
-use super::account::{self, Account};
+use super::account;
 use super::card::{Card, GUEST, IOVA};
 use crate::event::Outcome;
 pub use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
+use crate::vfio::account::Account;
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
@@ -16,17 +17,10 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     let mut checks = Checks::default();
     let before = pinned()?;
     let card = Card::started()?;
-    card.device.group()?.track_dirty(true)?;
-    let container = Account {
-        name: "type1 container",
-        take: |card| {
-            let pages = card.device.group()?.take_dirty(IOVA, GUEST)?;
-            Ok(pages.into_iter().collect())
-        },
-        exact: false,
-    };
-    account::check(ctx, &mut checks, &card, &container)?;
-    card.device.group()?.track_dirty(false)?;
+    let container = Account::Container;
+    container.start(&card.device, IOVA, GUEST)?;
+    account::check(ctx, &mut checks, &card, container)?;
+    container.stop(&card.device)?;
     checks.equal("pages still pinned with the card idle", pinned()?, before);
     drop(card);
     checks.equal("pages still pinned with the card gone", pinned()?, before);

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The card's DMA log, in a type1 container and with iommufd: page by page what the commands wrote.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use rustix::io::Errno;
 
-use super::account::{self, pages, Account};
+use super::account::{self, pages};
 use super::card::{iova, Card, Command, DATA, GUEST, IOVA};
 use crate::event::Outcome;
 use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
+use crate::vfio::account::Account;
 use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma, PAGE};
 use crate::vfio::iommufd;
@@ -17,14 +20,10 @@ use crate::vfio::iommufd;
 /// The ranges that the log is started for: what a guest has for memory.
 const RANGES: [(u64, u64); 2] = [(0, 1 << 30), (1 << 32, 1 << 30)];
 
-const LOG: Account = Account {
-    name: "DMA log",
-    take: |card| {
-        let pages = card.device.take_log(IOVA, GUEST, PAGE)?;
-        Ok(pages.into_iter().collect())
-    },
-    exact: true,
-};
+/// The pages of guest memory that the log has, and has no more then.
+fn take(card: &Card) -> Result<BTreeSet<usize>> {
+    Account::Log.take(&card.device, IOVA, GUEST)
+}
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
@@ -55,7 +54,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         card.start()?;
         calls(&mut checks, &card)?;
         card.device.start_log(PAGE as u64, &RANGES)?;
-        account::check(ctx, &mut checks, &card, &LOG)?;
+        account::check(ctx, &mut checks, &card, Account::Log)?;
         sizes(&mut checks, &card)?;
         unmapped(&mut checks, &card)?;
         card.device.stop_log()?;
@@ -135,11 +134,11 @@ fn sizes(checks: &mut Checks, card: &Card) -> Result<()> {
     card.execute(&fill)?;
     let large = device.take_log(IOVA, GUEST, 1 << 20)?;
     checks.equal("report in pages of 1 MiB", large, vec![3]);
-    checks.equal("and once more", (LOG.take)(card)?.len(), 0);
+    checks.equal("and once more", take(card)?.len(), 0);
     card.execute(&fill)?;
     let first = device.take_log(iova(at), PAGE, PAGE)?;
     checks.equal("report of one page", first, vec![0]);
-    let rest = (LOG.take)(card)?.into_iter().collect::<Vec<_>>();
+    let rest = take(card)?.into_iter().collect::<Vec<_>>();
     checks.equal("report of the rest", rest, vec![at / PAGE + 1]);
     Ok(())
 }
@@ -165,6 +164,6 @@ fn unmapped(checks: &mut Checks, card: &Card) -> Result<()> {
     expected.push((1 << 20) / PAGE);
     let reported = card.device.take_log(ELSEWHERE, GUEST, PAGE)?;
     checks.equal("pages of memory that is gone", reported, expected);
-    checks.equal("pages of memory that stays", (LOG.take)(card)?.len(), 0);
+    checks.equal("pages of memory that stays", take(card)?.len(), 0);
     Ok(())
 }

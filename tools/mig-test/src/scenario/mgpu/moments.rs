@@ -6,6 +6,7 @@
 //! memory is copied as QEMU does it: all of it once, then what is reported dirty, and the rest once the
 //! device has stopped. A page that was written and not reported stays as it was, and differs.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
@@ -17,6 +18,7 @@ use super::model::{random_command, Shadow};
 use super::random::{seed, Random};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
+use crate::vfio::account::Account;
 use crate::vfio::dma::PAGE;
 use crate::vfio::migration::{DataFile, State};
 
@@ -26,33 +28,6 @@ const WORKLOADS: u64 = 60;
 const TOLD: u64 = 20;
 /// The most looks at a running device.
 const LOOKS: usize = 12;
-
-/// Who keeps account of guest memory that the device writes.
-#[derive(Clone, Copy, PartialEq)]
-enum Account {
-    Container,
-    Log,
-}
-
-impl Account {
-    fn start(self, card: &Card) -> Result<()> {
-        match self {
-            Account::Container => card.device.group()?.track_dirty(true)?,
-            Account::Log => {
-                let all = (IOVA, GUEST as u64);
-                card.device.start_log(PAGE as u64, &[all])?;
-            }
-        }
-        Ok(())
-    }
-
-    fn take(self, card: &Card) -> Result<Vec<usize>> {
-        Ok(match self {
-            Account::Container => card.device.group()?.take_dirty(IOVA, GUEST)?,
-            Account::Log => card.device.take_log(IOVA, GUEST, PAGE)?,
-        })
-    }
-}
 
 /// The figures.
 #[derive(Default, Serialize)]
@@ -125,7 +100,7 @@ impl Journey {
     ) -> Result<Journey> {
         let source = &self.card;
         let destination = Card::new()?;
-        account.start(source)?;
+        account.start(&source.device, IOVA, GUEST)?;
         destination.guest.write(0, &contents(&source.guest));
 
         let commands: Vec<_> = (0..1 + random.below(RING as usize - 1))
@@ -143,7 +118,7 @@ impl Journey {
             match random.below(3) {
                 0 => source.await_progress(first, random.below(commands.len()) as u32)?,
                 1 => {
-                    let dirty = account.take(source)?;
+                    let dirty = account.take(&source.device, IOVA, GUEST)?;
                     report.guest_pages_sent_again += dirty.len();
                     send(source, &destination, &dirty);
                 }
@@ -153,7 +128,7 @@ impl Journey {
 
         let stopped = source.device.set_state(State::StopCopy)?;
         let (head, tail) = (source.get(reg::RING_HEAD)?, source.get(reg::RING_TAIL)?);
-        let dirty = account.take(source)?;
+        let dirty = account.take(&source.device, IOVA, GUEST)?;
         report.guest_pages_sent_again += dirty.len();
         send(source, &destination, &dirty);
         // What the CPU writes is QEMU's own account.
@@ -209,7 +184,7 @@ impl Journey {
 }
 
 /// Copies pages of guest memory.
-fn send(source: &Card, destination: &Card, pages: &[usize]) {
+fn send(source: &Card, destination: &Card, pages: &BTreeSet<usize>) {
     let mut bytes = [0; PAGE];
     for page in pages {
         source.guest.read(page * PAGE, &mut bytes);
