@@ -4,10 +4,13 @@
 //! The format is the kernel's "newc" cpio (Documentation/driver-api/early-userspace/buffer-format.rst
 //! in the kernel tree). `/dev/console` comes from the archive built into every kernel.
 
-/// Packs a program as `/init`.
-pub fn pack(init: &[u8]) -> Vec<u8> {
+/// Packs a program as `/init`, and other files beside it.
+pub fn pack(init: &[u8], files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Vec::with_capacity(init.len() + 512);
     entry(&mut archive, "init", 0o100_755, init);
+    for (name, data) in files {
+        entry(&mut archive, name, 0o100_644, data);
+    }
     entry(&mut archive, "TRAILER!!!", 0, &[]);
     archive
 }
@@ -39,7 +42,7 @@ mod tests {
     #[test]
     fn every_member_starts_at_a_multiple_of_four() {
         for size in 0..9 {
-            let archive = pack(&vec![b'x'; size]);
+            let archive = pack(&vec![b'x'; size], &[]);
             let trailer = archive.windows(6).rposition(|w| w == b"070701").unwrap();
             assert_eq!(
                 (trailer % 4, archive.len() % 4),
@@ -50,8 +53,17 @@ mod tests {
     }
 
     #[test]
+    fn other_files_are_beside_init() {
+        let files = [("vfio.ko.xz".to_owned(), b"module".to_vec())];
+        let archive = pack(b"program", &files);
+        let text = String::from_utf8_lossy(&archive);
+        assert!(text.contains("vfio.ko.xz\0"));
+        assert!(text.contains("module"));
+    }
+
+    #[test]
     fn the_header_names_an_executable_init_and_its_size() {
-        let archive = pack(b"program");
+        let archive = pack(b"program", &[]);
         let text = String::from_utf8_lossy(&archive);
         assert_eq!(&text[14..22], "000081ed");
         assert_eq!(&text[54..62], "00000007");

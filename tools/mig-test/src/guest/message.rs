@@ -39,7 +39,7 @@ pub enum Message {
     },
     /// Nothing came back for a long time although data is in flight.
     Stalled(Vec<Counters>),
-    /// Answer to `gpu batches`: so many were given to the GPU.
+    /// Answer to `gpu batches` and `gpu renew`: so many were given to the GPU.
     Batches {
         /// Since the start.
         batches: u64,

@@ -6,4 +6,5 @@ pub mod command;
 pub mod crc32c;
 pub mod initramfs;
 pub mod message;
+pub mod modules;
 pub mod picture;

@@ -164,6 +164,14 @@ impl Console {
         })
     }
 
+    /// Waits until its IOMMU has taken all memory from the working GPU after so many batches each.
+    pub fn gpu_renew(&mut self, process: &mut Process, times: u64) -> Result<()> {
+        self.tell(&format!("gpu renew {times}"))?;
+        self.await_message(process, "BATCHES", |message| {
+            matches!(message, Message::Batches { .. }).then_some(())
+        })
+    }
+
     /// Has the guest look at everything that the GPU has written.
     pub fn gpu_check(&mut self, process: &mut Process) -> Result<Checked> {
         self.tell("gpu check")?;

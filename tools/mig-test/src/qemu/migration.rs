@@ -119,6 +119,18 @@ pub fn failure(vm: &mut Vm) -> Result<String> {
     Ok(format!("{reason}; {}", vm.stderr().trim()))
 }
 
+/// How often QEMU has looked for dirty pages since the migration's start.
+pub fn dirty_syncs(source: &mut Vm) -> Result<u64> {
+    let info = source.command("query-migrate", json!({}))?;
+    let count = info["ram"]["dirty-sync-count"].as_u64();
+    count.context("QEMU does not count its looks for dirty pages")
+}
+
+/// So slow that a migration does not end by itself, in bytes a second.
+pub const CRAWL: u64 = 1 << 20;
+/// So fast that it is no limit.
+pub const UNLIMITED: u64 = 1 << 40;
+
 /// Limits what a migration may send, in bytes a second.
 pub fn limit_bandwidth(source: &mut Vm, bytes: u64) -> Result<()> {
     source.command("migrate-set-parameters", json!({ "max-bandwidth": bytes }))?;

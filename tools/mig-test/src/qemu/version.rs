@@ -76,6 +76,11 @@ impl Qemu {
         self != Qemu::V7_2
     }
 
+    /// Whether it is known to migrate a VFIO device behind an IOMMU of the guest. QEMU 10.0 refuses to.
+    pub fn migrates_behind_iommu(self) -> bool {
+        self == Qemu::V7_2
+    }
+
     /// Whether it has the migration capability `switchover-ack`.
     pub fn acknowledges_switchover(self) -> bool {
         self != Qemu::V7_2

@@ -17,18 +17,20 @@ use super::screen::Screen;
 use super::stderr;
 use super::traffic::{self, Traffic};
 use super::version::Qemu;
-use crate::guest::initramfs;
 use crate::guest::message::{Checked, Counters, Registers};
+use crate::guest::{initramfs, modules};
 
 /// What every VM of a scenario is started from.
 pub struct Image {
     kernel: PathBuf,
     initramfs: PathBuf,
+    /// Whether VMs have an IOMMU, which the guest puts its devices behind.
+    iommu: bool,
 }
 
 impl Image {
-    /// Makes the guest's initramfs in `dir` out of the guest program.
-    pub fn prepare(kernel: &Path, program: &Path, dir: &Path) -> Result<Image> {
+    /// Makes the guest's initramfs in `dir` out of the guest program, and of what an IOMMU takes.
+    pub fn prepare(kernel: &Path, program: &Path, dir: &Path, iommu: bool) -> Result<Image> {
         fs::create_dir_all(dir)?;
         let init = fs::read(program).with_context(|| {
             format!(
@@ -37,12 +39,25 @@ impl Image {
             )
         })?;
         let initramfs = dir.join("guest.cpio");
-        fs::write(&initramfs, initramfs::pack(&init))?;
+        let wanted = modules::VFIO.iter().filter(|_| iommu);
+        let modules = wanted.map(|(place, _)| module(kernel, place));
+        let modules = modules.collect::<Result<Vec<_>>>()?;
+        fs::write(&initramfs, initramfs::pack(&init, &modules))?;
         Ok(Image {
             kernel: kernel.to_owned(),
             initramfs,
+            iommu,
         })
     }
+}
+
+/// A module of the guest's kernel, and the name of its file. The kernel is in the folder of its modules.
+fn module(kernel: &Path, place: &str) -> Result<(String, Vec<u8>)> {
+    let name = modules::file(place);
+    let path = kernel.with_file_name("kernel").join(place);
+    let path = path.with_file_name(&name);
+    let data = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    Ok((name, data))
 }
 
 /// Whether a VM boots its guest or waits for one to come in.
@@ -62,6 +77,8 @@ pub struct Assigned {
     pub properties: &'static str,
 }
 
+/// What tells the guest's kernel and its program to use the IOMMU.
+const IOMMU: &str = " intel_iommu=on mig_iommu=1";
 /// The guest's slot of the first device.
 const FIRST_SLOT: usize = 5;
 
@@ -135,8 +152,9 @@ impl Vm {
             .arg(&setup.image.initramfs)
             .arg("-append")
             .arg(format!(
-                "console=ttyS0 noxsave quiet panic=-1 {}",
-                setup.parameters
+                "console=ttyS0 noxsave quiet panic=-1 {}{}",
+                setup.parameters,
+                if setup.image.iommu { IOMMU } else { "" },
             ))
             .arg("-qmp")
             .arg(format!("unix:{}", qmp_path.display()))
@@ -151,6 +169,10 @@ impl Vm {
             .arg(format!("socket,id=debug,path={}", debug_path.display()))
             .args(["-device", "isa-debugcon,chardev=debug"])
             .args(traffic::arguments(&trace));
+        if setup.image.iommu {
+            // Before the devices, or they are not behind it.
+            command.args(["-device", "intel-iommu,caching-mode=on,intremap=off"]);
+        }
         let destination = match role {
             Role::Source => "",
             Role::Destination => setup.qemu.destination_properties(),
@@ -271,6 +293,11 @@ impl Vm {
     /// Waits until the guest's GPU has got so many more batches of commands.
     pub fn gpu_batches(&mut self, more: u64) -> Result<()> {
         self.console.gpu_batches(&mut self.process, more)
+    }
+
+    /// Has the guest take all memory from its GPU, and give it back, after each of so many batches.
+    pub fn gpu_renew(&mut self, times: u64) -> Result<()> {
+        self.console.gpu_renew(&mut self.process, times)
     }
 
     /// Has the guest look at everything that its GPU has written.

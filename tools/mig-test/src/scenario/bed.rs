@@ -145,8 +145,17 @@ pub struct Bed {
 impl Bed {
     /// Gets the guest's image ready.
     pub fn prepare(ctx: &mut Ctx) -> Result<Bed> {
+        Bed::with_image(ctx, false)
+    }
+
+    /// The same with an IOMMU in the VMs, which the guest uses.
+    pub fn prepare_with_iommu(ctx: &mut Ctx) -> Result<Bed> {
+        Bed::with_image(ctx, true)
+    }
+
+    fn with_image(ctx: &mut Ctx, iommu: bool) -> Result<Bed> {
         let program = ctx.job.join("mig-guest");
-        let image = Image::prepare(Path::new(ctx.guest_kernel), &program, &ctx.dir)?;
+        let image = Image::prepare(Path::new(ctx.guest_kernel), &program, &ctx.dir, iommu)?;
         Ok(Bed {
             qemu: ctx.qemu,
             dir: ctx.dir.clone(),

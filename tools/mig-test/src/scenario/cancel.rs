@@ -10,13 +10,8 @@ use super::bed::{ensure_device_quiet, ensure_quiet, migrate_checked, Bed, Checkp
 use super::Ctx;
 use crate::event::Outcome;
 use crate::qemu::channel::Channel;
-use crate::qemu::migration::{self, Stop};
+use crate::qemu::migration::{self, Stop, CRAWL, UNLIMITED};
 use crate::qemu::vm::Role;
-
-/// So slow that a migration does not end by itself, in bytes a second.
-const CRAWL: u64 = 1 << 20;
-/// So fast that it is no limit.
-const UNLIMITED: u64 = 1 << 40;
 
 /// A status in which a migration stays until somebody does something about it.
 struct Phase {

@@ -409,6 +409,14 @@ const SCENARIOS: &[Scenario] = &[
         run: mgpu::guest::random,
     },
     Scenario {
+        name: "mgpu-guest-iommu",
+        about: "a guest's IOMMU takes memory from its toy GPU during pre-copy, and no page is lost",
+        deadline: minutes(6),
+        races: false,
+        migrates: true,
+        run: mgpu::viommu::run,
+    },
+    Scenario {
         name: "bench-regs",
         about: "instructions of each register access, through mtty_rs and mainline's mtty",
         deadline: minutes(5),

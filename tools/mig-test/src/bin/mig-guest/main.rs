@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `mig_serial=1` | the serial card | numbered lines flow through every UART |
 //! | `mig_gpu=1` | the toy GPU | random commands, with a check of every page they touch |
+//! | `mig_iommu=1` | the toy GPU | it is behind the guest's IOMMU |
 //!
 //! Commands come over the first serial port, one a line: `report N`, `pause` (let everything in flight
 //! come back), `resume`,
@@ -22,6 +23,8 @@ mod gpu;
 mod memory;
 #[path = "../../guest/message.rs"]
 mod message;
+#[path = "../../guest/modules.rs"]
+mod modules;
 mod pci;
 #[path = "../../guest/picture.rs"]
 mod picture;
@@ -29,6 +32,7 @@ mod picture;
 mod random;
 mod serial;
 mod tty;
+mod vfio;
 
 use std::env;
 use std::fs::{self, File};
@@ -79,7 +83,7 @@ fn start() -> io::Result<Guest> {
     // The kernel hands parameters it does not know to init as its environment.
     let wanted = |card: &str| env::var(card).is_ok_and(|text| text == "1");
     let gpu = match wanted("mig_gpu") {
-        true => Some(gpu::start(console.clone())?),
+        true => Some(gpu::start(console.clone(), wanted("mig_iommu"))?),
         false => None,
     };
     let (found, ports) = match wanted("mig_serial") {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that a device and this program both use: the only unsafe code of the guest program.
+//! Memory that a device and this program both use: the only unsafe code of the guest program
+//! that is its own.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -17,4 +17,6 @@ pub mod random;
 pub mod scope;
 mod stream;
 pub mod unmap;
+mod unmap_calls;
 pub mod unmap_dirty;
+pub mod viommu;

@@ -15,6 +15,7 @@ use mgpu_model::uapi::{
 };
 
 use super::dma::{Dma, PAGE};
+use super::iommu::Iommu;
 use crate::command::Command;
 use crate::memory::Memory;
 use crate::pci;
@@ -41,19 +42,27 @@ pub struct Card {
     /// Guest memory, from [`FREE`] on for the caller's use.
     pub guest: Dma,
     registers: Memory,
+    /// What is between the card and the memory, if the guest has that.
+    iommu: Option<Iommu>,
     tail: usize,
 }
 
 impl Card {
-    /// Finds the card, and starts it.
-    pub fn start() -> io::Result<Card> {
+    /// Finds the card, and starts it; behind the guest's own IOMMU if that is wanted.
+    pub fn start(behind_iommu: bool) -> io::Result<Card> {
         let path = pci::find(PCI_VENDOR_ID, PCI_DEVICE_ID)?;
         std::fs::write(path.join("enable"), "1")?;
+        let guest = Dma::new(HUGE_PAGES)?;
+        let iommu = match behind_iommu {
+            true => Some(Iommu::start(&path, &guest)?),
+            false => None,
+        };
         be_bus_master(&path)?;
         let card = Card {
             vram: bar(&path, BAR_VRAM)?,
-            guest: Dma::new(HUGE_PAGES)?,
+            guest,
             registers: bar(&path, BAR_REGISTERS)?,
+            iommu,
             tail: 0,
         };
         let is_known = card.get(reg::ID) == uapi::ID
@@ -112,6 +121,13 @@ impl Card {
             thread::sleep(LOOK);
         }
         Ok(())
+    }
+
+    /// Has the IOMMU take all memory from the card, which has nothing to do, and give it back.
+    pub fn renew_memory(&mut self) -> io::Result<()> {
+        let iommu = self.iommu.as_mut();
+        let iommu = iommu.ok_or_else(|| io::Error::other("there is no IOMMU"))?;
+        iommu.renew(&self.guest)
     }
 
     /// Demands that no command has failed since the start.

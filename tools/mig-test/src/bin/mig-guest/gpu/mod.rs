@@ -3,6 +3,7 @@
 
 mod card;
 mod dma;
+mod iommu;
 mod pages;
 mod screen;
 mod work;
@@ -30,6 +31,8 @@ pub enum Order {
     Work(u64),
     /// `batches N`: tell when so many more batches were given to the card.
     Batches(u64),
+    /// `renew N`: have the IOMMU take all memory from the card after each of the next N batches, tell then.
+    Renew(u64),
     /// `check`: look at every page, tell, and go on.
     Check,
     /// `draw N`: draw the picture with this number, tell, and go on.
@@ -40,12 +43,14 @@ impl FromStr for Order {
     type Err = io::Error;
 
     fn from_str(text: &str) -> io::Result<Order> {
-        let unknown = || io::Error::other("work SEED, batches N, check and draw N are known");
+        let unknown =
+            || io::Error::other("work SEED, batches N, renew N, check and draw N are known");
         let (name, number) = text.split_once(' ').unwrap_or((text, ""));
         let number = number.parse().map_err(|_| unknown());
         match name {
             "work" => number.map(Order::Work),
             "batches" => number.map(Order::Batches),
+            "renew" => number.map(Order::Renew),
             "check" => Ok(Order::Check),
             "draw" => number.map(|number| Order::Draw(number as u32)),
             _ => Err(unknown()),
@@ -54,8 +59,8 @@ impl FromStr for Order {
 }
 
 /// Starts the card; orders are taken by a thread of its own.
-pub fn start(console: Arc<DebugConsole>) -> io::Result<Sender<Order>> {
-    let work = Work::start(Card::start()?)?;
+pub fn start(console: Arc<DebugConsole>, behind_iommu: bool) -> io::Result<Sender<Order>> {
+    let work = Work::start(Card::start(behind_iommu)?)?;
     let (sender, orders) = channel();
     thread::spawn(move || {
         let mut worker = Worker {
@@ -63,6 +68,7 @@ pub fn start(console: Arc<DebugConsole>) -> io::Result<Sender<Order>> {
             work,
             plan: None,
             awaited: None,
+            renewals: 0,
         };
         if let Err(error) = worker.run(&orders) {
             // The guest goes on without it, and whoever waits for an answer gets this one.
@@ -79,6 +85,8 @@ struct Worker {
     plan: Option<Plan>,
     /// How many batches somebody waits for.
     awaited: Option<u64>,
+    /// How many batches are yet to be followed by a renewal of the card's memory.
+    renewals: u64,
 }
 
 impl Worker {
@@ -97,6 +105,10 @@ impl Worker {
             };
             let begin = Instant::now();
             self.work.batch(plan)?;
+            if self.renewals > 0 {
+                self.renewals -= 1;
+                self.work.card.renew_memory()?;
+            }
             rest = begin.elapsed();
             let (batches, _) = self.work.done();
             if self.awaited.is_some_and(|awaited| batches >= awaited) {
@@ -110,6 +122,10 @@ impl Worker {
         match order {
             Order::Work(seed) => self.plan = Some(Plan::new(seed)),
             Order::Batches(more) => self.awaited = Some(self.work.done().0 + more),
+            Order::Renew(more) => {
+                self.obey(Order::Batches(more))?;
+                self.renewals = more;
+            }
             Order::Check => {
                 let (batches, commands) = self.work.done();
                 let found = self.work.pages.check(&self.work.card);
@@ -137,9 +153,18 @@ mod tests {
         let order = |text: &str| text.parse::<Order>().ok();
         assert_eq!(order("work 7"), Some(Order::Work(7)));
         assert_eq!(order("batches 8"), Some(Order::Batches(8)));
+        assert_eq!(order("renew 8"), Some(Order::Renew(8)));
         assert_eq!(order("check"), Some(Order::Check));
         assert_eq!(order("draw 9"), Some(Order::Draw(9)));
-        for unknown in ["", "work", "work x", "batches -1", "draw", "rest 1"] {
+        for unknown in [
+            "",
+            "work",
+            "work x",
+            "batches -1",
+            "renew",
+            "draw",
+            "rest 1",
+        ] {
             assert_eq!(order(unknown), None, "{unknown}");
         }
     }
