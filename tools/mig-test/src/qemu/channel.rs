@@ -57,17 +57,20 @@ impl Channel {
         })
     }
 
-    /// The next line, without its end.
+    /// The next line, without its end. Past the deadline there is none, whether lines come or not: a QEMU
+    /// whose migration does not converge tells of each pass it makes.
     pub fn line(&mut self, process: &mut Process, what: &str, deadline: Instant) -> Result<String> {
         loop {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                bail!("{} in time", process.has_not_sent(what));
+            };
             if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.pending.drain(..=end).collect();
                 return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
             }
-            let left = deadline.saturating_duration_since(Instant::now());
             match self.chunks.recv_timeout(left) {
                 Ok(chunk) => self.pending.extend(chunk),
-                Err(RecvTimeoutError::Timeout) => bail!("{} in time", process.has_not_sent(what)),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = process.await_exit(deadline)?;
                     bail!("{} and has ended ({status})", process.has_not_sent(what));
