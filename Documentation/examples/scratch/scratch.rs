@@ -230,6 +230,13 @@ const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
 /// A page's number in the memory, then its bytes. A page that never comes is zero.
 const MEMORY: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
 
+struct Saving {
+    /// Where in the memory to go on.
+    at: usize,
+    /// Whether the first pass is not over yet: all it sends is initial data.
+    is_first: bool,
+}
+
 struct Arrived {
     registers: Option<Registers>,
     memory: Arc<DeviceMemory>,
@@ -246,8 +253,7 @@ impl Migrate for Scratch {
         readable_by: 1,
     };
     const RECORDS: &'static [(Tag, usize)] = &[(REGISTERS, 1 + 8), (MEMORY, 1 + PAGE)];
-    /// Where in the memory to go on.
-    type Saving = usize;
+    type Saving = Saving;
     type Loading = Arrived;
 
     fn kind(&self) -> Name {
@@ -267,31 +273,48 @@ impl Migrate for Scratch {
         self.card.registers.lock().stopped = false;
     }
 
-    fn start_saving(&self) -> Result<usize> {
+    fn start_saving(&self) -> Result<Saving> {
         self.card.memory.start_tracking();
-        Ok(0)
+        Ok(Saving {
+            at: 0,
+            is_first: true,
+        })
     }
 
-    fn pending(&self, saving: Option<&usize>) -> Pending {
+    fn pending(&self, saving: Option<&Saving>) -> Pending {
         let memory = &self.card.memory;
-        let dirty = saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes(0));
+        let left = saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes(0));
+        let initial = match saving {
+            None => left,
+            // What the first pass has passed was sent, and written again.
+            Some(saving) if saving.is_first => memory.dirty_bytes(saving.at),
+            Some(_) => 0,
+        };
         Pending {
-            initial: 0,
-            dirty,
-            stop_copy: dirty + 9,
+            initial,
+            dirty: left.saturating_sub(initial),
+            stop_copy: left + 9,
         }
     }
 
-    fn save(&self, at: &mut usize, phase: Phase, out: &mut RecordWriter<'_>) -> Result<Progress> {
+    fn save(
+        &self,
+        saving: &mut Saving,
+        phase: Phase,
+        out: &mut RecordWriter<'_>,
+    ) -> Result<Progress> {
         // PRE_COPY: one round, for the guest may write for ever. STOP_COPY: until nothing is dirty.
-        let from = if phase == Phase::StopCopy { 0 } else { *at };
+        let from = if phase == Phase::StopCopy { 0 } else { saving.at };
         if let Some(run) = self.card.memory.take_dirty(from, PAGE) {
-            *at = run.end;
+            saving.at = run.end;
             let number = (run.start / PAGE) as u8;
             out.memory_record(MEMORY, &[number], &self.card.memory, run)?;
             return Ok(Progress::More);
         }
-        *at = 0;
+        *saving = Saving {
+            at: 0,
+            is_first: false,
+        };
         if phase == Phase::StopCopy {
             let registers = self.card.registers.lock();
             let mut payload = [registers.events; 1 + 8];
