@@ -54,8 +54,13 @@ impl Checks {
         self.made
     }
 
-    /// Passed if all of them hold.
+    /// Passed if there are some and all of them hold.
     pub fn outcome(self) -> Outcome {
+        if self.made == 0 {
+            return Outcome::Failed {
+                reason: "no check was made".into(),
+            };
+        }
         if self.failures.is_empty() {
             return Outcome::Passed;
         }
@@ -81,6 +86,12 @@ mod tests {
         checks.equal("one", 1, 1);
         checks.refused("two", Err::<(), _>(22), 22);
         assert_eq!(checks.outcome(), Outcome::Passed);
+    }
+
+    #[test]
+    fn without_a_check_nothing_passes() {
+        let reason = "no check was made".into();
+        assert_eq!(Checks::default().outcome(), Outcome::Failed { reason });
     }
 
     #[test]
