@@ -79,7 +79,7 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     job::forget_files(lab)?;
     let kernel = args.platform.kernel;
     if args.no_build {
-        crate::lab::modules::stage(lab, kernel)?;
+        crate::lab::modules::stage(lab, kernel, &[])?;
     } else {
         lab.install_test_modules(kernel)?;
     }

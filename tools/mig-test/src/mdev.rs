@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-const PARENTS: &str = "/sys/class/mdev_bus";
+/// Where the parents of mediated devices are.
+pub const PARENTS: &str = "/sys/class/mdev_bus";
 /// Where every device is, whichever parent it has.
 const DEVICES: &str = "/sys/bus/mdev/devices";
 

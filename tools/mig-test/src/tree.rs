@@ -259,7 +259,7 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     if !ok {
         bail!("{}", output.trim());
     }
-    modules::build_apart(lab, Kernel::Stock, &modules::GUIDE, Goal::Fresh)?;
+    modules::build_ours(lab, Kernel::Stock, &modules::GUIDE, Goal::Fresh)?;
     Ok(Done::Passed)
 }
 

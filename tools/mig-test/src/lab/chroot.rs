@@ -13,6 +13,8 @@ pub mod place {
     pub const KBUILD: &str = "/opt/kbuild";
     /// The project's source.
     pub const SOURCE: &str = "/opt/source";
+    /// The source of modules that are built against the project's.
+    pub const DRIVER: &str = "/opt/driver";
     /// Where results go.
     pub const OUT: &str = "/opt/out";
     /// The initramfs of the lab VM.

@@ -105,15 +105,22 @@ impl Lab {
     pub fn install_modules(&self, kernel: Kernel) -> Result<()> {
         modules::build(self, kernel, Goal::Modules)?;
         modules::build_c_peer(self, kernel)?;
-        modules::stage(self, kernel)
+        modules::stage(self, kernel, &[])
     }
 
     /// The same with those that only scenarios need.
     pub fn install_test_modules(&self, kernel: Kernel) -> Result<()> {
+        self.build_test_modules(kernel)?;
+        modules::stage(self, kernel, &[])
+    }
+
+    /// Builds the modules that scenarios need for a kernel.
+    pub fn build_test_modules(&self, kernel: Kernel) -> Result<()> {
         modules::build(self, kernel, Goal::Modules)?;
-        modules::build_apart(self, kernel, &modules::TESTS, Goal::Modules)?;
-        modules::build_c_peer(self, kernel)?;
-        modules::stage(self, kernel)
+        for apart in [modules::TESTS, modules::GUIDE] {
+            modules::build_ours(self, kernel, &apart, Goal::Modules)?;
+        }
+        modules::build_c_peer(self, kernel)
     }
 
     /// Why there is no such platform here, if there is none.

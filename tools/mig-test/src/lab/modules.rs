@@ -65,17 +65,17 @@ pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
 }
 
 /// Modules in a tree of their own, which is built against the project's modules.
-pub struct Apart {
+pub struct Apart<'a> {
     /// What the user sees while they are built.
-    what: &'static str,
-    /// Their source.
-    source: &'static str,
+    pub what: &'a str,
+    /// Their source: a folder, from the project's on.
+    pub source: &'a str,
     /// Where they are built.
-    folder: &'static str,
+    pub folder: &'a str,
 }
 
 /// The driver that the vendor guide quotes.
-pub const GUIDE: Apart = Apart {
+pub const GUIDE: Apart<'_> = Apart {
     what: "building the vendor guide's driver",
     source: "Documentation/examples/scratch",
     folder: "kmod-guide",
@@ -83,15 +83,20 @@ pub const GUIDE: Apart = Apart {
 
 /// What tests and benchmarks need: a card whose registers are the calls of `GuestMemory`, and one that
 /// pins, with the SDK and without.
-pub const TESTS: Apart = Apart {
+pub const TESTS: Apart<'_> = Apart {
     what: "building the tests' own modules",
     source: "tools/mig-test/kmod",
     folder: "kmod-tests",
 };
 
-/// Builds modules of another tree against the project's as they are built, or runs clippy on them;
-/// fails on any warning. From scratch: make does not see that the crates they use have changed.
-pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Result<()> {
+/// Builds this project's own trees that stand apart, or runs clippy on them; fails on any warning.
+pub fn build_ours(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Result<()> {
+    deny(&build_apart(lab, kernel, apart, goal)?)
+}
+
+/// Builds modules of another tree against the project's as they are built, or runs clippy on them.
+/// Returns the warnings. From scratch: make does not see that the crates they use have changed.
+pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Result<Vec<String>> {
     let progress = Progress::start(apart.what);
     let suffix = match goal {
         Goal::Clippy => format!("-clippy{}", kernel.suffix()),
@@ -103,10 +108,11 @@ pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Resu
     fs::create_dir_all(&out)?;
     let chroot = enter(lab, kernel)
         .reading(&lab.project, place::SOURCE)
+        .reading(&lab.project.join(apart.source), place::DRIVER)
         .writing(&lab.target, place::OUT);
     let mut make = kmake(&chroot, kernel);
     make.args([
-        format!("M={}/{}", place::SOURCE, apart.source),
+        format!("M={}", place::DRIVER),
         format!("MO={}/{name}", place::OUT),
         format!("SDK={}", place::SOURCE),
         format!("SDK_OUT={}/kmod{suffix}", place::OUT),
@@ -116,9 +122,11 @@ pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Resu
         make.arg("CLIPPY=1");
     }
     let log = lab.target.join(format!("{name}.log"));
-    let output = task::run(apart.what, make, &log, &progress)?;
+    let in_tree = |text: &str| text.replace(place::DRIVER, apart.source);
+    let output = task::run(apart.what, make, &log, &progress)
+        .map_err(|error| anyhow::anyhow!(in_tree(&format!("{error:#}"))))?;
     progress.done();
-    deny(&warnings(&output))
+    Ok(warnings(&in_tree(&output)))
 }
 
 /// Where mainline's C mtty is built.
@@ -155,15 +163,16 @@ pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
     Ok(())
 }
 
-/// Lays out all modules that are built for a kernel in the top layer of the VM's root, with modprobe's
-/// indexes. The layer has room for every kernel.
-pub fn stage(lab: &Lab, kernel: Kernel) -> Result<()> {
+/// Lays out all modules that are built for a kernel in the top layer of the VM's root, and `more`, with
+/// modprobe's indexes. The layer has room for every kernel.
+pub fn stage(lab: &Lab, kernel: Kernel, more: &[PathBuf]) -> Result<()> {
     let layer = lab.work.join("job/modules");
     let mut found = Vec::new();
-    for folder in ["kmod", PEER, TESTS.folder] {
+    for folder in ["kmod", PEER, TESTS.folder, GUIDE.folder] {
         let folder = format!("{folder}{}", kernel.suffix());
         found.extend(built(&lab.target.join(folder))?);
     }
+    found.extend_from_slice(more);
     let mut stamp = instance(lab, kernel);
     for path in &found {
         let metadata = path.metadata()?;
@@ -259,7 +268,7 @@ fn in_project(text: &str) -> String {
 /// Builds from scratch, and fails on any warning; those of the tests as well.
 pub fn strict(lab: &Lab, goal: Goal) -> Result<()> {
     deny(&build(lab, Kernel::Stock, goal)?)?;
-    build_apart(lab, Kernel::Stock, &TESTS, goal)
+    build_ours(lab, Kernel::Stock, &TESTS, goal)
 }
 
 fn deny(warnings: &[String]) -> Result<()> {

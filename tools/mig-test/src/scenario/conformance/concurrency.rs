@@ -1,121 +1,87 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Several threads at one device: registers, states, data and reset at once. Whatever comes out, no
-//! call hangs, the kernel log stays clean (the agent looks), and the device is whole in the end.
-
-use std::sync::Barrier;
-use std::thread;
+//! Several threads at one device: registers, states, data and reset at once. Each kind of call succeeds
+//! at times, no call hangs, the kernel log stays clean (the agent looks), and the device is whole in the
+//! end.
 
 use anyhow::Result;
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::VFIO_PCI_BAR0_REGION_INDEX;
 
 use super::checks::Checks;
+use super::oracle::Oracle;
+use super::race::{race, some, whole, Seen, MARK};
 use super::session::capture;
-use super::target::Target;
+use super::target::{on_each, Target};
 use crate::event::Outcome;
+use crate::scenario::mgpu::random::Random;
 use crate::scenario::Ctx;
-use crate::vfio::device::Device;
+use crate::vfio::device::{Device, RegionInfo};
 use crate::vfio::migration::State;
-
-/// Operations of each thread.
-const ROUNDS: u32 = 400;
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
-    let device = target.open()?;
-    let stream = capture(&device)?;
-    let bar = device.region(VFIO_PCI_BAR0_REGION_INDEX, None)?;
-    let mut checks = Checks::default();
-    ctx.step(format!("five threads, {ROUNDS} operations each"));
+    on_each(ctx, test)
+}
 
-    let start = Barrier::new(5);
-    let unexpected = thread::scope(|scope| {
-        let registers = |seed: u32| {
-            let (device, start) = (&device, &start);
-            move || {
-                start.wait();
-                for number in sequence(seed) {
-                    let at = bar.offset + u64::from(number) % bar.size.max(1);
-                    // Data registers apart, where what a stopped device answers is its own affair.
-                    let _ = device.read_byte(at);
-                    let _ = device.write_byte(at, number as u8);
-                }
-                Vec::new()
-            }
-        };
-        let states = |seed: u32| {
-            let (device, start, stream) = (&device, &start, &stream);
-            move || {
-                start.wait();
-                sequence(seed)
-                    .filter_map(|number| change(device, stream, number))
-                    .collect()
-            }
-        };
-        let resets = || {
-            start.wait();
-            sequence(9)
-                .filter(|number| number % 8 == 0)
-                .filter_map(|_| {
-                    device
-                        .reset()
-                        .err()
-                        .map(|error| format!("reset: {error:?}"))
-                })
-                .collect::<Vec<String>>()
-        };
-        let threads = [
-            scope.spawn(registers(1)),
-            scope.spawn(registers(2)),
-            scope.spawn(states(3)),
-            scope.spawn(states(4)),
-            scope.spawn(resets),
-        ];
-        threads.map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|_| vec!["a thread panicked".into()])
-        })
-    });
-    for text in unexpected.concat() {
-        checks.that(text, false);
-    }
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+    let device = target.open()?;
+    let oracle = Oracle::new(device.migration_flags()?);
+    let bar = device.region(VFIO_PCI_BAR0_REGION_INDEX, None)?;
+    let mut random = Random::prepare(ctx)?;
+    let mut checks = Checks::default();
+    device.reset()?;
+    let new = capture(&device)?;
+    target.mark(&device, MARK)?;
+    let stream = capture(&device)?;
+
+    ctx.step("four threads, and resets");
+    let registers = |random: &mut Random, seen: &mut Seen| access(&device, &bar, random, seen);
+    let states = |random: &mut Random, seen: &mut Seen| change(&device, &stream, random, seen);
+    let acts = [&registers as _, &registers as _, &states as _, &states as _];
+    let seen = race(&device, &mut random, &acts);
+    ctx.step(seen.counts());
+    let states = State::TARGETS
+        .into_iter()
+        .filter(|state| oracle.supports(*state));
+    let states = states.map(|state| format!("{state:?}"));
+    let others = ["reset", "read", "write", "saving", "loading"];
+    seen.judge(&mut checks, states.chain(others.map(String::from)));
     checks.equal("reset after it all", device.reset(), Ok(()));
     checks.equal("state after it all", device.state(), Ok(State::Running));
-    checks.that(
-        "the device saves another length",
-        capture(&device)?.len() == stream.len(),
-    );
+    whole(&mut checks, &target, &capture(&device)?, &new);
     Ok(checks.outcome())
 }
 
-/// Asks for a state and uses its file. Returns what must not come out, whatever the others do.
-fn change(device: &Device, stream: &[u8], number: u32) -> Option<String> {
-    let state = State::TARGETS[number as usize % State::TARGETS.len()];
-    let allowed = [Errno::INVAL, Errno::NODEV, Errno::BUSY];
-    let file = match device.set_state(state) {
-        Ok(file) => file?,
-        Err(error) if allowed.contains(&error) => return None,
-        Err(error) => return Some(format!("{state:?}: {error:?}")),
-    };
-    let result = match state {
-        State::Resuming => file.write(&stream[..number as usize % (stream.len() + 1)]),
-        _ => file.read(&mut [0; 64]),
-    };
-    match result {
-        Ok(_) | Err(Errno::NODEV | Errno::NOMSG | Errno::INVAL) => None,
-        Err(error) => Some(format!("data file of {state:?}: {error:?}")),
+/// Reads and writes a register. What a stopped device answers is its own affair.
+fn access(device: &Device, bar: &RegionInfo, random: &mut Random, seen: &mut Seen) {
+    let at = bar.offset + random.below(bar.size.max(1) as usize) as u64;
+    if device.read_byte(at).is_ok() {
+        seen.done("read");
+    }
+    if device.write_byte(at, random.next() as u8).is_ok() {
+        seen.done("write");
     }
 }
 
-/// Numbers that look random and are the same in every run (Marsaglia's xorshift).
-fn sequence(seed: u32) -> impl Iterator<Item = u32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b1) | 1;
-    (0..ROUNDS).map(move |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state
-    })
+/// Asks for a state and uses its file.
+fn change(device: &Device, stream: &[u8], random: &mut Random, seen: &mut Seen) {
+    let state = State::TARGETS[random.below(State::TARGETS.len())];
+    let file = match device.set_state(state) {
+        Ok(file) => file,
+        Err(Errno::INVAL | Errno::NODEV | Errno::BUSY) => return,
+        Err(error) => return seen.strange(format!("{state:?}: {error:?}")),
+    };
+    seen.done(format!("{state:?}"));
+    let Some(file) = file else {
+        return;
+    };
+    let (what, result) = match state {
+        State::Resuming => ("loading", file.write(&stream[..some(stream.len(), random)])),
+        _ => ("saving", file.read(&mut [0; 64])),
+    };
+    match result {
+        Ok(0) | Err(Errno::NODEV | Errno::NOMSG | Errno::INVAL) => {}
+        Ok(_) => seen.done(what),
+        Err(error) => seen.strange(format!("data file of {state:?}: {error:?}")),
+    }
 }

@@ -13,14 +13,17 @@ use vfio_bindings::bindings::vfio::{
 };
 
 use super::checks::Checks;
-use super::target::Target;
+use super::target::{on_each, Target};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let mut checks = Checks::default();
 

@@ -2,20 +2,23 @@
 //! Interrupts: bad VFIO_DEVICE_SET_IRQS calls, and with a sample card, whose interrupt can be raised
 //! and dropped at will, the level semantics of INTx and the messages of MSI.
 
+use std::os::fd::AsRawFd;
+
 use anyhow::Result;
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{
-    VFIO_IRQ_SET_ACTION_MASK as MASK, VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER,
-    VFIO_IRQ_SET_ACTION_UNMASK as UNMASK, VFIO_IRQ_SET_DATA_BOOL as BOOL,
-    VFIO_IRQ_SET_DATA_EVENTFD as EVENTFD, VFIO_IRQ_SET_DATA_NONE as NONE,
-    VFIO_PCI_INTX_IRQ_INDEX as INTX, VFIO_PCI_MSI_IRQ_INDEX as MSI,
+    VFIO_IRQ_INFO_MASKABLE, VFIO_IRQ_SET_ACTION_MASK as MASK,
+    VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK as UNMASK,
+    VFIO_IRQ_SET_DATA_BOOL as BOOL, VFIO_IRQ_SET_DATA_EVENTFD as EVENTFD,
+    VFIO_IRQ_SET_DATA_NONE as NONE, VFIO_PCI_INTX_IRQ_INDEX as INTX,
+    VFIO_PCI_MSIX_IRQ_INDEX as MSIX, VFIO_PCI_MSI_IRQ_INDEX as MSI,
 };
 
 use super::checks::Checks;
-use super::target::{Target, Uart};
+use super::target::{on_each, Target, Uart};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
-use crate::vfio::device::Device;
+use crate::vfio::device::{Device, IrqInfo};
 use crate::vfio::irq::{Event, SetIrqs};
 use crate::vfio::migration::State;
 
@@ -24,7 +27,10 @@ const IER_THRI: u8 = 0x02;
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let mut checks = Checks::default();
     ctx.step("bad calls");
@@ -40,143 +46,98 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
+/// The first kind of interrupt that the device has.
+fn first(device: &Device) -> Option<(u32, IrqInfo)> {
+    let all = [INTX, MSI, MSIX].map(|index| Some((index, device.irq(index, None).ok()?)));
+    all.into_iter().flatten().find(|(_, info)| info.count > 0)
+}
+
 fn bad_calls(checks: &mut Checks, device: &Device) -> Result<()> {
     let irqs = device.info(None)?.irqs;
+    let Some((index, info)) = first(device) else {
+        return Ok(());
+    };
     let event = Event::new()?;
-    let fd = event.number().to_ne_bytes().to_vec();
     let good = SetIrqs {
         flags: EVENTFD | TRIGGER,
-        index: INTX,
+        index,
         count: 1,
-        data: fd,
+        data: event.number().to_ne_bytes().to_vec(),
         ..SetIrqs::default()
     };
     let none = SetIrqs {
         flags: NONE | TRIGGER,
-        index: INTX,
+        index,
         count: 1,
         ..SetIrqs::default()
     };
-    let mut bad = |what: &str, set: SetIrqs| {
-        checks.refused(
-            format!("SET_IRQS, {what}"),
-            device.set_irqs(&set),
-            Errno::INVAL,
-        );
+    let bad = |change: fn(&mut SetIrqs), of: &SetIrqs| {
+        let mut set = of.clone();
+        change(&mut set);
+        set
     };
-    bad(
-        "shorter than its header",
-        SetIrqs {
-            argsz: Some(19),
-            ..good.clone()
-        },
-    );
-    bad(
-        "shorter than its data",
-        SetIrqs {
-            argsz: Some(22),
-            ..good.clone()
-        },
-    );
-    bad(
-        "an index too high",
-        SetIrqs {
-            index: irqs,
-            ..good.clone()
-        },
-    );
-    bad(
-        "an index far too high",
-        SetIrqs {
-            index: u32::MAX,
-            ..good.clone()
-        },
-    );
-    bad(
-        "a start too high",
-        SetIrqs {
-            start: 1,
-            ..good.clone()
-        },
-    );
-    bad(
-        "a count too high",
-        SetIrqs {
-            count: 2,
-            data: [0xff; 8].to_vec(),
-            ..good.clone()
-        },
-    );
-    bad(
-        "a count that overflows",
-        SetIrqs {
-            start: 1,
-            count: u32::MAX,
-            ..none.clone()
-        },
-    );
-    bad(
-        "an unknown flag",
-        SetIrqs {
-            flags: NONE | TRIGGER | 1 << 6,
-            ..none.clone()
-        },
-    );
-    bad(
-        "two kinds of data",
-        SetIrqs {
-            flags: NONE | BOOL | TRIGGER,
-            ..none.clone()
-        },
-    );
-    bad(
-        "no kind of data",
-        SetIrqs {
-            flags: TRIGGER,
-            ..none.clone()
-        },
-    );
-    bad("a trigger of what is not set up", none.clone());
-    bad(
-        "a mask of what is not set up",
-        SetIrqs {
-            flags: NONE | MASK,
-            ..none.clone()
-        },
-    );
-    bad(
-        "an unmask of what is not set up",
-        SetIrqs {
-            flags: NONE | UNMASK,
-            ..none.clone()
-        },
-    );
-    let not_open = SetIrqs {
-        data: 9999i32.to_ne_bytes().to_vec(),
-        ..good.clone()
-    };
+    let mut calls = vec![
+        (
+            "shorter than its header",
+            bad(|set| set.argsz = Some(19), &good),
+        ),
+        (
+            "shorter than its data",
+            bad(|set| set.argsz = Some(22), &good),
+        ),
+        (
+            "an index far too high",
+            bad(|set| set.index = u32::MAX, &good),
+        ),
+        (
+            "a count that overflows",
+            bad(|set| (set.start, set.count) = (1, u32::MAX), &none),
+        ),
+        ("an unknown flag", bad(|set| set.flags |= 1 << 6, &none)),
+        ("two kinds of data", bad(|set| set.flags |= BOOL, &none)),
+        ("no kind of data", bad(|set| set.flags = TRIGGER, &none)),
+        ("a trigger of what is not set up", none.clone()),
+    ];
+    let (mut beyond, mut behind, mut more) = (good.clone(), good.clone(), good.clone());
+    beyond.index = irqs;
+    behind.start = info.count;
+    more.count = info.count + 1;
+    more.data = vec![0xff; 4 * more.count as usize];
+    calls.extend([
+        ("an index too high", beyond),
+        ("a start too high", behind),
+        ("a count too high", more),
+    ]);
+    if info.flags & VFIO_IRQ_INFO_MASKABLE != 0 {
+        calls.extend([
+            (
+                "a mask of what is not set up",
+                bad(|set| set.flags = NONE | MASK, &none),
+            ),
+            (
+                "an unmask of what is not set up",
+                bad(|set| set.flags = NONE | UNMASK, &none),
+            ),
+        ]);
+    }
+    let no_event = std::fs::File::open("/dev/null")?;
+    let mut not_event = good.clone();
+    not_event.data = no_event.as_raw_fd().to_ne_bytes().to_vec();
+    calls.push(("no eventfd", not_event));
+    for (what, set) in calls {
+        let what = format!("SET_IRQS of index {index}, {what}");
+        checks.refused(what, device.set_irqs(&set), Errno::INVAL);
+    }
+    let not_open = bad(|set| set.data = 9999i32.to_ne_bytes().to_vec(), &good);
     checks.refused(
         "SET_IRQS, a closed fd",
         device.set_irqs(&not_open),
         Errno::BADF,
     );
-    let no_event = std::fs::File::open("/dev/null")?;
-    let number = std::os::fd::AsRawFd::as_raw_fd(&no_event)
-        .to_ne_bytes()
-        .to_vec();
-    let not_event = SetIrqs {
-        data: number,
-        ..good.clone()
-    };
-    checks.refused(
-        "SET_IRQS, no eventfd",
-        device.set_irqs(&not_event),
-        Errno::INVAL,
-    );
     checks.equal("SET_IRQS after all of them", device.set_irqs(&good), Ok(()));
     checks.equal("trigger by hand", device.set_irqs(&none), Ok(()));
     checks.equal("signals of it", event.take(), Ok(1));
-    checks.equal("switching it off", device.disable(INTX), Ok(()));
+    checks.equal("switching it off", device.disable(index), Ok(()));
     device.reset()?;
     Ok(())
 }

@@ -7,17 +7,20 @@ use rustix::io::Errno;
 use super::checks::Checks;
 use super::oracle::{has_file, Oracle};
 use super::session::{capture, enter};
-use super::target::Target;
+use super::target::{on_each, Target};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::migration::{DataFile, State};
 
-/// What a scratch register is set to, to see it gone.
+/// What the device is marked with, to see it gone.
 const MARK: u8 = 0x6d;
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let mut device = target.open()?;
     let oracle = Oracle::new(device.migration_flags()?);
     let stream = capture(&device)?;
@@ -29,19 +32,15 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         .filter(|state| oracle.supports(*state))
     {
         let file = enter(&device, &oracle, state, &stream)?;
-        let uart = target.uart(&device)?;
-        if let Some(uart) = uart {
-            device.write_byte(uart.scr(), MARK)?;
-        }
+        target.mark(&device, MARK)?;
         checks.equal(format!("reset in {state:?}"), device.reset(), Ok(()));
         checks.equal(
             format!("state after reset in {state:?}"),
             device.state(),
             Ok(State::Running),
         );
-        if let Some(uart) = uart {
-            let what = format!("scratch register after reset in {state:?}");
-            checks.equal(what, device.read_byte(uart.scr()), Ok(0));
+        if let Some(mark) = target.marked(&device)? {
+            checks.equal(format!("mark after reset in {state:?}"), mark, 0);
         }
         dead(&mut checks, "after reset", state, file);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What VFIO's user interface (<linux/vfio.h>) demands of a device, checked call by call by a user
-//! of its own. `--device PATH` points it at any VFIO device.
+//! of its own. Options point it at any VFIO device of the lab VM (Documentation/lab.md).
 
 pub mod checks;
 pub mod concurrency;
@@ -9,9 +9,11 @@ pub mod info;
 pub mod interrupts;
 pub mod lifetime;
 mod oracle;
+mod places;
+mod race;
 pub mod refusal;
 pub mod regions;
 mod session;
 pub mod states;
-mod target;
+pub mod target;
 pub mod v1;

@@ -9,7 +9,7 @@ use vfio_bindings::bindings::vfio::{
 };
 
 use super::checks::Checks;
-use super::target::Target;
+use super::target::{on_each, Target};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -24,7 +24,10 @@ const PCI_STD_HEADER: usize = 0x40;
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let mut checks = Checks::default();
     ctx.step("configuration space");
@@ -140,24 +143,38 @@ fn capabilities(checks: &mut Checks, space: &[u8]) {
     checks.that("an empty capability list", !seen.is_empty());
 }
 
-/// A BAR that is written with ones reads back its size.
+/// A BAR that is written with ones reads back its size. One of 64 bits takes two registers, the second
+/// of which is no BAR of its own.
 fn sizing(checks: &mut Checks, device: &Device, config: u64) -> Result<()> {
-    for index in VFIO_PCI_BAR0_REGION_INDEX..=VFIO_PCI_BAR5_REGION_INDEX {
+    let mut indices = VFIO_PCI_BAR0_REGION_INDEX..=VFIO_PCI_BAR5_REGION_INDEX;
+    while let Some(index) = indices.next() {
         let size = device.region(index, None)?.size;
         let at = config + PCI_BAR0 as u64 + 4 * u64::from(index);
-        let mut old = [0; 4];
-        device.read(at, &mut old)?;
-        device.write(at, &[0xff; 4])?;
-        let mut ones = [0; 4];
-        device.read(at, &mut ones)?;
-        device.write(at, &old)?;
-        let ones = u32::from_le_bytes(ones);
-        let flags = if ones & 1 == 1 { 0x3 } else { 0xf };
-        let wide = ones & 0x7 == 0x4;
-        let found = u64::from((!(ones & !flags)).wrapping_add(1));
-        if !wide {
-            checks.equal(format!("size of BAR {index} by its register"), found, size);
+        let low = ones(device, at)?;
+        let flags = if low & 1 == 1 { 0x3 } else { 0xf };
+        let mask = u64::from(low & !flags);
+        let what = format!("size of BAR {index} by its register");
+        if low & 0x7 == 0x4 {
+            checks.that(
+                format!("BAR {index} has an upper half"),
+                indices.next().is_some(),
+            );
+            let high = u64::from(ones(device, at + 4)?);
+            checks.equal(what, (!(high << 32 | mask)).wrapping_add(1), size);
+        } else {
+            let found = u64::from((!(mask as u32)).wrapping_add(1));
+            checks.equal(what, found, size);
         }
     }
     Ok(())
+}
+
+/// What a register says that was written with ones; it is as before afterwards.
+fn ones(device: &Device, at: u64) -> Result<u32> {
+    let (mut old, mut ones) = ([0; 4], [0; 4]);
+    device.read(at, &mut old)?;
+    device.write(at, &[0xff; 4])?;
+    device.read(at, &mut ones)?;
+    device.write(at, &old)?;
+    Ok(u32::from_le_bytes(ones))
 }

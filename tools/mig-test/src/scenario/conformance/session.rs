@@ -2,8 +2,10 @@
 //! Getting a device into a state, with the data file that belongs to it.
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 
 use super::oracle::Oracle;
+use super::places::{LARGE, SMALL};
 use crate::vfio::device::Device;
 use crate::vfio::migration::{DataFile, State};
 
@@ -13,9 +15,27 @@ pub fn capture(device: &Device) -> Result<Vec<u8>> {
     let file = device
         .set_state(State::StopCopy)?
         .context("STOP_COPY came without a file")?;
-    let (stream, _) = file.read_to_end(4096)?;
+    let (stream, _) = read_in_pieces(&file, 4096)?;
     device.set_state(State::Running)?;
     Ok(stream)
+}
+
+/// Reads to the end of the stream, or to what has the meaning of one for now, in pieces of the given
+/// size as long as that does not take for ever. Returns whether the end was final.
+pub fn read_in_pieces(file: &DataFile, size: usize) -> Result<(Vec<u8>, bool)> {
+    let mut all = Vec::new();
+    let mut piece = vec![0; size];
+    while all.len() < SMALL {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok((all, true)),
+            Ok(count) => all.extend_from_slice(&piece[..count]),
+            Err(Errno::NOMSG) => return Ok((all, false)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (rest, is_final) = file.read_to_end(LARGE)?;
+    all.extend(rest);
+    Ok((all, is_final))
 }
 
 /// Resets a device and takes it, arc by arc, into a state. A device in RESUMING has got `stream`

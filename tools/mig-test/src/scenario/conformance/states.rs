@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::checks::Checks;
 use super::oracle::{File, Oracle};
 use super::session::{capture, enter};
-use super::target::Target;
+use super::target::{on_each, Target};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -18,7 +18,10 @@ const BAD_TARGETS: [u32; 3] = [State::Error as u32, 8, u32::MAX];
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let oracle = Oracle::new(device.migration_flags()?);
     let stream = capture(&device)?;

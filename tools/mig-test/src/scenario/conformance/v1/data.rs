@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use super::{capture, no_region};
 use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::conformance::target::Target;
+use crate::scenario::conformance::places::{pieces, places};
+use crate::scenario::conformance::target::{on_each, Target};
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 use crate::vfio::v1::bits::{PRE_COPY, RESUMING, RUNNING, STOP, STOP_COPY};
@@ -16,21 +17,23 @@ use crate::vfio::v1::{MigrationRegion, Way};
 
 /// Sizes of pieces that are loaded, each list over and over.
 const SPLITS: [&[usize]; 5] = [&[1], &[3, 16, 7], &[15], &[17, 1, 64], &[1 << 20]];
-/// What a scratch register is set to, to see it again.
-const MARK: u8 = 0x5c;
+/// The mark of the state that the stream holds.
+const SAVED: u8 = 0x5c;
+/// The mark of the state that the device has before.
+const BEFORE: u8 = 0x42;
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let Some(region) = device.migration_region()? else {
-        return Ok(no_region());
+        return Ok(no_region(&target));
     };
     let mut checks = Checks::default();
-    let uart = target.uart(&device)?;
-    if let Some(uart) = uart {
-        device.write_byte(uart.scr(), MARK)?;
-    }
+    target.mark(&device, SAVED)?;
     let stream = capture(&region, Way::Mapped)?;
     checks.that("the stream is empty", !stream.is_empty());
 
@@ -45,23 +48,23 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             let what = format!("loaded in pieces of {split:?}, {way:?}");
             device.reset()?;
             region.set_state(RESUMING)?;
-            checks.equal(&what, region.load(way, &stream, split), Ok(()));
+            let sizes = pieces(stream.len(), split);
+            checks.equal(&what, region.load(way, &stream, &sizes), Ok(()));
             checks.equal(&what, region.set_state(RUNNING), Ok(()));
-            if let Some(uart) = uart {
-                checks.equal(&what, device.read_byte(uart.scr()), Ok(MARK));
-            }
+            marked(&mut checks, &target, &device, &what, SAVED)?;
             let again = capture(&region, Way::Mapped)?;
             checks.that(format!("{what} and saved again differs"), again == stream);
         }
     }
-    if target.has_records() {
+    let has_records = target.has_records(&stream);
+    if has_records {
         ctx.step("sessions that are given up");
         given_up(&mut checks, &device, &region)?;
     }
     ctx.step("streams that are torn or bent");
-    torn(&mut checks, &device, &region, &stream)?;
-    if target.has_records() {
-        bent(&mut checks, &device, &region, &stream)?;
+    torn(&mut checks, &target, &device, &region, &stream)?;
+    if has_records {
+        bent(&mut checks, &target, &device, &region, &stream)?;
     }
     ctx.step("the window after a session");
     forgotten(&mut checks, &device, &region)?;
@@ -148,7 +151,8 @@ fn given_up(checks: &mut Checks, device: &Device, region: &MigrationRegion) -> R
         for split in SPLITS {
             let what = format!("{given_up} bytes given up, in pieces of {split:?}");
             region.set_state(RESUMING)?;
-            let loaded = region.load(Way::Mapped, &stream, split);
+            let sizes = pieces(stream.len(), split);
+            let loaded = region.load(Way::Mapped, &stream, &sizes);
             checks.equal(&what, loaded, Ok(()));
             checks.equal(&what, region.set_state(STOP), Ok(()));
         }
@@ -156,23 +160,49 @@ fn given_up(checks: &mut Checks, device: &Device, region: &MigrationRegion) -> R
     Ok(())
 }
 
-/// A stream that ends early does not leave RESUMING, and one that does not can still come.
+/// Demands a mark, of a device that has one.
+fn marked(
+    checks: &mut Checks,
+    target: &Target,
+    device: &Device,
+    what: &str,
+    wanted: u8,
+) -> Result<()> {
+    if let Some(mark) = target.marked(device)? {
+        checks.equal(format!("{what}: the mark"), mark, wanted);
+    }
+    Ok(())
+}
+
+/// A device that has a state of its own and waits for another one.
+fn resuming(target: &Target, device: &Device, region: &MigrationRegion) -> Result<()> {
+    device.reset()?;
+    target.mark(device, BEFORE)?;
+    region.set_state(RESUMING)?;
+    Ok(())
+}
+
+/// A stream that ends early does not leave RESUMING and changes nothing, and one that does not can still
+/// come.
 fn torn(
     checks: &mut Checks,
+    target: &Target,
     device: &Device,
     region: &MigrationRegion,
     stream: &[u8],
 ) -> Result<()> {
-    for length in 0..stream.len() {
-        device.reset()?;
-        region.set_state(RESUMING)?;
+    for length in places(stream.len()) {
+        resuming(target, device, region)?;
         region.load(Way::Mapped, &stream[..length], &[length.max(1)])?;
         let what = format!("its first {length} bytes");
         checks.equal(&what, region.set_state(RUNNING), Err(Errno::INVAL));
         checks.equal(&what, region.state(), Ok(RESUMING));
+        marked(checks, target, device, &what, BEFORE)?;
+        let what = format!("{what}, and the rest");
         let rest = region.load(Way::Mapped, &stream[length..], &[stream.len()]);
-        checks.equal(format!("{what}, and the rest"), rest, Ok(()));
+        checks.equal(&what, rest, Ok(()));
         checks.equal(&what, region.set_state(RUNNING), Ok(()));
+        marked(checks, target, device, &what, SAVED)?;
     }
     Ok(())
 }
@@ -180,33 +210,33 @@ fn torn(
 /// A stream that was changed is refused when it is handed over, for good, and changes nothing.
 fn bent(
     checks: &mut Checks,
+    target: &Target,
     device: &Device,
     region: &MigrationRegion,
     stream: &[u8],
 ) -> Result<()> {
-    let mut early = 0;
-    for at in 0..stream.len() {
+    let places = places(stream.len());
+    let mut late = 0;
+    for at in &places {
         let mut changed = stream.to_vec();
-        changed[at] ^= 0x81;
-        device.reset()?;
-        region.set_state(RESUMING)?;
+        changed[*at] ^= 0x81;
+        resuming(target, device, region)?;
         let what = format!("byte {at} changed");
-        if region
-            .load(Way::Mapped, &changed, &[changed.len()])
-            .is_err()
-        {
-            early += 1;
-            let again = region.load(Way::Mapped, stream, &[stream.len()]);
-            checks.equal(format!("{what}: once more"), again, Err(Errno::NODEV));
+        match region.load(Way::Mapped, &changed, &[changed.len()]) {
+            Ok(()) => late += 1,
+            Err(_) => {
+                let again = region.load(Way::Mapped, stream, &[stream.len()]);
+                checks.equal(format!("{what}: once more"), again, Err(Errno::NODEV));
+            }
         }
         checks.equal(&what, region.set_state(RUNNING), Err(Errno::INVAL));
         checks.equal(&what, region.state(), Ok(RESUMING));
+        marked(checks, target, device, &what, BEFORE)?;
     }
     // A length that became larger is missing bytes, and that shows at the end.
-    let late = stream.len() - early;
     checks.that(
-        format!("{late} changes were taken"),
-        late * 20 < stream.len(),
+        format!("{late} of {} changes were taken", places.len()),
+        late * 20 < places.len(),
     );
     Ok(())
 }

@@ -11,14 +11,22 @@ pub mod states;
 
 use anyhow::{Context, Result};
 
+use super::target::Target;
 use crate::event::Outcome;
 use crate::vfio::device::Device;
 use crate::vfio::v1::{bits, MigrationRegion, Way};
 
 /// The outcome for a device without the region.
-fn no_region() -> Outcome {
-    Outcome::Skipped {
-        reason: "the device has no migration region".into(),
+fn no_region(target: &Target) -> Outcome {
+    lacks(target, "the device has no migration region")
+}
+
+/// The outcome for a device without something that each of this project's devices has.
+fn lacks(target: &Target, what: &str) -> Outcome {
+    let reason = what.into();
+    match target.is_ours {
+        true => Outcome::Failed { reason },
+        false => Outcome::Skipped { reason },
     }
 }
 

@@ -4,12 +4,12 @@
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 
-use super::{capture, enter};
+use super::{capture, enter, lacks};
 use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::conformance::oracle::Oracle;
 use crate::scenario::conformance::session;
-use crate::scenario::conformance::target::Target;
+use crate::scenario::conformance::target::{on_each, Target};
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 use crate::vfio::migration::State;
@@ -27,12 +27,13 @@ const SHOWN: [(State, u32); 5] = [
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let (Some(region), Ok(flags)) = (device.migration_region()?, device.migration_flags()) else {
-        return Ok(Outcome::Skipped {
-            reason: "the device does not offer both protocols".into(),
-        });
+        return Ok(lacks(&target, "the device does not offer both protocols"));
     };
     let mut checks = Checks::default();
     let stream = capture(&region, Way::Mapped)?;

@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use super::{capture, enter, no_region};
 use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::conformance::target::Target;
+use crate::scenario::conformance::race::{whole, Seen, MARK};
+use crate::scenario::conformance::target::{on_each, Target};
 use crate::scenario::mgpu::random::Random;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -31,13 +32,19 @@ const REGISTERS: [(u64, usize); 5] = [
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let Some(region) = device.migration_region()? else {
-        return Ok(no_region());
+        return Ok(no_region(&target));
     };
     let mut random = Random::prepare(ctx)?;
     let mut checks = Checks::default();
+    device.reset()?;
+    let new = capture(&region, Way::Mapped)?;
+    target.mark(&device, MARK)?;
     let stream = capture(&region, Way::Mapped)?;
 
     ctx.step("widths, alignments, directions");
@@ -53,8 +60,9 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 
     ctx.step(format!("{RANDOM} random accesses"));
     let mut seen = [0; TARGETS.len()];
+    let mut done = Seen::default();
     for _ in 0..RANDOM {
-        access(&device, &region, &mut random);
+        access(&device, &region, &mut random, &mut done);
         let state = region.state();
         let index = state.map_or(usize::MAX, |bits| bits as usize);
         match seen.get_mut(index) {
@@ -66,12 +74,11 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         format!("some state was never seen: {seen:?}"),
         seen.iter().all(|count| *count > 0),
     );
+    done.judge(&mut checks, ["read", "write", "reset"].map(String::from));
     checks.equal("reset after it all", device.reset(), Ok(()));
     checks.equal("state after it all", region.state(), Ok(RUNNING));
-    checks.that(
-        "the device saves another length",
-        capture(&region, Way::Mapped)?.len() == stream.len(),
-    );
+    let after = capture(&region, Way::Mapped)?;
+    whole(&mut checks, &target, &after, &new);
     ctx.step(format!("{} checks made", checks.made()));
     Ok(checks.outcome())
 }
@@ -197,7 +204,7 @@ fn mappings(checks: &mut Checks, region: &MigrationRegion) {
 }
 
 /// An access of any width at any place, more often where there is something.
-fn access(device: &Device, region: &MigrationRegion, random: &mut Random) {
+fn access(device: &Device, region: &MigrationRegion, random: &mut Random, seen: &mut Seen) {
     let width = match random.below(4) {
         0 => 1 + random.below(20),
         1 => random.size(70_000),
@@ -219,7 +226,9 @@ fn access(device: &Device, region: &MigrationRegion, random: &mut Random) {
     }
     let mut bytes = vec![0; width];
     if random.coin() {
-        let _ = region.read(offset, &mut bytes);
+        if region.read(offset, &mut bytes).is_ok() {
+            seen.done("read");
+        }
         return;
     }
     let value = match random.below(3) {
@@ -229,8 +238,10 @@ fn access(device: &Device, region: &MigrationRegion, random: &mut Random) {
     for (byte, from) in bytes.iter_mut().zip(value.to_ne_bytes()) {
         *byte = from;
     }
-    let _ = region.write(offset, &bytes);
-    if random.below(200) == 0 {
-        let _ = device.reset();
+    if region.write(offset, &bytes).is_ok() {
+        seen.done("write");
+    }
+    if random.below(200) == 0 && device.reset().is_ok() {
+        seen.done("reset");
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::{capture, enter, no_region};
 use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::conformance::target::Target;
+use crate::scenario::conformance::target::{on_each, Target};
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 use crate::vfio::migration::State;
@@ -19,10 +19,13 @@ const BAD: [u32; 8] = [5, 6, 7, 8, 9, 0x100, 1 << 31, u32::MAX];
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let target = Target::prepare(ctx)?;
+    on_each(ctx, test)
+}
+
+fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let Some(region) = device.migration_region()? else {
-        return Ok(no_region());
+        return Ok(no_region(&target));
     };
     let mut checks = Checks::default();
     checks.equal("state after the first open", region.state(), Ok(RUNNING));
