@@ -45,6 +45,7 @@ Examples:
   mig-test run ping-pong
   mig-test run demo mtty-c-baseline --report both.json
   mig-test run mgpu-guest-random --option workloads=100
+  mig-test run conformance-states --module FOLDER --option mdev=PARENT/TYPE
   mig-test run demo --qemu 11.1")]
     Run(RunArgs),
     /// Run all scenarios but the benchmarks; KTAP, and counts in the last line
@@ -131,6 +132,10 @@ pub struct RunArgs {
     /// Set an option of the scenarios; --list says which there are
     #[arg(long = "option", short, value_name = "NAME=VALUE", value_parser = option)]
     pub options: Vec<(String, String)>,
+    /// Also load this in the lab VM: a module built for its kernel, or the folder of a driver's source,
+    /// which is built in the lab. For tests of a driver of yours, with --option mdev=PARENT/TYPE
+    #[arg(long = "module", value_name = "PATH")]
+    pub modules: Vec<PathBuf>,
     /// Use the kernel modules as they were built last
     #[arg(long)]
     pub no_build: bool,
@@ -190,6 +195,7 @@ pub fn main() -> Result<()> {
         Command::Run(args) => {
             let options: BTreeMap<_, _> = args.options.iter().cloned().collect();
             commands::check(&args.names, &options)?;
+            lab::brought::check(&args.modules, &options)?;
             commands::run(&open(&[args.platform.platform()])?, &args, &options)
         }
         Command::Test(args) => {

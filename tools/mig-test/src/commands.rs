@@ -12,7 +12,7 @@ use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
 use crate::lab::job::{self, Verdict};
-use crate::lab::{Accelerator, Kernel, Lab, Machine, Platform};
+use crate::lab::{brought, Accelerator, Kernel, Lab, Machine, Platform};
 use crate::progress::Progress;
 use crate::{scenario, table};
 
@@ -78,11 +78,10 @@ pub fn demo(lab: &Lab, platform: Platform) -> Result<()> {
 pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Result<()> {
     job::forget_files(lab)?;
     let kernel = args.platform.kernel;
-    if args.no_build {
-        crate::lab::modules::stage(lab, kernel, &[])?;
-    } else {
-        lab.install_test_modules(kernel)?;
+    if !args.no_build {
+        lab.build_test_modules(kernel)?;
     }
+    let options = &brought::install(lab, kernel, &args.modules, options)?;
     let accelerator = if args.icount {
         Accelerator::Icount
     } else {

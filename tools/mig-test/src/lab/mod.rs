@@ -6,6 +6,7 @@ mod accel;
 mod apt;
 mod boot_image;
 mod bootstrap;
+pub mod brought;
 mod cache;
 mod check;
 mod chroot;

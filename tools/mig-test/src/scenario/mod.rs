@@ -16,6 +16,8 @@ mod parameter;
 mod refusal;
 mod sysfs;
 
+pub use conformance::target;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

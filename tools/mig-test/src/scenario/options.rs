@@ -9,6 +9,9 @@ use anyhow::Result;
 use super::Scenario;
 use crate::failure::unusable;
 
+/// Those that say which device to test, and the seed of what is random.
+const TARGET_AND_SEED: &[&str] = &["device", "driver", "mark", "mdev", "seed"];
+
 /// Who has options, and which: a scenario, or with a dash at the end all whose names begin like this. The
 /// first that fits counts.
 const OPTIONS: &[(&str, &[&str])] = &[
@@ -22,9 +25,11 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("mgpu-unmap", &["seed"]),
     ("mgpu-late-memory", &["seed"]),
     ("guest-memory", &["seed"]),
-    ("conformance-v1-registers", &["device", "driver", "seed"]),
-    ("conformance-v1-races", &["device", "driver", "seed"]),
-    ("conformance-", &["device", "driver"]),
+    ("conformance-concurrency", TARGET_AND_SEED),
+    ("conformance-v1-registers", TARGET_AND_SEED),
+    ("conformance-v1-races", TARGET_AND_SEED),
+    ("conformance-v1-crossing", &[]),
+    ("conformance-", &["device", "driver", "mark", "mdev"]),
 ];
 
 impl Scenario {
@@ -93,7 +98,8 @@ mod tests {
         );
         assert_eq!(
             refusal(&["demo", "conformance-data"], "seed").unwrap(),
-            "none of them has an option seed: demo has none; conformance-data has device, driver"
+            "none of them has an option seed: demo has none; conformance-data has device, \
+             driver, mark, mdev"
         );
     }
 
