@@ -12,6 +12,7 @@ use rustix::system::{reboot, RebootCommand};
 
 use crate::event::{Event, Job, Outcome};
 use crate::health::Health;
+use crate::patience;
 use crate::scenario::{self, Ctx};
 
 /// Name of the virtio port between host and agent.
@@ -67,6 +68,7 @@ fn serve(port: &File) -> Result<()> {
     let mut line = String::new();
     BufReader::new(port).read_line(&mut line)?;
     let job: Job = serde_json::from_str(&line).context("the host sent no job")?;
+    patience::stretch(job.patience);
     for name in &job.scenarios {
         emit(Event::Begin {
             scenario: name.clone(),

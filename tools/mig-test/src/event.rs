@@ -85,6 +85,9 @@ pub struct Job {
     /// The kernel of guests, a file of the lab VM.
     #[serde(default)]
     pub guest_kernel: String,
+    /// By how much to stretch every wait.
+    #[serde(default)]
+    pub patience: u32,
 }
 
 #[cfg(test)]

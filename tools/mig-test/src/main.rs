@@ -12,6 +12,7 @@ mod kernel_log;
 mod known_report;
 mod lab;
 mod mdev;
+mod patience;
 mod plan;
 mod progress;
 mod qemu;

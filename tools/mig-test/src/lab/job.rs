@@ -105,6 +105,7 @@ fn boot(
             "/usr/lib/modules/{}/vmlinuz",
             lab.components.ready("root").fact("abi")
         ),
+        patience: patience(machine),
     })?;
 
     let dealt_with = verdicts.len();
@@ -187,11 +188,16 @@ fn with_place(mut event: Event, out: &Path) -> Event {
 
 fn deadline(name: &str, machine: Machine) -> Duration {
     let deadline = scenario::find(name).map_or(Duration::from_secs(60), |found| found.deadline);
+    deadline * patience(machine)
+}
+
+/// How many times longer than usual anything may take.
+fn patience(machine: Machine) -> u32 {
     let factor = match machine.accelerator {
         Accelerator::Icount => ICOUNT_FACTOR,
         _ => 1,
     };
-    deadline * factor * machine.platform.kernel.patience()
+    factor * machine.platform.kernel.patience()
 }
 
 /// Fills the folder that the VM sees as `/job`.

@@ -10,6 +10,7 @@ use anyhow::{bail, Context, Result};
 use super::channel::Channel;
 use super::process::{Process, PATIENCE};
 use crate::guest::message::{Checked, Counters, Message, Registers, PREFIX};
+use crate::patience;
 
 /// The guest behind a VM's consoles.
 pub struct Console {
@@ -80,7 +81,7 @@ impl Console {
         what: &str,
         mut pick: impl FnMut(Message) -> Option<T>,
     ) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = patience::until(PATIENCE);
         loop {
             if let Some(found) = pick(self.message(process, what, deadline)?) {
                 return Ok(found);

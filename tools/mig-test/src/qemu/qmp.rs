@@ -9,6 +9,7 @@ use serde_json::{json, Value};
 
 use super::channel::Channel;
 use super::process::{Process, PATIENCE};
+use crate::patience;
 
 /// A QMP session past its greeting.
 pub struct Qmp {
@@ -23,7 +24,7 @@ impl Qmp {
             channel,
             events: VecDeque::new(),
         };
-        let greeting = qmp.receive(process, "its QMP greeting", Instant::now() + PATIENCE)?;
+        let greeting = qmp.receive(process, "its QMP greeting", patience::until(PATIENCE))?;
         let version = &greeting["QMP"]["version"]["qemu"];
         let version = format!(
             "{}.{}.{}",
@@ -37,7 +38,7 @@ impl Qmp {
     pub fn command(&mut self, process: &mut Process, name: &str, args: Value) -> Result<Value> {
         self.channel
             .send(&json!({ "execute": name, "arguments": args }).to_string())?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = patience::until(PATIENCE);
         loop {
             let mut answer = self.receive(process, &format!("an answer to {name}"), deadline)?;
             if let Some(error) = answer.get("error") {
@@ -60,7 +61,7 @@ impl Qmp {
         what: &str,
         mut pick: impl FnMut(&str, &Value) -> Option<T>,
     ) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = patience::until(PATIENCE);
         loop {
             let event = match self.events.pop_front() {
                 Some(event) => event,

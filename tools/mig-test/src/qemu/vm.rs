@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
 use serde_json::{json, Value};
@@ -19,6 +18,7 @@ use super::traffic::{self, Traffic};
 use super::version::Qemu;
 use crate::guest::message::{Checked, Counters, Registers};
 use crate::guest::{initramfs, modules};
+use crate::patience;
 
 /// What every VM of a scenario is started from.
 pub struct Image {
@@ -195,7 +195,7 @@ impl Vm {
         }
 
         let mut process = Process::spawn(setup.name, &mut command, &socket("stderr"))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = patience::until(PATIENCE);
         let qmp = Channel::accept(qmp, &mut process, deadline)?;
         let serial = Channel::accept(serial, &mut process, deadline)?;
         let debug = Channel::accept(debug, &mut process, deadline)?;
@@ -340,7 +340,7 @@ impl Vm {
 
     /// Waits for QEMU to end by itself.
     pub fn await_exit(&mut self) -> Result<ExitStatus> {
-        self.process.await_exit(Instant::now() + PATIENCE)
+        self.process.await_exit(patience::until(PATIENCE))
     }
 
     /// Ends QEMU the orderly way.

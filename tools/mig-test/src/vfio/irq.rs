@@ -13,6 +13,7 @@ use vfio_bindings::bindings::vfio::{
 use super::device::{number, Device};
 use super::packet::Packet;
 use super::sys;
+use crate::patience;
 
 /// How long the kernel may take to deliver what it does not deliver within the call itself.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,7 +39,7 @@ impl Event {
 
     /// Waits until it has been signalled; 0 if it never was.
     pub fn await_signal(&self) -> Result<u64> {
-        let timeout = Timespec::try_from(PATIENCE).map_err(|_| Errno::INVAL)?;
+        let timeout = Timespec::try_from(patience::of(PATIENCE)).map_err(|_| Errno::INVAL)?;
         poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))?;
         self.take()
     }

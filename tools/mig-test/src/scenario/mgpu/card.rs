@@ -11,6 +11,7 @@ use mgpu_model::uapi::{control, reg, status, BAR_VRAM, COMMAND_LEN};
 
 pub use crate::guest::command::Command;
 use crate::mdev::{Mdev, MdevType};
+use crate::patience;
 use crate::scenario::bed::load;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -184,7 +185,7 @@ impl Card {
 
     /// Looks again and again: without a FENCE, the device has no event to wait for.
     fn poll(&self, what: &str, done: impl Fn(&Card) -> Result<bool>) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = patience::until(PATIENCE);
         while !done(self)? {
             ensure!(Instant::now() < deadline, "the device does not get {what}");
             thread::yield_now();

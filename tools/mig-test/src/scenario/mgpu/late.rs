@@ -25,6 +25,7 @@ use super::card::{iova, Card, Command, FENCE, IOVA, RING};
 use super::random::Random;
 use crate::event::Outcome;
 use crate::health::pinned;
+use crate::patience;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
 use crate::vfio::device::Space;
@@ -271,7 +272,7 @@ impl Unmapper {
     /// Whether it gets to wait inside of its ioctl. The kernel has no event for that.
     fn begin(self) -> bool {
         let file = format!("/proc/self/task/{}/syscall", self.thread.as_raw_nonzero());
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = patience::until(PATIENCE);
         let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(IN_IOCTL));
         let asked = self.ask.send(()).is_ok();
         while asked && Instant::now() < deadline {
