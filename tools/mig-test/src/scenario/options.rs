@@ -18,6 +18,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("mgpu-random", &["seed", "workloads"]),
     ("mgpu-guest-random", &["seed", "workloads"]),
     ("mgpu-guest-ping-pong", &["seed"]),
+    ("mgpu-guest-iommu", &["seed"]),
     ("mgpu-commands", &["seed"]),
     ("mgpu-migrate", &["seed"]),
     ("mgpu-dirty", &["seed"]),
