@@ -126,6 +126,20 @@ pub fn dirty_syncs(source: &mut Vm) -> Result<u64> {
     count.context("QEMU does not count its looks for dirty pages")
 }
 
+/// Limits how long the guest may stand still, in milliseconds. A migration with more to send goes on.
+pub fn limit_downtime(source: &mut Vm, ms: u64) -> Result<()> {
+    source.command("migrate-set-parameters", json!({ "downtime-limit": ms }))?;
+    Ok(())
+}
+
+/// Waits for the beginning of a pass through dirty memory. The first sends all of it.
+pub fn await_pass(source: &mut Vm, wanted: u64) -> Result<()> {
+    source.await_event(&format!("pass {wanted}"), |name, data| {
+        let is_it = name == "MIGRATION_PASS" && data["pass"].as_u64() >= Some(wanted);
+        is_it.then_some(())
+    })
+}
+
 /// So slow that a migration does not end by itself, in bytes a second.
 pub const CRAWL: u64 = 1 << 20;
 /// So fast that it is no limit.

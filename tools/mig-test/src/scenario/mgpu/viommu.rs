@@ -12,10 +12,17 @@ use super::guest::{commands_left, ensure_whole, BATCHES};
 use super::random::seed;
 use super::unmap_calls::UnmapCalls;
 use crate::event::Outcome;
-use crate::qemu::migration::{self, Stop, CRAWL, UNLIMITED};
+use crate::qemu::migration::{self, Stop, UNLIMITED};
 use crate::qemu::vm::Role;
 use crate::scenario::bed::{ensure_quiet, load, Bed, MGPU_16, MGPU_RS};
 use crate::scenario::Ctx;
+
+/// So fast that all of the guest's memory is sent within seconds, in bytes a second.
+const WALK: u64 = 8 << 20;
+/// So slow that what got dirty in those seconds keeps QEMU busy, and it does not look for more.
+const CREEP: u64 = 32 << 10;
+/// So short and so long a downtime that a migration does not end by itself, and that it does, in milliseconds.
+const DOWNTIMES: (u64, u64) = (1, 1000);
 
 /// What has come of the migration.
 #[derive(Serialize)]
@@ -56,9 +63,12 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     };
     let socket = bed.socket("migration");
     migration::listen(&mut destination.vm, &socket)?;
-    migration::limit_bandwidth(&mut source.vm, CRAWL)?;
+    migration::limit_bandwidth(&mut source.vm, WALK)?;
+    migration::limit_downtime(&mut source.vm, DOWNTIMES.0)?;
     migration::start(&mut source.vm, &socket, Stop::Never)?;
-    migration::await_status(&mut source.vm, "active")?;
+    // Every page was sent once; of those that are written from here on QEMU has to be told.
+    migration::await_pass(&mut source.vm, 2)?;
+    migration::limit_bandwidth(&mut source.vm, CREEP)?;
     // QEMU must not look for dirty pages before this is over (Documentation/qemu.md).
     let syncs = migration::dirty_syncs(&mut source.vm)?;
     source.vm.gpu_renew(BATCHES)?;
@@ -74,6 +84,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 
     ctx.step("moving to the destination");
     migration::limit_bandwidth(&mut source.vm, UNLIMITED)?;
+    migration::limit_downtime(&mut source.vm, DOWNTIMES.1)?;
     let figures = migration::arrive(&mut source.vm, &mut destination.vm)?;
     let carried = commands_left(&mut source.vm, 0)?;
     destination.vm.succeed(&mut source.vm)?;
