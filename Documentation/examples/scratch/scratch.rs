@@ -304,7 +304,10 @@ impl Migrate for Scratch {
         out: &mut RecordWriter<'_>,
     ) -> Result<Progress> {
         // PRE_COPY: one round, for the guest may write for ever. STOP_COPY: until nothing is dirty.
-        let from = if phase == Phase::StopCopy { 0 } else { saving.at };
+        let from = match phase {
+            Phase::StopCopy => 0,
+            Phase::PreCopy => saving.at,
+        };
         if let Some(run) = self.card.memory.take_dirty(from, PAGE) {
             saving.at = run.end;
             let number = (run.start / PAGE) as u8;

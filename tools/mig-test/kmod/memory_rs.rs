@@ -13,7 +13,9 @@ use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
-use mdev_sdk::{Device, Dma, Migrate, NewDevice, OpenDevice, Pending, Phase, Pinned, Progress, Read};
+use mdev_sdk::{
+    Device, Dma, Migrate, NewDevice, OpenDevice, Pending, Phase, Pinned, Progress, Read,
+};
 use mdev_sdk::{RecordWriter, Type, Write};
 use memory_registers::*;
 

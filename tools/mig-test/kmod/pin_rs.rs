@@ -12,8 +12,8 @@ use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
-use mdev_sdk::{Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress, RecordWriter};
 use mdev_sdk::Type;
+use mdev_sdk::{Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress, RecordWriter};
 use pin_registers::*;
 
 mdev_sdk::module_mdev_driver! {
