@@ -2,7 +2,9 @@
 //! Migration protocol v2 of a VFIO device: states, data files, sizes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::{pread, read, write, Errno, Result};
 use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_MIGRATION, VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
@@ -78,6 +80,14 @@ impl DataFile {
     /// Reads at most `bytes.len()` bytes.
     pub fn read(&self, bytes: &mut [u8]) -> Result<usize> {
         read(&self.0, bytes)
+    }
+
+    /// Waits until there is something to read, or for so long; says whether there is.
+    pub fn await_readable(&self, most: Duration) -> Result<bool> {
+        let timeout = Timespec::try_from(most).map_err(|_| Errno::INVAL)?;
+        let mut files = [PollFd::new(&self.0, PollFlags::IN)];
+        poll(&mut files, Some(&timeout))?;
+        Ok(files[0].revents() == PollFlags::IN)
     }
 
     /// Reads at a position, which such a file has not.

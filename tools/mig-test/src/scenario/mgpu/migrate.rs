@@ -4,11 +4,16 @@
 //! dirty_log_test.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use mgpu_model::pages::PAGE;
 use mgpu_model::uapi::reg;
 use rustix::io::Errno;
+use rustix::thread::{gettid, Pid};
 use serde::Serialize;
 
 use super::card::{contents, iova, Card, Command, DATA, FENCE, RING, VRAM};
@@ -16,6 +21,7 @@ use super::model::Shadow;
 use super::random::Random;
 use super::stream::Reader;
 use crate::event::Outcome;
+use crate::patience;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
 use crate::vfio::migration::{DataFile, State};
@@ -24,6 +30,10 @@ use crate::vfio::migration::{DataFile, State};
 const ROUNDS: usize = 3;
 /// Passes of PRE_COPY with pages written between them.
 const PASSES: usize = 4;
+/// How long a sleeper may take to get to sleep, and to be woken.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How /proc shows a thread that is in poll() or ppoll(), by their numbers on x86-64.
+const IN_POLL: [&str; 2] = ["7 ", "271 "];
 /// The fence behind the work in flight.
 const LAST: u64 = 0x1234_5678_9abc;
 
@@ -123,6 +133,7 @@ impl Source {
             report.pre_copy_pages += taken.pages.len();
         }
         report.pre_copy_pages += self.at_work(checks, &file, random)?;
+        self.sleeps(checks, &file, random)?;
 
         let carried = self.switch_over(checks, &file, random, report)?;
         report.commands_carried += carried;
@@ -257,6 +268,33 @@ impl Source {
         Ok(total)
     }
 
+    /// Who waits for a drained file sleeps until the CPU or the engine has written to VRAM.
+    fn sleeps(&mut self, checks: &mut Checks, file: &DataFile, random: &mut Random) -> Result<()> {
+        for by_cpu in [true, false] {
+            let idle = file.await_readable(Duration::ZERO)?;
+            checks.equal("a drained file is readable", idle, false);
+            self.epoch += 1;
+            let (tell, told) = channel();
+            let woken = thread::scope(|scope| {
+                let sleeper = scope.spawn(move || {
+                    tell.send(gettid())?;
+                    anyhow::Ok(file.await_readable(patience::of(PATIENCE))?)
+                });
+                await_sleep(told.recv()?)?;
+                match by_cpu {
+                    true => self.mark(7),
+                    false => self.card.execute(&[self.fill(7, 1)])?,
+                }
+                sleeper.join().map_err(|_| anyhow!("a thread panicked"))?
+            })?;
+            let who = if by_cpu { "the CPU" } else { "the engine" };
+            checks.that(format!("a write by {who} wakes nobody"), woken);
+            let taken = self.take(file, random)?;
+            checks.equal(format!("pages written by {who}"), taken.pages, vec![7]);
+        }
+        Ok(())
+    }
+
     /// Stops with work in flight, and lets a second card go on with it. Returns how many commands that
     /// has executed.
     fn switch_over(
@@ -333,4 +371,16 @@ impl Source {
         checks.that("guest memory is not what the commands make of it", same);
         Ok(tail.wrapping_sub(head) % RING)
     }
+}
+
+/// Waits until a thread of this process sleeps in poll(). The kernel has no event for that.
+fn await_sleep(thread: Pid) -> Result<()> {
+    let file = format!("/proc/self/task/{}/syscall", thread.as_raw_nonzero());
+    let deadline = patience::until(PATIENCE);
+    let sleeps = |text: String| IN_POLL.iter().any(|number| text.starts_with(number));
+    while !fs::read_to_string(&file).is_ok_and(sleeps) {
+        ensure!(Instant::now() < deadline, "a thread does not get to sleep");
+        thread::yield_now();
+    }
+    Ok(())
 }
