@@ -44,7 +44,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     let deaf = Deaf::listen(&socket)?;
     migration::start(&mut source.vm, &socket, Stop::Never)?;
     migration::await_status(&mut source.vm, "setup")?;
-    migration::cancel(&mut source.vm)?;
+    migration::cancel(&mut source.vm, "setup")?;
     // QEMU's attempt to connect fails now, and with it ends the migration.
     drop(deaf);
     migration::await_cancelled(&mut source.vm)?;
@@ -60,7 +60,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         migration::limit_bandwidth(&mut source.vm, phase.bandwidth)?;
         migration::start(&mut source.vm, &socket, phase.stop)?;
         migration::await_status(&mut source.vm, status)?;
-        migration::cancel(&mut source.vm)?;
+        migration::cancel(&mut source.vm, status)?;
         migration::await_cancelled(&mut source.vm)?;
         Checkpoint::check(&mut source, &before)?;
         ensure_device_quiet(&source)?;
