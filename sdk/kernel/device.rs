@@ -137,7 +137,7 @@ pub(crate) struct Opened<T: Device> {
     pub(crate) open: Arc<Open<T>>,
     pub(crate) link: Arc<Link<T>>,
     /// As the driver had it when it was opened, which is what is attached and detached.
-    pub(crate) memories: Memories,
+    memories: Memories,
 }
 
 /// The part of a [`Slot`] that is Rust's.
@@ -249,6 +249,16 @@ impl<T: Device> Slot<T> {
 }
 
 impl<T: Device> Opened<T> {
+    /// The memory behind BAR `bar`.
+    #[inline]
+    pub(crate) fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+        // A driver without memory pays nothing for that of others.
+        if !T::HAS_MEMORY {
+            return None;
+        }
+        self.memories.get(bar)?.as_ref()
+    }
+
     /// `VFIO_DEVICE_RESET`: from any state, also an error, back to RUNNING as after power-on.
     pub(crate) fn reset(&self) {
         self.link.reset(|| {

@@ -170,7 +170,7 @@ pub(crate) unsafe extern "C" fn read<T: Device>(
                     // In bounds by `check`.
                     let _ = dev.config.lock().read(offset, data);
                 }
-                Target::Bar(bar) => match &opened.memories[bar] {
+                Target::Bar(bar) => match opened.memory(bar) {
                     Some(memory) => memory.read(usize::try_from(offset)?, data)?,
                     None => opened.open.driver.read(dev, bar, offset, data)?,
                 },
@@ -215,7 +215,7 @@ pub(crate) unsafe extern "C" fn write<T: Device>(
                     let _ = dev.config.lock().write(offset, data);
                     Ok(())
                 }
-                Target::Bar(bar) => match &opened.memories[bar] {
+                Target::Bar(bar) => match opened.memory(bar) {
                     Some(memory) => memory.write(usize::try_from(offset)?, data),
                     None => opened.open.driver.write(dev, bar, offset, data),
                 },
@@ -247,7 +247,7 @@ pub(crate) unsafe extern "C" fn mmap<T: Device>(
         if bar >= config::BARS {
             return Err(EINVAL);
         }
-        let memory = opened.memories[bar].as_ref().ok_or(EINVAL)?;
+        let memory = opened.memory(bar).ok_or(EINVAL)?;
         // SAFETY: By the function's contract; the memory was attached when the device was opened.
         unsafe { memory.mmap(vma)? };
         Ok(0)
