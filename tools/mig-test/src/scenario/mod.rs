@@ -396,7 +396,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "mgpu-guest-ping-pong",
-        about: "the same six times, back and forth, with a new picture at each place",
+        about: "the same ten times, back and forth, with a new picture at each place",
         deadline: minutes(8),
         races: false,
         migrates: true,

@@ -26,7 +26,7 @@ pub const BATCHES: u64 = 8;
 /// Commands that the guest's ring has room for, and one.
 const RING: u32 = 1024;
 /// Migrations of the ping-pong.
-const LEGS: u32 = 6;
+const LEGS: u32 = 10;
 /// Workloads unless the option `workloads` says otherwise.
 const WORKLOADS: u64 = 5;
 /// The most batches of one workload before its migration.
