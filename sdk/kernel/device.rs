@@ -122,22 +122,33 @@ pub(crate) struct Open<T: Device> {
     pub(crate) dev: Arc<OpenDevice>,
     #[pin]
     pub(crate) driver: T,
+    /// The memory behind each BAR, as the driver had it when it was opened: what is attached then is
+    /// what is detached at the end.
+    memories: [Option<Arc<DeviceMemory>>; config::BARS],
 }
 
-/// The memory of each BAR that has one.
-pub(crate) type Memories = [Option<Arc<DeviceMemory>>; config::BARS];
+impl<T: Device> Open<T> {
+    /// The memory behind BAR `bar`.
+    #[inline]
+    pub(crate) fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+        // A driver without memory pays nothing for that of others.
+        if !T::HAS_MEMORY {
+            return None;
+        }
+        self.memories.get(bar)?.as_ref()
+    }
 
-fn present(memories: &Memories) -> impl Iterator<Item = (usize, &Arc<DeviceMemory>)> {
-    let numbered = memories.iter().enumerate();
-    numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
+    /// The BARs with memory behind them.
+    pub(crate) fn memories(&self) -> impl Iterator<Item = (usize, &Arc<DeviceMemory>)> {
+        let numbered = self.memories.iter().enumerate();
+        numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
+    }
 }
 
 /// What an open [`Slot`] holds.
 pub(crate) struct Opened<T: Device> {
     pub(crate) open: Arc<Open<T>>,
     pub(crate) link: Arc<Link<T>>,
-    /// As the driver had it when it was opened, which is what is attached and detached.
-    memories: Memories,
 }
 
 /// The part of a [`Slot`] that is Rust's.
@@ -249,16 +260,6 @@ impl<T: Device> Slot<T> {
 }
 
 impl<T: Device> Opened<T> {
-    /// The memory behind BAR `bar`.
-    #[inline]
-    pub(crate) fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
-        // A driver without memory pays nothing for that of others.
-        if !T::HAS_MEMORY {
-            return None;
-        }
-        self.memories.get(bar)?.as_ref()
-    }
-
     /// `VFIO_DEVICE_RESET`: from any state, also an error, back to RUNNING as after power-on.
     pub(crate) fn reset(&self) {
         self.link.reset(|| {
@@ -344,31 +345,28 @@ impl<T: Device> Callbacks<T> {
             let dev = OpenDevice::new(dev, identity, config_size, GuestMemory(pins))?;
             let driver = T::open(&body.instance, dev.clone());
             let open = Arc::pin_init(
-                try_pin_init!(Open::<T> { dev, driver <- driver }),
+                try_pin_init!(Open::<T> {
+                    dev,
+                    driver <- driver,
+                    memories: from_fn(|bar| driver.memory(bar).cloned()),
+                }),
                 GFP_KERNEL_ACCOUNT,
             )?;
-            let memories: Memories = from_fn(|bar| open.driver.memory(bar).cloned());
-            for (bar, memory) in present(&memories) {
+            for (bar, memory) in open.memories() {
                 if memory.size() as u64 != identity.bars[bar].size() {
                     dev_err!(open.dev.device(), "mdev: memory and BAR differ in size\n");
                     return Err(EINVAL);
                 }
             }
-            let link = Link::new(open.clone(), memories.clone())?;
-            for (bar, memory) in present(&memories) {
+            let link = Link::new(open.clone())?;
+            for (bar, memory) in open.memories() {
                 // SAFETY: `vdev` is being opened, and `close_device` detaches.
                 unsafe { memory.attach(vdev, bar) };
             }
             // SAFETY: As above.
             unsafe { open.dev.window.attach(vdev) };
             // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
-            unsafe {
-                *body.opened.get() = Some(Opened {
-                    open,
-                    link,
-                    memories,
-                })
-            };
+            unsafe { *body.opened.get() = Some(Opened { open, link }) };
             Ok(())
         };
         let pins = || -> Result<Arc<Pins>> {
@@ -399,7 +397,8 @@ impl<T: Device> Callbacks<T> {
         // So that hardware is stopped whether or not the driver does it when it is dropped.
         body.shut();
         if let Some(opened) = opened {
-            present(&opened.memories).for_each(|(_, memory)| memory.detach());
+            let memories = opened.open.memories();
+            memories.for_each(|(_, memory)| memory.detach());
             opened.link.close();
             opened.open.dev.window.detach();
         }

@@ -119,7 +119,7 @@ pub(crate) unsafe extern "C" fn get_region_info_caps<T: Device>(
             0 => 0,
             _ => raw::VFIO_REGION_INFO_FLAG_READ | raw::VFIO_REGION_INFO_FLAG_WRITE,
         };
-        if let Some(memory) = opened.memory(index as usize) {
+        if let Some(memory) = opened.open.memory(index as usize) {
             info.flags |= raw::VFIO_REGION_INFO_FLAG_MMAP;
             // SAFETY: By the function's contract.
             unsafe { add_sparse_mmap(caps, 0..memory.size() as u64)? };

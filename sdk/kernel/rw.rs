@@ -78,30 +78,6 @@ fn check_config(dev: &OpenDevice, index: usize, offset: u64, count: usize) -> Re
     })
 }
 
-/// A read that is none of configuration space or a BAR, which was refused with `error`.
-#[cold]
-fn read_elsewhere<T: Device>(
-    opened: &Opened<T>,
-    user: UserSlice,
-    pos: i64,
-    error: Error,
-) -> Result<usize> {
-    let offset = in_migration_region(pos).ok_or(error)?;
-    v1::read(opened, offset, &mut user.writer())
-}
-
-/// The same of a write.
-#[cold]
-fn write_elsewhere<T: Device>(
-    opened: &Opened<T>,
-    user: UserSlice,
-    pos: i64,
-    error: Error,
-) -> Result<usize> {
-    let offset = in_migration_region(pos).ok_or(error)?;
-    v1::write(opened, offset, &mut user.reader())
-}
-
 /// Hands `width` bytes of `data` to user space. The sizes are spelled out because the kernel checks a
 /// copy of a constant size when it is compiled, and another one each time.
 #[inline]
@@ -155,7 +131,9 @@ pub(crate) unsafe extern "C" fn read<T: Device>(
         let access = match check(opened, *pos, count) {
             Ok(access) => access,
             Err(error) => {
-                let done = read_elsewhere(opened, UserSlice::new(user, count), *pos, error)?;
+                let offset = in_migration_region(*pos).ok_or(error)?;
+                let mut user = UserSlice::new(user, count).writer();
+                let done = v1::read(opened, offset, &mut user)?;
                 *pos += done as i64;
                 return Ok(done as isize);
             }
@@ -170,7 +148,7 @@ pub(crate) unsafe extern "C" fn read<T: Device>(
                     // In bounds by `check`.
                     let _ = dev.config.lock().read(offset, data);
                 }
-                Target::Bar(bar) => match opened.memory(bar) {
+                Target::Bar(bar) => match opened.open.memory(bar) {
                     Some(memory) => memory.read(usize::try_from(offset)?, data)?,
                     None => opened.open.driver.read(dev, bar, offset, data)?,
                 },
@@ -198,7 +176,9 @@ pub(crate) unsafe extern "C" fn write<T: Device>(
         let access = match check(opened, *pos, count) {
             Ok(access) => access,
             Err(error) => {
-                let done = write_elsewhere(opened, UserSlice::new(user, count), *pos, error)?;
+                let offset = in_migration_region(*pos).ok_or(error)?;
+                let mut user = UserSlice::new(user, count).reader();
+                let done = v1::write(opened, offset, &mut user)?;
                 *pos += done as i64;
                 return Ok(done as isize);
             }
@@ -215,7 +195,7 @@ pub(crate) unsafe extern "C" fn write<T: Device>(
                     let _ = dev.config.lock().write(offset, data);
                     Ok(())
                 }
-                Target::Bar(bar) => match opened.memory(bar) {
+                Target::Bar(bar) => match opened.open.memory(bar) {
                     Some(memory) => memory.write(usize::try_from(offset)?, data),
                     None => opened.open.driver.write(dev, bar, offset, data),
                 },
@@ -247,7 +227,7 @@ pub(crate) unsafe extern "C" fn mmap<T: Device>(
         if bar >= config::BARS {
             return Err(EINVAL);
         }
-        let memory = opened.memory(bar).ok_or(EINVAL)?;
+        let memory = opened.open.memory(bar).ok_or(EINVAL)?;
         // SAFETY: By the function's contract; the memory was attached when the device was opened.
         unsafe { memory.mmap(vma)? };
         Ok(0)

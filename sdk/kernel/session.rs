@@ -8,7 +8,7 @@
 //! pointer: when it ends, by whatever way, the number is used up and the file gives ENODEV.
 
 use crate::{
-    device::{Device, Memories, Open},
+    device::{Device, Open},
     load::Incoming,
     lock,
     migrate::Phase,
@@ -71,8 +71,6 @@ pub(crate) enum Protocol {
 pub(crate) struct Session<T: Device> {
     /// None once the device is closed.
     open: Option<Arc<Open<T>>>,
-    /// What is behind the device's BARs.
-    memories: Memories,
     state: State,
     /// Who took the device out of RUNNING and STOP; none while it is in one of these.
     owner: Option<Protocol>,
@@ -90,13 +88,12 @@ pub(crate) struct NewFile {
 }
 
 impl<T: Device> Link<T> {
-    pub(crate) fn new(open: Arc<Open<T>>, memories: Memories) -> Result<Arc<Self>> {
+    pub(crate) fn new(open: Arc<Open<T>>) -> Result<Arc<Self>> {
         let readable = Readable::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 session <- Mutex::new(Session {
                     open: Some(open),
-                    memories,
                     state: State::Running,
                     owner: None,
                     number: 0,
@@ -142,8 +139,10 @@ impl<T: Device> Link<T> {
     /// Has whoever writes the device's memory next wake those who poll.
     pub(crate) fn watch(&self) {
         let session = self.session.lock();
-        let memories = session.memories.iter().flatten();
-        memories.for_each(|memory| memory.watch(&self.readable));
+        if let Some(open) = &session.open {
+            let memories = open.memories();
+            memories.for_each(|(_, memory)| memory.watch(&self.readable));
+        }
     }
 
     /// Runs `f` with the session, which may change.
