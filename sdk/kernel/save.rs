@@ -75,17 +75,82 @@ impl Rest {
     }
 }
 
-/// A saving session.
-pub(crate) struct Outgoing<T: Device> {
-    pub(crate) phase: Phase,
-    driver: <T as Migrate>::Saving,
+/// What is saved and not yet read.
+struct Saved {
     /// None if the driver frames the stream itself.
     tally: Option<Tally>,
-    /// Saved and not yet read: from `read` on.
+    /// From `read` on.
     out: KVVec<u8>,
     read: usize,
     /// What comes behind that.
     rest: Rest,
+}
+
+impl Saved {
+    fn new(codec: Codec) -> Self {
+        Saved {
+            tally: (codec == Codec::Records).then(|| Tally::new(crc32c)),
+            out: KVVec::new(),
+            read: 0,
+            rest: Rest::default(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.out.len() - self.read + self.rest.len()
+    }
+
+    /// For what the driver of `T` saves in `phase`.
+    fn writer<T: Migrate>(&mut self, phase: Phase) -> RecordWriter<'_> {
+        RecordWriter {
+            out: &mut self.out,
+            tally: self.tally.as_mut(),
+            rest: (phase == Phase::StopCopy).then_some(&mut self.rest),
+            known: T::RECORDS,
+        }
+    }
+
+    /// Everything was read: there is room for more.
+    fn clear(&mut self) {
+        self.out.clear();
+        self.read = 0;
+    }
+
+    /// See [`Outgoing::take_piece`].
+    fn take_piece(
+        &mut self,
+        len: usize,
+        put: impl FnOnce(*const u8, usize) -> Result,
+    ) -> Result<usize> {
+        if let (true, Some(tally)) = (self.read == self.out.len(), &mut self.tally) {
+            return self.rest.take_piece(len, tally, put);
+        }
+        let bytes = &self.out[self.read..];
+        let some = bytes.len().min(len);
+        put(bytes.as_ptr(), some)?;
+        self.read += some;
+        Ok(some)
+    }
+
+    /// Adds what the SDK itself has to say at the end: `config`, and the end of the stream.
+    fn finish<T: Migrate>(&mut self, config: &[u8]) -> Result {
+        if self.tally.is_some() {
+            let mut writer = self.writer::<T>(Phase::StopCopy);
+            writer.own_record(Tag::CONFIG, config)?;
+        }
+        if let Some(tally) = &self.tally {
+            self.out
+                .extend_from_slice(&tally.end(), GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(())
+    }
+}
+
+/// A saving session.
+pub(crate) struct Outgoing<T: Device> {
+    pub(crate) phase: Phase,
+    driver: <T as Migrate>::Saving,
+    saved: Saved,
     /// The driver and the SDK have nothing to add any more.
     finished: bool,
     /// Initial data was read to its end once: what comes now is dirty data.
@@ -104,41 +169,25 @@ impl<T: Device> Outgoing<T> {
         let mut new = Outgoing {
             phase: Phase::PreCopy,
             driver: driver.start_saving()?,
-            tally: (driver.codec() == Codec::Records).then(|| Tally::new(crc32c)),
-            out: KVVec::new(),
-            read: 0,
-            rest: Rest::default(),
+            saved: Saved::new(driver.codec()),
             finished: false,
             initial_read: false,
             failed: None,
             chunk: Chunk::default(),
         };
-        if new.tally.is_some() {
+        if new.saved.tally.is_some() {
             let data = MatchData::new(&T::FORMAT, driver.kind(), driver.geometry());
-            new.writer().own_record(Tag::MATCH, &data.encode())?;
+            let mut writer = new.saved.writer::<T>(new.phase);
+            writer.own_record(Tag::MATCH, &data.encode())?;
         }
         Ok(new)
-    }
-
-    fn writer(&mut self) -> RecordWriter<'_> {
-        RecordWriter {
-            out: &mut self.out,
-            tally: self.tally.as_mut(),
-            rest: (self.phase == Phase::StopCopy).then_some(&mut self.rest),
-            known: T::RECORDS,
-        }
-    }
-
-    /// How many bytes are saved and not yet read.
-    fn buffered(&self) -> usize {
-        self.out.len() - self.read + self.rest.len()
     }
 
     /// Whether a read would give data or the end of the stream at once.
     pub(crate) fn is_readable(&self, open: &Open<T>) -> bool {
         let pending = || open.driver.pending(Some(&self.driver));
         self.phase == Phase::StopCopy
-            || self.buffered() > 0
+            || self.saved.len() > 0
             || matches!(pending(), Pending { initial, dirty, .. } if initial + dirty > 0)
     }
 
@@ -171,8 +220,8 @@ impl<T: Device> Outgoing<T> {
         let enough = usize::try_from(enough)?;
         let most = v1::WINDOW as usize;
         let done = gather(|done| {
-            let begins = self.ready(open)? > 0 && self.read == 0;
-            if begins && done > 0 && done + self.buffered() > enough {
+            let begins = self.ready(open)? > 0 && self.saved.read == 0;
+            if begins && done > 0 && done + self.saved.len() > enough {
                 return Ok(0);
             }
             self.take_piece(open, most - done, |from, some| {
@@ -194,14 +243,7 @@ impl<T: Device> Outgoing<T> {
         if self.ready(open)? == 0 || len == 0 {
             return Ok(0);
         }
-        if let (true, Some(tally)) = (self.read == self.out.len(), &mut self.tally) {
-            return self.rest.take_piece(len, tally, put);
-        }
-        let bytes = &self.out[self.read..];
-        let some = bytes.len().min(len);
-        put(bytes.as_ptr(), some)?;
-        self.read += some;
-        Ok(some)
+        self.saved.take_piece(len, put)
     }
 
     /// How many bytes are saved and not yet read; 0 only if there is nothing to save now.
@@ -209,52 +251,36 @@ impl<T: Device> Outgoing<T> {
         if let Some(e) = self.failed {
             return Err(e);
         }
-        if self.buffered() == 0 {
+        if self.saved.len() == 0 {
             self.refill(open).inspect_err(|e| self.failed = Some(*e))?;
         }
-        Ok(self.buffered())
+        Ok(self.saved.len())
     }
 
     /// Asks the driver for more.
     fn refill(&mut self, open: &Open<T>) -> Result {
-        self.out.clear();
-        self.read = 0;
+        self.saved.clear();
         if self.phase == Phase::PreCopy && !self.initial_read {
             self.initial_read = open.driver.pending(Some(&self.driver)).initial == 0;
         }
-        while self.out.is_empty() && !self.finished {
+        while self.saved.out.is_empty() && !self.finished {
             let phase = self.phase;
-            let mut writer = RecordWriter {
-                out: &mut self.out,
-                tally: self.tally.as_mut(),
-                rest: (phase == Phase::StopCopy).then_some(&mut self.rest),
-                known: T::RECORDS,
-            };
+            let mut writer = self.saved.writer::<T>(phase);
             let progress = open.driver.save(&mut self.driver, phase, &mut writer)?;
             match (progress, phase) {
-                (Progress::More, _) if !self.out.is_empty() => {}
+                (Progress::More, _) if !self.saved.out.is_empty() => {}
                 // A driver that promises more and delivers nothing would be asked for ever.
                 (Progress::More, _) => return Err(EIO),
                 (Progress::Done, Phase::PreCopy) => {
                     self.initial_read = true;
                     break;
                 }
-                (Progress::Done, Phase::StopCopy) => self.finish(open)?,
+                (Progress::Done, Phase::StopCopy) => {
+                    self.finished = true;
+                    let config = *open.dev.config.lock().bytes();
+                    self.saved.finish::<T>(&config)?;
+                }
             }
-        }
-        Ok(())
-    }
-
-    /// Adds what the SDK itself has to say at the end.
-    fn finish(&mut self, open: &Open<T>) -> Result {
-        self.finished = true;
-        if self.tally.is_some() {
-            let config = *open.dev.config.lock().bytes();
-            self.writer().own_record(Tag::CONFIG, &config)?;
-        }
-        if let Some(tally) = &self.tally {
-            self.out
-                .extend_from_slice(&tally.end(), GFP_KERNEL_ACCOUNT)?;
         }
         Ok(())
     }
@@ -276,7 +302,7 @@ impl<T: Device> Outgoing<T> {
     /// For `VFIO_MIG_GET_PRECOPY_INFO`.
     pub(crate) fn pre_copy(&self, open: &Open<T>) -> PreCopyLeft {
         let pending = open.driver.pending(Some(&self.driver));
-        let buffered = self.buffered() as u64;
+        let buffered = self.saved.len() as u64;
         if self.initial_read {
             PreCopyLeft {
                 initial: pending.initial,
@@ -291,7 +317,7 @@ impl<T: Device> Outgoing<T> {
     }
 
     fn stop_copy(&self, open: &Open<T>) -> u64 {
-        let buffered = self.buffered() as u64;
+        let buffered = self.saved.len() as u64;
         open.driver.pending(Some(&self.driver)).stop_copy + buffered
     }
 }
