@@ -5,15 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod no_migration;
 pub mod pin_registers;
 
 use kernel::page::PAGE_SIZE;
 use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
-use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
-use mdev_sdk::Type;
-use mdev_sdk::{Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress, RecordWriter};
+use mdev_sdk::{Device, NewDevice, OpenDevice, Type};
 use pin_registers::*;
 
 mdev_sdk::module_mdev_driver! {
@@ -141,56 +141,4 @@ impl Device for Card {
     fn reset(&self, _dev: &OpenDevice) {}
 }
 
-/// It has nothing that would migrate.
-#[vtable]
-impl Migrate for Card {
-    const FORMAT: Format = Format {
-        name: name("pin_rs"),
-        version: 1,
-        oldest: 1,
-        readable_by: 1,
-    };
-    const RECORDS: &'static [(Tag, usize)] = &[];
-    type Saving = ();
-    type Loading = ();
-
-    fn kind(&self) -> Name {
-        name("pin_rs-1")
-    }
-
-    fn geometry(&self) -> [u64; 2] {
-        [0, 0]
-    }
-
-    fn quiesce(&self, _dev: &OpenDevice) -> Result {
-        Err(ENOTSUPP)
-    }
-
-    fn resume(&self, _dev: &OpenDevice) {}
-
-    fn start_saving(&self) -> Result {
-        Err(ENOTSUPP)
-    }
-
-    fn pending(&self, _saving: Option<&()>) -> Pending {
-        Pending::default()
-    }
-
-    fn save(&self, (): &mut (), _: Phase, _: &mut RecordWriter<'_>) -> Result<Progress> {
-        Err(ENOTSUPP)
-    }
-
-    fn start_loading(&self) -> Result {
-        Err(ENOTSUPP)
-    }
-
-    fn load(&self, _loading: &mut (), _tag: Tag, _payload: &[u8]) -> Result<(), Refusal> {
-        Err(Refusal::NotOurs)
-    }
-
-    fn complete(&self, _loading: &()) -> Result<(), Refusal> {
-        Err(Refusal::NotOurs)
-    }
-
-    fn commit(&self, _dev: &OpenDevice, _loading: ()) {}
-}
+does_not_migrate!(Card, "pin_rs", "pin_rs-1");

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! For the drivers of this folder, which have nothing that would migrate.
+
+/// Implements `Migrate` for `$card`, of which `$driver` is the name and `$kind` its only kind: what
+/// begins a migration is refused with ENOTSUPP.
+macro_rules! does_not_migrate {
+    ($card:ty, $driver:literal, $kind:literal) => {
+        const _: () = {
+            use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
+            use mdev_sdk::{Migrate, Pending, Phase, Progress, RecordWriter};
+
+            #[vtable]
+            impl Migrate for $card {
+                const FORMAT: Format = Format {
+                    name: name($driver),
+                    version: 1,
+                    oldest: 1,
+                    readable_by: 1,
+                };
+                const RECORDS: &'static [(Tag, usize)] = &[];
+                type Saving = ();
+                type Loading = ();
+
+                fn kind(&self) -> Name {
+                    name($kind)
+                }
+
+                fn geometry(&self) -> [u64; 2] {
+                    [0, 0]
+                }
+
+                fn quiesce(&self, _dev: &OpenDevice) -> Result {
+                    Err(ENOTSUPP)
+                }
+
+                fn resume(&self, _dev: &OpenDevice) {}
+
+                fn start_saving(&self) -> Result {
+                    Err(ENOTSUPP)
+                }
+
+                fn pending(&self, _saving: Option<&()>) -> Pending {
+                    Pending::default()
+                }
+
+                fn save(
+                    &self,
+                    (): &mut (),
+                    _: Phase,
+                    _: &mut RecordWriter<'_>,
+                ) -> Result<Progress> {
+                    Err(ENOTSUPP)
+                }
+
+                fn start_loading(&self) -> Result {
+                    Err(ENOTSUPP)
+                }
+
+                fn load(&self, (): &mut (), _: Tag, _: &[u8]) -> Result<(), Refusal> {
+                    Err(Refusal::NotOurs)
+                }
+
+                fn complete(&self, (): &()) -> Result<(), Refusal> {
+                    Err(Refusal::NotOurs)
+                }
+
+                fn commit(&self, _dev: &OpenDevice, (): ()) {}
+            }
+        };
+    };
+}
