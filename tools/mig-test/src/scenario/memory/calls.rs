@@ -5,8 +5,8 @@ use anyhow::Result;
 use rustix::io::Errno;
 
 use super::card::{iova, pattern, Card, Channel, Kind, IOVA, PAGES, READ_ONLY};
+use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::mgpu::dirty::pinned;
 use crate::vfio::dma::PAGE;
 
 const END: u64 = IOVA + (PAGES * PAGE) as u64;

@@ -9,8 +9,8 @@ use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use rustix::thread::{capabilities, set_capabilities, CapabilitySet};
 
 use super::card::{iova, Card, Kind, PAGES};
+use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::mgpu::dirty::pinned;
 use crate::vfio::device::Device;
 use crate::vfio::dma::PAGE;
 

@@ -15,9 +15,9 @@ use anyhow::Result;
 
 use self::card::{Card, PAGES};
 use super::conformance::checks::Checks;
-use super::mgpu::dirty::pinned;
 use super::Ctx;
 use crate::event::Outcome;
+use crate::health::pinned;
 use crate::vfio::device::Device;
 use crate::vfio::iommufd;
 

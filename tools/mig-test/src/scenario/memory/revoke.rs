@@ -5,8 +5,8 @@ use anyhow::Result;
 use rustix::io::Errno;
 
 use super::card::{iova, Card, Kind, PAGES};
+use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::mgpu::dirty::pinned;
 use crate::vfio::dma::PAGE;
 
 /// What is mapped apart from the rest.

@@ -9,9 +9,9 @@ use anyhow::{anyhow, Result};
 use rustix::io::Errno;
 
 use super::card::{iova, Card, Channel, Kind, CHANNELS, PAGES};
+use crate::health::pinned;
 use crate::random::Random;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::mgpu::dirty::pinned;
 use crate::scenario::mgpu::random::seed;
 use crate::scenario::Ctx;
 use crate::vfio::dma::PAGE;

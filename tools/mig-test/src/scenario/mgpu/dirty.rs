@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::account;
 use super::card::{Card, GUEST, IOVA};
 use crate::event::Outcome;
-pub use crate::health::pinned;
+use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
 use crate::vfio::account::Account;

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Every scenario, in the order in which `mig-test test` runs them.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{
+    bench, cancel, conformance, demo, file, live, memory, mgpu, parameter, refusal, sysfs,
+};
+use super::{Ctx, Scenario};
+use crate::event::Outcome;
+
+/// The scenarios.
+pub fn all() -> &'static [Scenario] {
+    SCENARIOS
+}
+
+const SCENARIOS: &[Scenario] = &[
+    migrates(
+        "demo",
+        "migrates a running guest with devices of mtty_rs and mgpu_rs; figures",
+        4,
+        demo::demo,
+    ),
+    migrates(
+        "mtty-c-baseline",
+        "the same with mainline's C mtty, so that every figure has a peer",
+        4,
+        demo::mtty_c_baseline,
+    ),
+    plain(
+        "reboot",
+        "a reboot of the guest resets the device, and QEMU has nothing to complain about",
+        3,
+        live::reboot,
+    ),
+    migrates(
+        "ping-pong",
+        "a running guest migrates back and forth ten times",
+        6,
+        live::ping_pong,
+    ),
+    migrates(
+        "fifo-in-flight",
+        "bytes unread in the FIFOs of a two-port card arrive in order and once",
+        4,
+        live::fifo_in_flight,
+    ),
+    migrates(
+        "mainline-and-back",
+        "a running guest leaves mainline's mtty for mtty_rs and goes back",
+        4,
+        live::mainline_and_back,
+    ),
+    migrates(
+        "cancel",
+        "a migration cancelled in each phase leaves the guest whole where it is",
+        6,
+        cancel::run,
+    ),
+    migrates(
+        "refusal",
+        "a destination refuses a torn, bent or foreign stream, and the source runs on",
+        8,
+        refusal::serial,
+    ),
+    migrates(
+        "refusal-gpu",
+        "the same with the toy GPU's records, while the GPU is at work",
+        8,
+        refusal::gpu,
+    ),
+    migrates(
+        "save-and-load",
+        "a guest with both devices is saved to a file and started from it",
+        4,
+        file::run,
+    ),
+    plain(
+        "sysfs-limits",
+        "the limit on ports, and what sysfs refuses",
+        2,
+        sysfs::limits,
+    ),
+    plain(
+        "module-in-use",
+        "a module in use stays, after use it goes; a device has one user",
+        3,
+        sysfs::module_in_use,
+    ),
+    plain(
+        "remove-in-use",
+        "removing a device in use asks its user to let go",
+        2,
+        sysfs::remove_in_use,
+    ),
+    plain(
+        "migration-parameter",
+        "which protocols devices offer with each value of the SDK's module parameter",
+        3,
+        parameter::run,
+    ),
+    races(
+        "conformance-states",
+        "every ordered pair of migration states against an oracle of its own",
+        3,
+        conformance::states::run,
+    ),
+    races(
+        "conformance-data",
+        "the data file: ends, sizes, errors, any split of reads and writes",
+        3,
+        conformance::data::run,
+    ),
+    races(
+        "conformance-refusal",
+        "streams cut short or changed anywhere are refused and change nothing",
+        3,
+        conformance::refusal::run,
+    ),
+    races(
+        "conformance-lifetime",
+        "reset and close in each state; files that outlive their device",
+        3,
+        conformance::lifetime::run,
+    ),
+    races(
+        "conformance-info",
+        "device, region, interrupt and feature information; bad questions",
+        3,
+        conformance::info::run,
+    ),
+    races(
+        "conformance-regions",
+        "bounds of the regions, configuration space, BAR sizing",
+        3,
+        conformance::regions::run,
+    ),
+    races(
+        "conformance-interrupts",
+        "INTx levels, MSI messages, bad VFIO_DEVICE_SET_IRQS calls",
+        3,
+        conformance::interrupts::run,
+    ),
+    races(
+        "conformance-concurrency",
+        "registers, states, data and reset from several threads at once",
+        3,
+        conformance::concurrency::run,
+    ),
+    races(
+        "conformance-v1-states",
+        "every ordered pair of values of protocol v1's device_state",
+        3,
+        conformance::v1::states::run,
+    ),
+    races(
+        "conformance-v1-registers",
+        "widths, directions and bounds of protocol v1's region, and random accesses",
+        3,
+        conformance::v1::registers::run,
+    ),
+    races(
+        "conformance-v1-data",
+        "protocol v1's chunks: taken once, given up, loaded in any pieces, refused",
+        3,
+        conformance::v1::data::run,
+    ),
+    races(
+        "conformance-v1-owner",
+        "both protocols at one device: who has moved it first owns the session",
+        3,
+        conformance::v1::owner::run,
+    ),
+    races(
+        "conformance-v1-crossing",
+        "what is saved through either protocol loads through the other one",
+        5,
+        conformance::v1::crossing::run,
+    ),
+    races(
+        "conformance-v1-races",
+        "both protocols, the mapped window and reset from several threads at once",
+        3,
+        conformance::v1::races::run,
+    ),
+    races(
+        "guest-memory",
+        "each call of the SDK's GuestMemory: copies, pins, limits, unmaps, the DMA log",
+        4,
+        memory::run,
+    ),
+    races(
+        "mgpu-commands",
+        "commands of the toy GPU against a model; errors, interrupts, reset, the picture",
+        3,
+        mgpu::commands::run,
+    ),
+    races(
+        "mgpu-migrate",
+        "the toy GPU migrates while it works, and sends the pages that were written",
+        3,
+        mgpu::migrate::run,
+    ),
+    races(
+        "mgpu-random",
+        "random work, moved at a random moment of it",
+        3,
+        mgpu::moments::run,
+    ),
+    races(
+        "mgpu-dirty",
+        "what the container reports of guest memory is what commands have touched",
+        3,
+        mgpu::dirty::run,
+    ),
+    races(
+        "mgpu-log",
+        "what the device's own DMA log reports is what commands have written",
+        3,
+        mgpu::log::run,
+    ),
+    races(
+        "mgpu-scope",
+        "a physical device in the container makes every page dirty, and no more once it has left",
+        3,
+        mgpu::scope::run,
+    ),
+    races(
+        "mgpu-unmap",
+        "guest memory goes while commands use it, and nothing hangs or stays pinned",
+        3,
+        mgpu::unmap::run,
+    ),
+    races(
+        "mgpu-late-memory",
+        "guest memory comes late, and goes while commands wait for it",
+        3,
+        mgpu::late::run,
+    ),
+    races(
+        "mgpu-unmap-dirty",
+        "guest memory that goes during pre-copy is reported dirty by the call that takes it away",
+        3,
+        mgpu::unmap_dirty::run,
+    ),
+    migrates(
+        "mgpu-guest",
+        "a guest migrates while its toy GPU works, and finds every page and its picture",
+        4,
+        demo::mgpu_guest,
+    ),
+    migrates(
+        "mgpu-guest-ping-pong",
+        "the same ten times, back and forth, with a new picture at each place",
+        8,
+        mgpu::guest::ping_pong,
+    ),
+    migrates(
+        "mgpu-guest-random",
+        "random work, migrated at a random moment",
+        8,
+        mgpu::guest::random,
+    ),
+    migrates(
+        "mgpu-guest-iommu",
+        "a guest's IOMMU takes memory from its toy GPU during pre-copy, and no page is lost",
+        6,
+        mgpu::viommu::run,
+    ),
+    plain(
+        "bench-regs",
+        "instructions of each register access, through mtty_rs and mainline's mtty",
+        5,
+        bench::registers::run,
+    ),
+    plain(
+        "bench-pin",
+        "instructions to pin, write and unpin guest memory, through the SDK and without",
+        5,
+        bench::pin::run,
+    ),
+    plain(
+        "bench-dirty",
+        "pages reported for each page written, with selective pins and with all of memory pinned",
+        3,
+        bench::dirty::run,
+    ),
+    plain(
+        "bench-vram",
+        "speed at which VRAM leaves, beside a memfd's, and what PRE_COPY leaves to stop for",
+        5,
+        bench::vram::run,
+    ),
+    plain(
+        "bench-window",
+        "protocol v1's window, mapped and trapped, beside v2's data file",
+        5,
+        bench::window::run,
+    ),
+];
+
+type Run = fn(&mut Ctx) -> Result<Outcome>;
+
+/// One that gets a VM like everyone's; the lab gives it up after so many silent minutes.
+const fn plain(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
+    Scenario {
+        name,
+        about,
+        deadline: Duration::from_secs(60 * minutes),
+        races: false,
+        migrates: false,
+        run,
+    }
+}
+
+/// One that races threads.
+const fn races(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
+    Scenario {
+        races: true,
+        ..plain(name, about, minutes, run)
+    }
+}
+
+/// One that migrates guests.
+const fn migrates(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
+    Scenario {
+        migrates: true,
+        ..plain(name, about, minutes, run)
+    }
+}
