@@ -4,18 +4,28 @@
 
 use mdev_model::dirty_log::{DirtyLog, Leaf, Leaves, Report, MAX_LEAVES};
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
-/// Leaves in a map; only so many, to fail as an allocation does.
+/// Leaves in a map; only so many, to fail as an allocation does. It counts how often one is looked for.
 #[derive(Debug)]
 struct Map {
     leaves: BTreeMap<u64, Leaf>,
     room: usize,
+    looks: Rc<Cell<usize>>,
+}
+
+impl Map {
+    fn look(&self) {
+        self.looks.set(self.looks.get() + 1);
+    }
 }
 
 impl Leaves for Map {
     fn get(&mut self, index: u64) -> Option<&mut Leaf> {
+        self.look();
         self.leaves.get_mut(&index)
     }
 
@@ -28,10 +38,12 @@ impl Leaves for Map {
     }
 
     fn first_from(&self, index: u64) -> Option<u64> {
+        self.look();
         self.leaves.range(index..).next().map(|(index, _)| *index)
     }
 
     fn remove(&mut self, index: u64) {
+        self.look();
         assert!(self.leaves.remove(&index).is_some());
     }
 
@@ -42,11 +54,16 @@ impl Leaves for Map {
 
 type Log = DirtyLog<Map>;
 
-fn stopped_with_room(room: usize) -> Log {
+fn stopped_with(room: usize, looks: &Rc<Cell<usize>>) -> Log {
     DirtyLog::new(Map {
         leaves: BTreeMap::new(),
         room,
+        looks: looks.clone(),
     })
+}
+
+fn stopped_with_room(room: usize) -> Log {
+    stopped_with(room, &Rc::default())
 }
 
 fn started() -> Log {
@@ -163,6 +180,28 @@ fn a_hold_that_a_report_does_not_reach_keeps_what_it_has() {
     assert_eq!(report(&mut log, 0..=6, &held).unwrap(), [4, 5, 6]);
     assert_eq!(report(&mut log, 7..=LAST, &[]).unwrap(), [7, 8, 9]);
     assert_eq!(report(&mut log, ALL, &[]).unwrap(), [4, 5, 6]);
+}
+
+#[test]
+fn a_report_costs_by_what_is_dirty_and_not_by_the_size_of_memory() {
+    let cost = |memory: RangeInclusive<u64>, dirty: u64| {
+        let looks = Rc::default();
+        let mut log = stopped_with(usize::MAX, &looks);
+        assert!(log.start());
+        let spread = (memory.end() + 1) / dirty.max(1);
+        (0..dirty).for_each(|n| log.mark(&(n * spread..=n * spread)));
+        looks.set(0);
+        assert_eq!(report(&mut log, memory, &[]).unwrap().len() as u64, dirty);
+        looks.get()
+    };
+    let gib = 1 << 18;
+    for memory in [gib, 1024 * gib, LAST + 1] {
+        let memory = 0..=memory - 1;
+        assert_eq!(cost(memory.clone(), 0), 1);
+        // To find a leaf, to take its pages and to remove it; and to see that no more follows, unless
+        // the last one is the last of memory.
+        assert!((3 * 64..=3 * 64 + 1).contains(&cost(memory, 64)));
+    }
 }
 
 #[test]
