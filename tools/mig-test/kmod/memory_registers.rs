@@ -20,6 +20,9 @@ pub const CALL: u64 = 0x18;
 pub const STOPS: u64 = 0x1c;
 /// 32 bits, read only: pages that KEPT_WALK has come by, or pins that PIN_OFTEN has made.
 pub const WALKED: u64 = 0x20;
+/// 64 bits, write only, in every channel: where the next open of the device pins a page with `pin_dma`; it
+/// goes on when that page was taken away. 0 is nowhere.
+pub const AT_OPEN: u64 = 0x28;
 /// To the end of the channel: bytes that are copied.
 pub const BUFFER: u64 = 0x2000;
 

@@ -10,8 +10,9 @@
 mod no_migration;
 pub mod memory_registers;
 
+use kernel::page::PAGE_SIZE;
 use kernel::sync::atomic::{Atomic, Relaxed};
-use kernel::sync::{Arc, Mutex};
+use kernel::sync::{Arc, Completion, Mutex};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::{Device, Dma, NewDevice, OpenDevice, Pinned, Read, Type, Write};
@@ -92,7 +93,7 @@ impl Channel {
         drop(old);
     }
 
-    fn call(&self, dev: &OpenDevice, stops: &Arc<Stops>, call: u32) -> Result {
+    fn call(&self, dev: &OpenDevice, mdev: &Arc<Mdev>, call: u32) -> Result {
         let Arguments {
             iova,
             length,
@@ -109,9 +110,9 @@ impl Channel {
             PIN_READ => self.keep(Kept::Read(memory.pin_read(iova, length)?)),
             PIN_WRITE => self.keep(Kept::Write(memory.pin_write(iova, length)?)),
             PIN_DMA => {
-                let stops = stops.clone();
+                let mdev = mdev.clone();
                 let stop = move || {
-                    stops.0.fetch_add(1, Relaxed);
+                    mdev.stops.fetch_add(1, Relaxed);
                 };
                 self.keep(Kept::Dma(memory.pin_dma(iova, length, stop)?));
             }
@@ -155,16 +156,32 @@ impl Channel {
     }
 }
 
-/// How often hardware was stopped, since the mdev was made.
-struct Stops(Atomic<u32>);
+/// What lasts from `create` to `remove`.
+struct Mdev {
+    /// How often hardware was stopped.
+    stops: Atomic<u32>,
+    /// See the register AT_OPEN.
+    at_open: Atomic<u64>,
+}
 
 struct Card {
     channels: [Arc<Channel>; CHANNELS],
-    stops: Arc<Stops>,
+    mdev: Arc<Mdev>,
 }
 
 impl Card {
-    fn new(stops: Arc<Stops>) -> Result<Self> {
+    fn new(mdev: Arc<Mdev>, dev: &OpenDevice) -> Result<Self> {
+        let iova = mdev.at_open.xchg(0, Relaxed);
+        if iova != 0 {
+            let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+            let told = (mdev.clone(), gone.clone());
+            let stop = move || {
+                told.0.stops.fetch_add(1, Relaxed);
+                told.1.complete_all();
+            };
+            let _page = dev.memory().pin_dma(iova, PAGE_SIZE, stop)?;
+            gone.wait_for_completion();
+        }
         Ok(Card {
             channels: [
                 Channel::new()?,
@@ -172,7 +189,7 @@ impl Card {
                 Channel::new()?,
                 Channel::new()?,
             ],
-            stops,
+            mdev,
         })
     }
 
@@ -194,17 +211,21 @@ impl Device for Card {
         description: c"Card of a test",
     }];
     type Parent = ();
-    type Instance = Arc<Stops>;
+    type Instance = Arc<Mdev>;
 
     fn available(_parent: &(), _type_index: usize) -> u32 {
         CARDS
     }
 
-    fn create(_new: &NewDevice<'_, Self>) -> Result<Arc<Stops>> {
-        Ok(Arc::new(Stops(Atomic::new(0)), GFP_KERNEL)?)
+    fn create(_new: &NewDevice<'_, Self>) -> Result<Arc<Mdev>> {
+        let new = Mdev {
+            stops: Atomic::new(0),
+            at_open: Atomic::new(0),
+        };
+        Ok(Arc::new(new, GFP_KERNEL)?)
     }
 
-    fn identity(_stops: &Arc<Stops>) -> Identity {
+    fn identity(_mdev: &Arc<Mdev>) -> Identity {
         let mut bars = [Bar::None; 6];
         bars[0] = Bar::Memory32 {
             size: CHANNEL as u32 * CHANNELS as u32,
@@ -224,15 +245,15 @@ impl Device for Card {
         }
     }
 
-    fn open(stops: &Arc<Stops>, _dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
-        Card::new(stops.clone())
+    fn open(mdev: &Arc<Mdev>, dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
+        Card::new(mdev.clone(), &dev)
     }
 
     fn read(&self, _dev: &OpenDevice, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
         let (channel, offset) = self.channel(offset);
         let registers = channel.registers.lock();
         let value = match offset {
-            STOPS => self.stops.0.load(Relaxed),
+            STOPS => self.mdev.stops.load(Relaxed),
             WALKED => registers.walked,
             BUFFER.. => {
                 let at = (offset - BUFFER) as usize;
@@ -258,10 +279,11 @@ impl Device for Card {
         match offset {
             IOVA => channel.registers.lock().arguments.iova = wide()?,
             LENGTH => channel.registers.lock().arguments.length = wide()? as usize,
+            AT_OPEN => self.mdev.at_open.store(wide()?, Relaxed),
             OFFSET => channel.registers.lock().arguments.offset = wide()? as usize,
             CALL => {
                 let call = u32::from_le_bytes(data.try_into().map_err(|_| EINVAL)?);
-                return channel.call(dev, &self.stops, call);
+                return channel.call(dev, &self.mdev, call);
             }
             _ => return Err(ENOTSUPP),
         }

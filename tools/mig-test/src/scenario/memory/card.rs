@@ -140,6 +140,11 @@ impl Card {
         Ok(self.channel(0).get(register::STOPS)?)
     }
 
+    /// Has the next open of the device pin a page, and go on when that was taken away.
+    pub fn pin_at_open(&self, iova: u64) -> Result<(), Errno> {
+        self.channel(0).set(register::AT_OPEN, &iova.to_le_bytes())
+    }
+
     /// Closes the device and opens it again, with no memory mapped.
     pub fn reopen(self) -> Result<Card> {
         Ok(Card {

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that is unmapped, and a device that is closed, while ranges are pinned.
+//! Memory that is unmapped while ranges are pinned, also by a device that is just being opened, and a device
+//! that is closed meanwhile.
 
-use anyhow::Result;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, ensure, Result};
 use rustix::io::Errno;
 
 use super::card::{iova, Card, Kind, PAGES};
 use crate::health::pinned;
+use crate::patience;
 use crate::scenario::conformance::checks::Checks;
 use crate::vfio::dma::PAGE;
 
 /// What is mapped apart from the rest.
 const FIRST: usize = 100;
 const COUNT: usize = 50;
+/// How long an open may take to get to its pin.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Unmaps memory of which guards hold all, a part and nothing.
 pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
@@ -59,6 +66,33 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
     }
     card.unmap(0, FIRST)?;
     card.unmap(FIRST + COUNT, PAGES - FIRST - COUNT)?;
+    card.map(0, PAGES)
+}
+
+/// Unmaps what a driver has pinned while it is being opened: from the moment of its first pin on, a container
+/// insists on getting its memory back.
+pub fn opening(checks: &mut Checks, card: &Card) -> Result<()> {
+    let nothing = pinned()?;
+    let other = card.beside()?;
+    other.pin_at_open(iova(0))?;
+    let stops = other.stops()?;
+    let other = thread::scope(|scope| {
+        let opened = scope.spawn(|| other.reopen());
+        let deadline = patience::until(PATIENCE);
+        // The kernel has no event for a pin.
+        while pinned()? == nothing && !opened.is_finished() {
+            ensure!(
+                Instant::now() < deadline,
+                "the driver does not get to its pin"
+            );
+            thread::yield_now();
+        }
+        checks.that("the open has not waited", !opened.is_finished());
+        card.unmap(0, PAGES)?;
+        opened.join().map_err(|_| anyhow!("the thread panicked"))?
+    })?;
+    checks.equal("hardware stopped in an open", other.stops()? - stops, 1);
+    checks.equal("pages pinned by an open", pinned()?, nothing);
     card.map(0, PAGES)
 }
 
