@@ -2,7 +2,7 @@
 //! Migration protocol v2 of a VFIO device: states, data files, sizes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::{pread, read, write, Errno, Result};
@@ -82,8 +82,19 @@ impl DataFile {
         read(&self.0, bytes)
     }
 
-    /// Waits until there is something to read, or for so long; says whether there is.
+    /// Whether there is something to read.
+    pub fn is_readable(&self) -> Result<bool> {
+        self.poll(Duration::ZERO)
+    }
+
+    /// Waits until it becomes readable, but not for so long; says whether it has woken this thread. At the end
+    /// of its time poll() looks once more, and would find what nobody was woken for.
     pub fn await_readable(&self, most: Duration) -> Result<bool> {
+        let end = Instant::now() + most;
+        Ok(self.poll(most)? && Instant::now() < end)
+    }
+
+    fn poll(&self, most: Duration) -> Result<bool> {
         let timeout = Timespec::try_from(most).map_err(|_| Errno::INVAL)?;
         let mut files = [PollFd::new(&self.0, PollFlags::IN)];
         poll(&mut files, Some(&timeout))?;
