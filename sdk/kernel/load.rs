@@ -218,7 +218,12 @@ impl<T: Device> Incoming<T> {
         let staged = self.staged.take_if(|staged| {
             let whole = match &self.framing {
                 Framing::Records(loader) => loader.is_complete(),
-                Framing::Own(_) => open.driver.complete(&staged.driver).is_ok(),
+                Framing::Own(_) => {
+                    let complete = open.driver.complete(&staged.driver);
+                    complete
+                        .inspect_err(|e| open.dev.report_refusal(*e))
+                        .is_ok()
+                }
             };
             whole && self.refused.is_none()
         });
