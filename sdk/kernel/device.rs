@@ -338,7 +338,7 @@ impl<T: Device> Callbacks<T> {
             if !identity.is_valid() {
                 dev_err!(
                     dev,
-                    "mdev: the driver describes a BAR that PCI does not allow\n"
+                    "mdev: the driver's identity breaks a rule: class, BARs or MSI-X table\n"
                 );
                 return Err(EINVAL);
             }

@@ -54,8 +54,8 @@ pub enum Codec {
 
 /// The state of a device, leaving and arriving.
 ///
-/// The methods are called for one device at a time, with a lock of the SDK's held; `read` and `write`
-/// of [`Device`](crate::Device) go on meanwhile.
+/// Of one open device, one method is called at a time, with a lock of the SDK's held. Its `read` and
+/// `write` (see [`Device`](crate::Device)) go on meanwhile, and so does everything of other devices.
 #[vtable]
 pub trait Migrate {
     /// Name and version of the driver's records.
@@ -94,7 +94,8 @@ pub trait Migrate {
     /// What would still be saved; `saving` is none outside of a session. Cheap: user space asks often.
     fn pending(&self, saving: Option<&Self::Saving>) -> Pending;
 
-    /// Saves some more, up to some MiB a call. An error ends the session for user space.
+    /// Saves some more: less than the 16 MiB of protocol v1's window a call, and better some MiB, for the
+    /// SDK buffers it. An error ends the session for user space.
     fn save(
         &self,
         saving: &mut Self::Saving,
@@ -102,7 +103,8 @@ pub trait Migrate {
         out: &mut RecordWriter<'_>,
     ) -> Result<Progress>;
 
-    /// A loading session begins, or begins anew.
+    /// A loading session begins; or another one does in the stream of the last, of which records have
+    /// arrived, and then an error is ENOMEM to user space.
     fn start_loading(&self) -> Result<Self::Loading>;
 
     /// A record arrived. The tag is one of [`RECORDS`](Self::RECORDS) and the payload not longer than
@@ -120,7 +122,8 @@ pub trait Migrate {
         Err(Refusal::NotOurs)
     }
 
-    /// Whether what arrived is a whole state, so that [`commit`](Self::commit) cannot fail.
+    /// Whether what arrived is a whole state, so that [`commit`](Self::commit) cannot fail. Asked at the
+    /// end record; of a stream with [`Codec::Own`], which has none, when user space leaves RESUMING.
     fn complete(&self, loading: &Self::Loading) -> Result<(), Refusal>;
 
     /// What arrived becomes the state of the device, which is stopped.

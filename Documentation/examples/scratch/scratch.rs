@@ -16,7 +16,7 @@
 use kernel::sync::{Arc, CondVar, Mutex, MutexGuard};
 use kernel::{new_condvar, new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
-use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
+use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag, HEADER_LEN};
 use mdev_sdk::{Device, DeviceMemory, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress};
 use mdev_sdk::{RecordWriter, Task, Type, Worker};
 
@@ -283,17 +283,18 @@ impl Migrate for Scratch {
 
     fn pending(&self, saving: Option<&Saving>) -> Pending {
         let memory = &self.card.memory;
-        let left = saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes(0));
+        let records = |bytes: u64| bytes / PAGE as u64 * (HEADER_LEN + 1 + PAGE) as u64;
+        let left = records(saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes(0)));
         let initial = match saving {
             None => left,
             // What the first pass has passed was sent, and written again.
-            Some(saving) if saving.is_first => memory.dirty_bytes(saving.at),
+            Some(saving) if saving.is_first => records(memory.dirty_bytes(saving.at)),
             Some(_) => 0,
         };
         Pending {
             initial,
             dirty: left.saturating_sub(initial),
-            stop_copy: left + 9,
+            stop_copy: left + (HEADER_LEN + 1 + 8) as u64,
         }
     }
 
