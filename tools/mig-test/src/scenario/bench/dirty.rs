@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a migration sends again for each page that a device has written: when the driver pins what it
-//! touches while it touches it, and when it pins all of guest memory for good.
+//! What a migration sends again for each page that a device has written: when the driver pins nothing and
+//! copies, when it pins what it touches while it touches it, and when it pins all of guest memory for good.
 //!
-//! The same writes, through the same card and the same calls of the SDK; only the guards differ. The
+//! The same writes, through the same card; only the calls of the SDK differ. The
 //! container's account is on every kernel, the device's own log where the kernel has one.
 
 use std::collections::BTreeSet;
@@ -30,6 +30,8 @@ const BYTES: usize = 64;
 #[derive(Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Pins {
+    /// Not at all: `GuestMemory::write`.
+    Nothing,
     /// While it writes to it.
     Touched,
     /// All pages, always.
@@ -55,7 +57,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         accounts.push(Account::Log);
     }
     let mut rows = Vec::new();
-    for pins in [Pins::Touched, Pins::Everything] {
+    for pins in [Pins::Nothing, Pins::Touched, Pins::Everything] {
         for account in &accounts {
             rows.push(measure(&card, pins, *account)?);
         }
@@ -98,6 +100,7 @@ fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
         let written = pages(sync);
         for page in &written {
             match pinned {
+                Pins::Nothing => channel.write(iova(page * PAGE), &[1; BYTES])?,
                 Pins::Touched => {
                     channel.pin(Kind::Write, iova(page * PAGE), PAGE)?;
                     channel.kept_write(0, &[1; BYTES])?;
