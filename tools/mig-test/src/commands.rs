@@ -192,7 +192,8 @@ fn watched_in_one(
             }
             ended(scenario, outcome, *seconds);
         }
-        Event::Report { .. } | Event::Bye => {}
+        Event::Bye => progress = Some(Progress::start("booting the lab VM again")),
+        Event::Report { .. } => {}
     })
 }
 
