@@ -70,7 +70,8 @@ impl GuestMemory {
     /// Drop the guard when the hardware has finished with them. `stop` is for user space that takes the
     /// memory away before, or closes the device, in which case it is called before the driver's value is
     /// dropped. When it returns the hardware must not touch the range any more. It may sleep, and must
-    /// neither drop the guard nor wait for who does. It is dropped with the pages unpinned, so it may
+    /// neither drop the guard nor wait for who does, or for who pins: pins of that memory wait for the
+    /// unmap. It is dropped with the pages unpinned, so it may
     /// hold a reference to what holds the guard.
     pub fn pin_dma(
         &self,

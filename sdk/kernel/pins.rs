@@ -6,11 +6,12 @@
 //! looks again at most ten times and then calls `BUG()`. So a range is in the table before its first
 //! page is pinned and until its last one is unpinned, and the callback waits for a pin or an unpin
 //! that is under way in another thread. That wait ends: the callback runs with type1's `iommu->lock`
-//! released, which is all that pinning and unpinning wait for. No lock of this module is held across a
-//! call into VFIO.
+//! released, which unpinning waits for; pinning waits for user space to provide the memory, too. No lock
+//! of this module is held across a call into VFIO.
 //!
 //! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
 
+mod space;
 mod table;
 
 use crate::{dirty_log::Log, pages::Pages, raw};
@@ -23,6 +24,7 @@ use kernel::{
     sync::{lock::mutex::MutexGuard, Arc, CondVar, Mutex},
     time::delay::fsleep,
 };
+use space::Member;
 pub(crate) use table::{Range, Stop};
 use table::{State, Table};
 
@@ -48,6 +50,7 @@ unsafe impl Sync for Vdev {}
 #[pin_data]
 pub(crate) struct Pins {
     vdev: Vdev,
+    space: Member,
     #[pin]
     table: Mutex<Table>,
     #[pin]
@@ -63,9 +66,11 @@ impl Pins {
     /// `vdev` is a VFIO device that is being opened; [`close`](Self::close) is called before it is
     /// closed.
     pub(crate) unsafe fn new(vdev: NonNull<raw::vfio_device>) -> Result<Arc<Self>> {
+        let space = Member::join()?;
         Arc::pin_init(
             pin_init!(Self {
                 vdev: Vdev(vdev),
+                space,
                 table <- new_mutex!(Table::new(), "mdev_pins"),
                 changed <- new_condvar!("mdev_pins_changed"),
                 log <- Log::new(),
@@ -112,16 +117,16 @@ impl Pins {
         }
     }
 
-    /// Enters a range that is about to be pinned, once user space leaves its memory alone: see
-    /// [`Leaving`](table::Leaving).
+    /// Enters a range that is about to be pinned, once user space leaves its memory alone: see `space`.
     fn enter(&self, start: u64, pages: usize) -> Result<Arc<Range>> {
         loop {
             let mut table = self.table.lock();
-            if !table.is_leaving(start, pages) {
+            // Of a closed device nothing is leaving: it gets its error at once.
+            if !table.open || !self.space.is_leaving(start, pages) {
                 return table.enter(start, pages);
             }
             drop(table);
-            fsleep(table::PAUSE);
+            fsleep(space::PAUSE);
         }
     }
 
@@ -228,13 +233,17 @@ impl Pins {
     /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
     /// device is being closed.
     pub(crate) fn revoke(&self, iovas: &RangeInclusive<u64>) {
+        // Before the table is looked at: a pin that has not seen this is in there.
+        let _unmapping = self.space.unmaps(iovas);
+        self.take_back(iovas);
+    }
+
+    /// Unpins everything in `iovas`.
+    fn take_back(&self, iovas: &RangeInclusive<u64>) {
         let mut table = self.table.lock();
-        table.leaves(iovas);
         loop {
             let found = table.ranges.iter().find(|range| range.overlaps(iovas));
             let Some(range) = found.cloned() else {
-                // The container asks its other devices now, and then looks whether all have done it.
-                table.leaves(iovas);
                 return;
             };
             let live = mem::replace(&mut *range.state.lock(), State::Busy);
@@ -252,7 +261,7 @@ impl Pins {
     /// The device is closed: nothing is pinned and nobody copies when this returns.
     pub(crate) fn close(&self) {
         self.table.lock().open = false;
-        self.revoke(&(0..=u64::MAX));
+        self.take_back(&(0..=u64::MAX));
         let mut table = self.table.lock();
         while table.copies > 0 {
             self.wait(&mut table);

@@ -23,7 +23,8 @@ pub trait Task: Send + Sync + 'static {
 /// # Invariants
 ///
 /// `work` was initialised to call [`work_fn`](Self::work_fn). It is cancelled on drop, so it runs only
-/// while the value lives.
+/// while the value lives. What Rust cannot see to is that a driver neither forgets it nor has it in a cycle
+/// of `Arc`s, in which its work could outlast the module.
 #[pin_data(PinnedDrop)]
 struct Inner<T: Task> {
     #[pin]

@@ -9,7 +9,6 @@ use kernel::{
     page::{BorrowedPage, Page, PAGE_SIZE},
     prelude::*,
     sync::{Arc, Mutex},
-    time::{Delta, Instant, Monotonic},
 };
 
 /// How a driver stops hardware that uses a range, before user space takes the range away.
@@ -23,7 +22,7 @@ pub(super) enum State {
 }
 
 /// Whether `pages` pages from `start` on have a byte in common with `iovas`.
-fn overlap(start: u64, pages: usize, iovas: &RangeInclusive<u64>) -> bool {
+pub(super) fn overlap(start: u64, pages: usize, iovas: &RangeInclusive<u64>) -> bool {
     // The first byte of the last page and the rest of it: a sum that fits even for all of memory.
     let last = start + (pages as u64 - 1) * PAGE_SIZE as u64 + (PAGE_SIZE as u64 - 1);
     start <= *iovas.end() && *iovas.start() <= last
@@ -100,22 +99,6 @@ impl Range {
     }
 }
 
-/// For how long memory that is unmapped is not pinned again.
-pub(super) const PAUSE: Delta = Delta::from_millis(10);
-
-/// Memory that user space is unmapping.
-///
-/// type1 calls `dma_unmap` of each device in the container, one after the other and without a lock, and
-/// then looks whether something is pinned in the mapping, which is there until then. It begins anew if
-/// so, ten times. So a device that has let go must not pin at once what a command asks for, or one of
-/// several busy devices would always be in the way. There is no callback for the end of an unmap: the
-/// pin is put off for a time that is long for type1 and short for the guest, which has no use for memory
-/// that it takes away.
-pub(super) struct Leaving {
-    iovas: RangeInclusive<u64>,
-    since: Instant<Monotonic>,
-}
-
 /// What is under way through an open device.
 pub(super) struct Table {
     /// Until the device is being closed: new ranges and copies may begin.
@@ -128,13 +111,6 @@ pub(super) struct Table {
     pub(super) ranges: KVec<Arc<Range>>,
     /// The one that left last: a device that pins for each of its commands has memory for one.
     spare: Option<Arc<Range>>,
-    leaving: Option<Leaving>,
-}
-
-impl Leaving {
-    fn is_recent(&self) -> bool {
-        self.since.elapsed() < PAUSE
-    }
 }
 
 impl Table {
@@ -145,36 +121,7 @@ impl Table {
             waiting: 0,
             ranges: KVec::new(),
             spare: None,
-            leaving: None,
         }
-    }
-
-    /// User space unmaps `iovas`, now and for some time. Of several unmaps that is everything between
-    /// their ends.
-    pub(super) fn leaves(&mut self, iovas: &RangeInclusive<u64>) {
-        let (mut first, mut last) = (*iovas.start(), *iovas.end());
-        if let Some(leaving) = self.leaving.take().filter(Leaving::is_recent) {
-            first = first.min(*leaving.iovas.start());
-            last = last.max(*leaving.iovas.end());
-        }
-        self.leaving = Some(Leaving {
-            iovas: first..=last,
-            since: Instant::now(),
-        });
-    }
-
-    /// Whether a range would be in memory that is leaving. Of a closed device nothing is.
-    #[inline]
-    pub(super) fn is_leaving(&mut self, start: u64, pages: usize) -> bool {
-        self.leaving.is_some() && self.open && self.is_leaving_still(start, pages)
-    }
-
-    #[cold]
-    fn is_leaving_still(&mut self, start: u64, pages: usize) -> bool {
-        self.leaving = self.leaving.take().filter(Leaving::is_recent);
-        self.leaving
-            .as_ref()
-            .is_some_and(|leaving| overlap(start, pages, &leaving.iovas))
     }
 
     pub(super) fn position(&self, range: &Arc<Range>) -> Option<usize> {
