@@ -133,18 +133,12 @@ impl Log {
         inner.log.mark(pages);
     }
 
-    /// Runs `write`, which writes to `pages`, and accounts for it if it succeeds.
+    /// Runs `write`, which writes to `pages`, and accounts for it, even if it fails.
     pub(crate) fn writing(&self, pages: &Pages, write: impl FnOnce() -> Result) -> Result {
-        let held = self.is_started();
-        if held {
-            self.hold(pages)?;
-        }
+        // Also while the log is stopped: it may be started during the write.
+        self.hold(pages)?;
         let result = write();
-        match held {
-            true => self.release(pages),
-            false if result.is_ok() => self.mark(pages),
-            false => {}
-        }
+        self.release(pages);
         result
     }
 
