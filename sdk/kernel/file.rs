@@ -216,14 +216,10 @@ impl<T: Device> Callbacks<T> {
             });
             events.unwrap_or(raw::POLLERR | raw::POLLHUP)
         };
-        match events() {
-            0 => {
-                // What is written before this is found by the second look.
-                data.link.watch();
-                events()
-            }
-            now => now,
-        }
+        // Before the look, which finds what is written until then; and each time, for who polls by edges
+        // does not look again before it is woken.
+        data.link.watch();
+        events()
     }
 
     /// # Safety
