@@ -143,6 +143,25 @@ impl<T: Device> Open<T> {
         let numbered = self.memories.iter().enumerate();
         numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
     }
+
+    /// Attaches the memories to their BARs, all or none.
+    ///
+    /// # Safety
+    ///
+    /// `vdev` is the VFIO device, which is being opened; the memories are detached before it is closed.
+    unsafe fn attach_memories(&self, vdev: *mut raw::vfio_device) -> Result {
+        for (bar, memory) in self.memories() {
+            // SAFETY: By the function's contract.
+            if let Err(error) = unsafe { memory.attach(vdev, bar) } {
+                for (_, memory) in self.memories().take_while(|(before, _)| *before < bar) {
+                    memory.detach();
+                }
+                dev_err!(self.dev.device(), "mdev: a memory is behind two BARs\n");
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What an open [`Slot`] holds.
@@ -359,10 +378,8 @@ impl<T: Device> Callbacks<T> {
                 }
             }
             let link = Link::new(open.clone())?;
-            for (bar, memory) in open.memories() {
-                // SAFETY: `vdev` is being opened, and `close_device` detaches.
-                unsafe { memory.attach(vdev, bar) };
-            }
+            // SAFETY: `vdev` is being opened, and `close_device` detaches.
+            unsafe { open.attach_memories(vdev)? };
             // SAFETY: As above.
             unsafe { open.dev.window.attach(vdev) };
             // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.

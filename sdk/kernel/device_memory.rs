@@ -83,15 +83,12 @@ impl PageSet {
         })
     }
 
-    fn add_all_of(&self, other: &PageSet) {
+    /// Becomes `other`, to which and then to `self` any thread may add a page meanwhile: it stays.
+    fn become_all_of(&self, other: &PageSet) {
         for (to, from) in self.0.iter().zip(other.0.iter()) {
+            to.fetch_and(from.load(Ordering::Acquire), Ordering::AcqRel);
+            // Looked at anew: a page that was added to both between the two is in there.
             to.fetch_or(from.load(Ordering::Acquire), Ordering::AcqRel);
-        }
-    }
-
-    fn clear(&self) {
-        for word in self.0.iter() {
-            word.store(0, Ordering::Release);
         }
     }
 }
@@ -105,7 +102,7 @@ impl PageSet {
 #[pin_data]
 pub struct DeviceMemory {
     pages: KVVec<Page>,
-    /// Written since the last [`start_tracking`](Self::start_tracking) and not yet taken.
+    /// Written, or cleared, since the last [`start_tracking`](Self::start_tracking) and not yet taken.
     dirty: PageSet,
     /// Written since it was zero: what a migration has to carry.
     used: PageSet,
@@ -205,15 +202,15 @@ impl DeviceMemory {
         })
     }
 
-    /// Back to zeros.
+    /// Back to zeros. What was not zero is dirty then, so a session that is under way sends it again.
     pub fn clear(&self) -> Result {
-        self.dirty.clear();
         let mut from = 0;
         while let Some(run) = self.take(&self.used, from, usize::MAX) {
             from = run.end;
             for page in run {
                 // SAFETY: The whole page, inside of it.
                 unsafe { self.pages[page].fill_zero_raw(0, PAGE_SIZE)? };
+                self.note_dirty(page);
             }
         }
         Ok(())
@@ -237,7 +234,7 @@ impl DeviceMemory {
 
     /// Begins to report: everything that is not zero is dirty.
     pub fn start_tracking(&self) {
-        self.dirty.add_all_of(&self.used);
+        self.dirty.become_all_of(&self.used);
     }
 
     /// Bytes in the pages at or behind `from` that [`take_dirty`](Self::take_dirty) would still find.
@@ -297,6 +294,10 @@ impl DeviceMemory {
 
     fn note(&self, page: usize) {
         self.used.add(page);
+        self.note_dirty(page);
+    }
+
+    fn note_dirty(&self, page: usize) {
         self.dirty.add(page);
         // Orders the note before the look; pairs with the one in `watch`.
         fence(Ordering::SeqCst);
@@ -337,15 +338,21 @@ impl DeviceMemory {
         }
     }
 
-    /// The memory is that of BAR `bar` of an open device.
+    /// The memory is that of BAR `bar` of an open device. EBUSY if it is another one's already: the
+    /// writes through one of them would be missed.
     ///
     /// # Safety
     ///
     /// `vdev` is a VFIO device that is being opened; [`detach`](Self::detach) is called before it is
     /// closed.
-    pub(crate) unsafe fn attach(&self, vdev: *mut raw::vfio_device, bar: usize) {
+    pub(crate) unsafe fn attach(&self, vdev: *mut raw::vfio_device, bar: usize) -> Result {
+        let mut mapping = self.mapping.lock();
+        if mapping.is_some() {
+            return Err(EBUSY);
+        }
         // SAFETY: By the function's contract.
-        *self.mapping.lock() = unsafe { Mapping::new(vdev, region::file_offset(bar as u32)) };
+        *mapping = unsafe { Mapping::new(vdev, region::file_offset(bar as u32)) };
+        Ok(())
     }
 
     /// The device is being closed; nobody has the memory mapped any more.
