@@ -376,5 +376,6 @@ impl Device for Gpu {
         if let Err(e) = self.core.vram.clear() {
             dev_err!(dev.device(), "mgpu: VRAM was not cleared: {e:?}\n");
         }
+        dev.set_interrupt(registers.interrupt_level());
     }
 }

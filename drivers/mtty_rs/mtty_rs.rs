@@ -222,8 +222,10 @@ impl Device for Mtty {
         Ok(())
     }
 
-    fn reset(&self, _dev: &OpenDevice) {
-        self.ports.lock().iter_mut().for_each(Uart::reset);
+    fn reset(&self, dev: &OpenDevice) {
+        let mut ports = self.ports.lock();
+        ports.iter_mut().for_each(Uart::reset);
+        Self::update_interrupt(dev, &ports);
     }
 }
 

@@ -97,7 +97,8 @@ pub trait Device: Migrate + Sized + Send + Sync + 'static {
     }
 
     /// Back to the state after power-on, whatever the device is doing. The SDK has ended a migration
-    /// session before, and resets configuration space and interrupt line itself.
+    /// session before, reset configuration space, and lowered the interrupt line; what the device did
+    /// until now may have raised it again, so set it here.
     fn reset(&self, dev: &OpenDevice);
 }
 
@@ -282,8 +283,9 @@ impl<T: Device> Opened<T> {
     /// `VFIO_DEVICE_RESET`: from any state, also an error, back to RUNNING as after power-on.
     pub(crate) fn reset(&self) {
         self.link.reset(|| {
-            self.open.driver.reset(&self.open.dev);
+            // The driver comes last: what it drives its interrupt line to is that of the new state.
             self.open.dev.reset();
+            self.open.driver.reset(&self.open.dev);
         });
     }
 }

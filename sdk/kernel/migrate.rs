@@ -81,11 +81,11 @@ pub trait Migrate {
     /// Sizes that source and destination must have in common; 0 for those not needed.
     fn geometry(&self) -> [u64; 2];
 
-    /// The device stops: when this returns it does no DMA and changes nothing by itself. An error
-    /// leaves it running.
+    /// The device stops: when this returns it does no DMA and changes nothing by itself, until it runs
+    /// again or is reset. An error leaves it running.
     fn quiesce(&self, dev: &OpenDevice) -> Result;
 
-    /// The device runs again. Interrupts that are due are raised after this.
+    /// The device runs again. Interrupts that were due have been signalled.
     fn resume(&self, dev: &OpenDevice);
 
     /// A saving session begins.

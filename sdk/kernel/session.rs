@@ -238,13 +238,12 @@ impl<T: Device> Session<T> {
     fn walk(&mut self, arc: state::Arc) -> Result<Option<NewFile>> {
         let open = self.open.clone().ok_or(ENODEV)?;
         match arc {
-            // No device of this SDK does peer-to-peer DMA: guest memory is all it can reach.
-            state::Arc::HoldP2p | state::Arc::ReleaseP2p => {}
-            state::Arc::Quiesce => Self::quiesce(&open)?,
-            state::Arc::Resume => {
-                open.driver.resume(&open.dev);
-                open.dev.irqs.start();
-            }
+            // Another device's memory may be mapped among the guest's, so a device that does no
+            // peer-to-peer DMA does none.
+            state::Arc::Quiesce => open.driver.quiesce(&open.dev)?,
+            state::Arc::Resume => open.driver.resume(&open.dev),
+            state::Arc::HoldInterrupts => open.dev.irqs.stop(),
+            state::Arc::ReleaseInterrupts => open.dev.irqs.start(),
             state::Arc::BeginPreCopy => {
                 let saving = Outgoing::new(&open)?;
                 return Ok(Some(self.begin(Transfer::Saving(saving), false)));
@@ -255,7 +254,7 @@ impl<T: Device> Session<T> {
                 return Ok(Some(self.begin(Transfer::Saving(saving), false)));
             }
             state::Arc::FinishPreCopy => {
-                Self::quiesce(&open)?;
+                open.dev.irqs.stop();
                 if let Transfer::Saving(saving) = &mut self.transfer {
                     saving.phase = Phase::StopCopy;
                 }
@@ -273,12 +272,6 @@ impl<T: Device> Session<T> {
             }
         }
         Ok(None)
-    }
-
-    fn quiesce(open: &Open<T>) -> Result {
-        open.driver.quiesce(&open.dev)?;
-        open.dev.irqs.stop();
-        Ok(())
     }
 
     fn begin(&mut self, transfer: Transfer<T>, loads: bool) -> NewFile {

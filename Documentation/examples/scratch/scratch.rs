@@ -222,6 +222,7 @@ impl Device for Scratch {
             dev_err!(dev.device(), "scratch: memory not cleared: {e:?}\n");
         }
         *registers = Registers::default();
+        dev.set_interrupt(false);
     }
 }
 

@@ -32,19 +32,20 @@ pub enum State {
 /// What a single arc asks of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arc {
-    /// RUNNING to RUNNING_P2P, PRE_COPY to PRE_COPY_P2P: no new peer-to-peer DMA.
-    HoldP2p,
-    /// The way back.
-    ReleaseP2p,
-    /// RUNNING_P2P to STOP.
+    /// RUNNING to RUNNING_P2P, PRE_COPY to PRE_COPY_P2P: the device touches no memory any more, neither
+    /// the guest's nor, where that is mapped for it, another device's.
     Quiesce,
-    /// STOP to RUNNING_P2P.
+    /// The way back.
     Resume,
+    /// RUNNING_P2P to STOP: nor does it interrupt.
+    HoldInterrupts,
+    /// STOP to RUNNING_P2P: interrupts that are due are signalled.
+    ReleaseInterrupts,
     /// RUNNING to PRE_COPY, RUNNING_P2P to PRE_COPY_P2P: a saving session opens, the device runs on.
     BeginPreCopy,
     /// PRE_COPY to RUNNING, PRE_COPY_P2P to RUNNING_P2P: the saving session is given up.
     AbandonPreCopy,
-    /// PRE_COPY_P2P to STOP_COPY: quiesce, and the open saving session enters its last phase.
+    /// PRE_COPY_P2P to STOP_COPY: no more interrupts, and the open saving session enters its last phase.
     FinishPreCopy,
     /// STOP to STOP_COPY: a saving session opens in its last phase.
     BeginStopCopy,
@@ -110,10 +111,10 @@ impl State {
     /// What the direct arc to `next` means, if there is one.
     fn arc_to(self, next: State) -> Option<Arc> {
         Some(match (self, next) {
-            (Running, RunningP2p) | (PreCopy, PreCopyP2p) => Arc::HoldP2p,
-            (RunningP2p, Running) | (PreCopyP2p, PreCopy) => Arc::ReleaseP2p,
-            (RunningP2p, Stop) => Arc::Quiesce,
-            (Stop, RunningP2p) => Arc::Resume,
+            (Running, RunningP2p) | (PreCopy, PreCopyP2p) => Arc::Quiesce,
+            (RunningP2p, Running) | (PreCopyP2p, PreCopy) => Arc::Resume,
+            (RunningP2p, Stop) => Arc::HoldInterrupts,
+            (Stop, RunningP2p) => Arc::ReleaseInterrupts,
             (Running, PreCopy) | (RunningP2p, PreCopyP2p) => Arc::BeginPreCopy,
             (PreCopy, Running) | (PreCopyP2p, RunningP2p) => Arc::AbandonPreCopy,
             (PreCopyP2p, StopCopy) => Arc::FinishPreCopy,

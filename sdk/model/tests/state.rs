@@ -11,10 +11,10 @@ use State::{Error, PreCopy, PreCopyP2p, Resuming, Running, RunningP2p, Stop, Sto
 
 /// The direct arcs of the UAPI for a device with STOP_COPY, P2P and PRE_COPY, and what each asks.
 const ARCS: [(State, State, Arc); 16] = [
-    (Running, RunningP2p, Arc::HoldP2p),
-    (RunningP2p, Running, Arc::ReleaseP2p),
-    (RunningP2p, Stop, Arc::Quiesce),
-    (Stop, RunningP2p, Arc::Resume),
+    (Running, RunningP2p, Arc::Quiesce),
+    (RunningP2p, Running, Arc::Resume),
+    (RunningP2p, Stop, Arc::HoldInterrupts),
+    (Stop, RunningP2p, Arc::ReleaseInterrupts),
     (Stop, StopCopy, Arc::BeginStopCopy),
     (StopCopy, Stop, Arc::EndStopCopy),
     (Stop, Resuming, Arc::BeginResuming),
@@ -23,8 +23,8 @@ const ARCS: [(State, State, Arc); 16] = [
     (PreCopy, Running, Arc::AbandonPreCopy),
     (RunningP2p, PreCopyP2p, Arc::BeginPreCopy),
     (PreCopyP2p, RunningP2p, Arc::AbandonPreCopy),
-    (PreCopy, PreCopyP2p, Arc::HoldP2p),
-    (PreCopyP2p, PreCopy, Arc::ReleaseP2p),
+    (PreCopy, PreCopyP2p, Arc::Quiesce),
+    (PreCopyP2p, PreCopy, Arc::Resume),
     (PreCopyP2p, StopCopy, Arc::FinishPreCopy),
     // Not for use: a finished pre-copy is not taken up again. Here so that the rule has to act.
     (StopCopy, PreCopyP2p, Arc::BeginPreCopy),
