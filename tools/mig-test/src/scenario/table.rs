@@ -204,6 +204,12 @@ const SCENARIOS: &[Scenario] = &[
         mgpu::migrate::run,
     ),
     races(
+        "mgpu-peer",
+        "a toy GPU writes to another one's VRAM, and not in the P2P states",
+        3,
+        mgpu::peer::run,
+    ),
+    races(
         "mgpu-random",
         "random work, moved at a random moment of it",
         3,

@@ -13,6 +13,7 @@ pub mod log;
 pub mod migrate;
 mod model;
 pub mod moments;
+pub mod peer;
 pub mod random;
 pub mod scope;
 mod stream;
