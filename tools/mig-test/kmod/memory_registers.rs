@@ -11,7 +11,8 @@ pub const CHANNEL: u64 = 0x4000;
 pub const IOVA: u64 = 0x00;
 /// How many bytes.
 pub const LENGTH: u64 = 0x08;
-/// For what begins with KEPT: where in the kept range. For PIN_OFTEN: how often.
+/// For what begins with KEPT: where in the kept range. For PIN_OFTEN: how often. For PIN_DMA: how many
+/// milliseconds it takes to stop the hardware.
 pub const OFFSET: u64 = 0x10;
 /// 32 bits: makes a call, of those below. ENOENT for what needs a kept range of another kind, E2BIG for
 /// more bytes than the buffer has, otherwise the SDK's errors.

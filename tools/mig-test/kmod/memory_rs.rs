@@ -13,6 +13,7 @@ pub mod memory_registers;
 use kernel::page::PAGE_SIZE;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{Arc, Completion, Mutex};
+use kernel::time::{delay::fsleep, Delta};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::{Device, Dma, NewDevice, OpenDevice, Pinned, Read, Type, Write};
@@ -112,6 +113,9 @@ impl Channel {
             PIN_DMA => {
                 let mdev = mdev.clone();
                 let stop = move || {
+                    if offset != 0 {
+                        fsleep(Delta::from_millis(offset as i64));
+                    }
                     mdev.stops.fetch_add(1, Relaxed);
                 };
                 self.keep(Kept::Dma(memory.pin_dma(iova, length, stop)?));

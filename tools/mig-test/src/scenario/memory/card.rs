@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use rustix::io::Errno;
@@ -182,6 +183,11 @@ impl Channel<'_> {
     /// Pins a range, and keeps the guard in the place of the one before.
     pub fn pin(&self, kind: Kind, iova: u64, len: usize) -> Result<(), Errno> {
         self.call(kind.call(), iova, len, 0)
+    }
+
+    /// Pins a range for hardware that is not stopped at once.
+    pub fn pin_slow(&self, iova: u64, len: usize, stop: Duration) -> Result<(), Errno> {
+        self.call(register::PIN_DMA, iova, len, stop.as_millis() as usize)
     }
 
     /// Drops the guard.

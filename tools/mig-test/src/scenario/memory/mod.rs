@@ -48,6 +48,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         if card.device.group().is_ok() {
             ctx.step("several busy cards in one container");
             storm::crowd(&mut checks, &card)?;
+            ctx.step("several cards whose hardware takes its time to stop");
+            storm::slow(&mut checks, &card)?;
             ctx.step("a card that is being opened");
             revoke::opening(&mut checks, &card)?;
         }

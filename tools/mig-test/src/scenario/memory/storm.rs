@@ -3,13 +3,16 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{anyhow, Result};
 use rustix::io::Errno;
 
 use super::card::{iova, Card, Channel, Kind, CHANNELS, PAGES};
 use crate::health::pinned;
+use crate::patience;
 use crate::random::Random;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::mgpu::random::seed;
@@ -82,6 +85,81 @@ pub fn crowd(checks: &mut Checks, card: &Card) -> Result<()> {
     drop(others);
     checks.equal("pages pinned after the crowd", pinned()?, nothing);
     Ok(())
+}
+
+/// Cards in one container whose hardware takes a while to stop, and the channels of each that pin.
+const SLOW: usize = 3;
+const SLOW_CHANNELS: usize = 2;
+/// How long it takes.
+const STOP: Duration = Duration::from_millis(20);
+/// How often all of the memory goes, each time with something pinned.
+const SLOW_UNMAPS: usize = 10;
+/// How long a card may take to pin a page.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// While the hardware of one card is being stopped, which takes longer than anything that the crowd does,
+/// the others pin again what they have given back already.
+pub fn slow(checks: &mut Checks, card: &Card) -> Result<()> {
+    let nothing = pinned()?;
+    let others: Vec<Card> = (1..SLOW).map(|_| card.beside()).collect::<Result<_>>()?;
+    let cards = || others.iter().chain([card]);
+    let stops = || cards().map(Card::stops).sum::<Result<u32>>();
+    let before = stops()?;
+    let over = AtomicBool::new(false);
+    let (unmapped, workers) = thread::scope(|scope| {
+        let (pinning, is_pinned) = mpsc::channel();
+        let channels = cards().flat_map(|card| (0..SLOW_CHANNELS).map(|n| card.channel(n)));
+        let workers: Vec<_> = channels
+            .enumerate()
+            .map(|(page, channel)| {
+                let (over, pinning) = (&over, pinning.clone());
+                scope.spawn(move || pin_slowly(channel, iova(page * PAGE), over, &pinning))
+            })
+            .collect();
+        let unmapped = (0..SLOW_UNMAPS).try_for_each(|_| {
+            is_pinned.recv_timeout(patience::of(PATIENCE))?;
+            card.unmap(0, PAGES)?;
+            // What was pinned until now is gone.
+            is_pinned.try_iter().for_each(drop);
+            card.map(0, PAGES)
+        });
+        over.store(true, Ordering::Release);
+        let workers: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        (unmapped, workers)
+    });
+    unmapped?;
+    for worker in workers {
+        let pins = worker.map_err(|_| anyhow!("a thread panicked"))??;
+        checks.that("a channel of a slow card has pinned nothing", pins > 0);
+    }
+    checks.that("no slow hardware was stopped", stops()? > before);
+    drop(others);
+    checks.equal("pages pinned by slow cards", pinned()?, nothing);
+    Ok(())
+}
+
+/// Pins a page, again and again, until it is over; returns how often, and tells of each time.
+fn pin_slowly(
+    channel: Channel,
+    iova: u64,
+    over: &AtomicBool,
+    pinning: &mpsc::Sender<()>,
+) -> Result<usize, Errno> {
+    let mut pins = 0;
+    while !over.load(Ordering::Acquire) {
+        match channel.pin_slow(iova, PAGE, STOP) {
+            Ok(()) => {
+                pins += 1;
+                // Nobody listens any more when it is over.
+                let _ = pinning.send(());
+            }
+            // It is not mapped, or is being unmapped.
+            Err(Errno::INVAL | Errno::FAULT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    channel.unpin()?;
+    Ok(pins)
 }
 
 /// Runs it; nothing is pinned then.
