@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A card whose registers are the calls of the SDK's `GuestMemory`, so that a test makes each of them
-//! with whatever arguments, and gets the call's error as that of its write. Its registers are in
-//! `memory_registers.rs`.
+//! A card whose registers are the calls of the SDK's `GuestMemory` and `DeviceMemory`, so that a test
+//! makes each of them with whatever arguments, and gets the call's error as that of its write. Its
+//! registers are in `memory_registers.rs`.
 
 #![forbid(unsafe_code)]
 
 #[macro_use]
 mod no_migration;
+mod memory_device;
 pub mod memory_registers;
 
 use kernel::page::PAGE_SIZE;
@@ -16,7 +17,7 @@ use kernel::sync::{Arc, Completion, Mutex};
 use kernel::time::{delay::fsleep, Delta};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
-use mdev_sdk::{Device, Dma, NewDevice, OpenDevice, Pinned, Read, Type, Write};
+use mdev_sdk::{Device, DeviceMemory, Dma, NewDevice, OpenDevice, Pinned, Read, Type, Write};
 use memory_registers::*;
 
 mdev_sdk::module_mdev_driver! {
@@ -26,7 +27,7 @@ mdev_sdk::module_mdev_driver! {
     parent_data: (),
     name: "memory_rs",
     authors: ["The mdev SDK authors"],
-    description: "Calls the mdev SDK's GuestMemory, for tests",
+    description: "Calls the mdev SDK's GuestMemory and DeviceMemory, for tests",
     license: "GPL",
 }
 
@@ -154,7 +155,7 @@ impl Channel {
                 let pinned = pinned.count() as u32;
                 self.registers.lock().walked = pinned;
             }
-            _ => return Err(ENOTSUPP),
+            _ => self.call_device(&mdev.memories[0], call)?,
         }
         Ok(())
     }
@@ -166,15 +167,25 @@ struct Mdev {
     stops: Atomic<u32>,
     /// See the register AT_OPEN.
     at_open: Atomic<u64>,
+    /// See the register ONE_MEMORY.
+    one_memory: Atomic<u32>,
+    /// Those of BARs 1 and 2.
+    memories: [Arc<DeviceMemory>; 2],
 }
 
 struct Card {
     channels: [Arc<Channel>; CHANNELS],
     mdev: Arc<Mdev>,
+    /// Whether BAR 2 has the memory of BAR 1.
+    one_memory: bool,
 }
 
 impl Card {
     fn new(mdev: Arc<Mdev>, dev: &OpenDevice) -> Result<Self> {
+        for memory in &mdev.memories {
+            memory.clear()?;
+        }
+        let one_memory = mdev.one_memory.xchg(0, Relaxed) != 0;
         let iova = mdev.at_open.xchg(0, Relaxed);
         if iova != 0 {
             let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
@@ -194,6 +205,7 @@ impl Card {
                 Channel::new()?,
             ],
             mdev,
+            one_memory,
         })
     }
 
@@ -211,7 +223,7 @@ impl Device for Card {
     const NAME: &'static CStr = c"memory_rs";
     const TYPES: &'static [Type] = &[Type {
         sysfs_name: c"1",
-        name: c"Calls GuestMemory",
+        name: c"Calls GuestMemory and DeviceMemory",
         description: c"Card of a test",
     }];
     type Parent = ();
@@ -225,6 +237,11 @@ impl Device for Card {
         let new = Mdev {
             stops: Atomic::new(0),
             at_open: Atomic::new(0),
+            one_memory: Atomic::new(0),
+            memories: [
+                DeviceMemory::new(DEVICE_SIZE)?,
+                DeviceMemory::new(DEVICE_SIZE)?,
+            ],
         };
         Ok(Arc::new(new, GFP_KERNEL)?)
     }
@@ -235,6 +252,10 @@ impl Device for Card {
             size: CHANNEL as u32 * CHANNELS as u32,
             prefetchable: false,
         };
+        bars[1..=2].fill(Bar::Memory32 {
+            size: DEVICE_SIZE as u32,
+            prefetchable: true,
+        });
         Identity {
             vendor: 0x4d45,
             device: 0x4d52,
@@ -280,18 +301,24 @@ impl Device for Card {
             return Ok(());
         }
         let wide = || Ok::<_, Error>(u64::from_le_bytes(data.try_into().map_err(|_| EINVAL)?));
+        let narrow = || Ok::<_, Error>(u32::from_le_bytes(data.try_into().map_err(|_| EINVAL)?));
         match offset {
             IOVA => channel.registers.lock().arguments.iova = wide()?,
             LENGTH => channel.registers.lock().arguments.length = wide()? as usize,
             AT_OPEN => self.mdev.at_open.store(wide()?, Relaxed),
+            ONE_MEMORY => self.mdev.one_memory.store(narrow()?, Relaxed),
             OFFSET => channel.registers.lock().arguments.offset = wide()? as usize,
-            CALL => {
-                let call = u32::from_le_bytes(data.try_into().map_err(|_| EINVAL)?);
-                return channel.call(dev, &self.mdev, call);
-            }
+            CALL => return channel.call(dev, &self.mdev, narrow()?),
             _ => return Err(ENOTSUPP),
         }
         Ok(())
+    }
+
+    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+        match bar {
+            2 if self.one_memory => self.mdev.memories.first(),
+            _ => self.mdev.memories.get(bar.checked_sub(1)?),
+        }
     }
 
     fn reset(&self, _dev: &OpenDevice) {

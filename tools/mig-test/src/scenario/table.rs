@@ -192,6 +192,12 @@ const SCENARIOS: &[Scenario] = &[
         memory::run,
     ),
     races(
+        "device-memory",
+        "calls of the SDK's DeviceMemory: bounds, clearing, dirty pages; one memory behind two BARs",
+        2,
+        memory::device::run,
+    ),
+    races(
         "mgpu-commands",
         "commands of the toy GPU against a model; errors, interrupts, reset, the picture",
         3,

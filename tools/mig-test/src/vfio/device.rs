@@ -188,7 +188,8 @@ impl Device {
         Device::of(self.group()?.beside(path)?)
     }
 
-    fn of(group: Group) -> Result<Device> {
+    /// Opens the device of a group.
+    pub fn of(group: Group) -> Result<Device> {
         let fd = group
             .open_device()
             .context("open the device of the group")?;
@@ -206,14 +207,15 @@ impl Device {
 
     /// Closes the device file, which is the last one, and opens it anew.
     pub fn reopen(self) -> Result<Device> {
-        let Device { fd, space } = self;
-        drop(fd);
-        let Space::Group(group) = space else {
+        Device::of(self.close()?)
+    }
+
+    /// Closes the device file; the group can open the device again.
+    pub fn close(self) -> Result<Group> {
+        let Space::Group(group) = self.space else {
             bail!("only a device of a group is opened again");
         };
-        let fd = group.open_device().context("open the device again")?;
-        let space = Space::Group(group);
-        Ok(Device { fd, space })
+        Ok(group)
     }
 
     /// The group that the device was opened through.

@@ -15,7 +15,7 @@ use crate::vfio::dma::{Access, Dma, PAGE};
 use crate::vfio::Mapping;
 
 #[path = "../../../kmod/memory_registers.rs"]
-mod register;
+pub mod register;
 
 pub use register::CHANNELS;
 
@@ -146,6 +146,17 @@ impl Card {
         self.channel(0).set(register::AT_OPEN, &iova.to_le_bytes())
     }
 
+    /// Closes the device and opens it again, first with one memory behind two BARs, to which there is an
+    /// answer, and then as ever.
+    pub fn reopen_with_one_memory(self) -> Result<(Result<(), Errno>, Card)> {
+        let one = 1u32.to_le_bytes();
+        self.channel(0).set(register::ONE_MEMORY, &one)?;
+        let group = self.device.close()?;
+        let answer = group.open_device().map(drop);
+        let device = Device::of(group)?;
+        Ok((answer, Card { device, ..self }))
+    }
+
     /// Closes the device and opens it again, with no memory mapped.
     pub fn reopen(self) -> Result<Card> {
         Ok(Card {
@@ -219,27 +230,31 @@ impl Channel<'_> {
         self.get(register::WALKED)
     }
 
-    fn call(&self, call: u32, iova: u64, len: usize, offset: usize) -> Result<(), Errno> {
+    /// Makes any call; the arguments are the registers'.
+    pub fn call(&self, call: u32, iova: u64, len: usize, offset: usize) -> Result<(), Errno> {
         self.set(register::IOVA, &iova.to_le_bytes())?;
         self.set(register::LENGTH, &(len as u64).to_le_bytes())?;
         self.set(register::OFFSET, &(offset as u64).to_le_bytes())?;
         self.set(register::CALL, &call.to_le_bytes())
     }
 
-    fn put(&self, bytes: &[u8]) -> Result<(), Errno> {
+    /// Fills the first bytes of the buffer.
+    pub fn put(&self, bytes: &[u8]) -> Result<(), Errno> {
         match bytes {
             [] => Ok(()),
             _ => self.set(register::BUFFER, bytes),
         }
     }
 
-    fn take(&self, len: usize) -> Result<Vec<u8>, Errno> {
+    /// The first bytes of the buffer.
+    pub fn take(&self, len: usize) -> Result<Vec<u8>, Errno> {
         let mut bytes = vec![0; len];
         let count = self.device.read(self.base + register::BUFFER, &mut bytes)?;
         (count == len).then_some(bytes).ok_or(Errno::IO)
     }
 
-    fn get(&self, register: u64) -> Result<u32, Errno> {
+    /// Reads a register of 32 bits.
+    pub fn get(&self, register: u64) -> Result<u32, Errno> {
         let mut bytes = [0; 4];
         self.device.read(self.base + register, &mut bytes)?;
         Ok(u32::from_le_bytes(bytes))

@@ -4,6 +4,7 @@
 
 mod calls;
 pub mod card;
+pub mod device;
 mod limit;
 mod log;
 mod revoke;
