@@ -232,7 +232,7 @@ impl DeviceMemory {
         Ok(())
     }
 
-    /// Begins to report: everything that is not zero is dirty.
+    /// Begins to report: what was written since it was zero is dirty, and nothing else.
     pub fn start_tracking(&self) {
         self.dirty.become_all_of(&self.used);
     }
@@ -243,12 +243,13 @@ impl DeviceMemory {
         (self.dirty.len_from(from.div_ceil(PAGE_SIZE)) * PAGE_SIZE) as u64
     }
 
-    /// Bytes in the pages that are not zero.
+    /// Bytes in the pages that were written since they were zero.
     pub fn used_bytes(&self) -> u64 {
         (self.used.len_from(0) * PAGE_SIZE) as u64
     }
 
-    /// The next run of dirty pages at or behind `from`, of at most `most` bytes: its range in bytes.
+    /// The next run of dirty pages at or behind `from`, of at most `most` bytes, but a page at least: its
+    /// range in bytes.
     /// The pages are clean then, and a later write makes them dirty again; copy them after the call.
     pub fn take_dirty(&self, from: usize, most: usize) -> Option<Range<usize>> {
         let run = self.take(
