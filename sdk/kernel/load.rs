@@ -216,16 +216,16 @@ impl<T: Device> Incoming<T> {
     /// What was staged becomes the device's state; EINVAL if it is not a whole one, and nothing else.
     pub(crate) fn commit(&mut self, open: &Open<T>) -> Result {
         let staged = self.staged.take_if(|staged| {
-            let whole = match &self.framing {
-                Framing::Records(loader) => loader.is_complete(),
-                Framing::Own(_) => {
-                    let complete = open.driver.complete(&staged.driver);
-                    complete
-                        .inspect_err(|e| open.dev.report_refusal(*e))
-                        .is_ok()
+            self.refused.is_none()
+                && match &self.framing {
+                    Framing::Records(loader) => loader.is_complete(),
+                    Framing::Own(_) => {
+                        let complete = open.driver.complete(&staged.driver);
+                        complete
+                            .inspect_err(|e| open.dev.report_refusal(*e))
+                            .is_ok()
+                    }
                 }
-            };
-            whole && self.refused.is_none()
         });
         let staged = staged.ok_or(EINVAL)?;
         if let Some(config) = &staged.config {

@@ -79,29 +79,6 @@ pub fn run(
     Ok(verdicts)
 }
 
-/// A VM that waits for its job. One that does not come up has run nothing of the project's, so there is a
-/// second try: an emulated processor does not survive every boot of a kernel that checks itself.
-fn start(lab: &Lab, machine: Machine, watch: &mut dyn FnMut(&Event)) -> Result<Vm> {
-    let once = || {
-        let mut vm = Vm::start(&lab.components, &lab.work, machine)?;
-        let ready = vm
-            .event(Instant::now() + BOOT * machine.platform.kernel.patience())
-            .context("the lab VM did not come up")?;
-        let Event::Ready { .. } = ready else {
-            bail!("the lab VM says {ready:?} before it is ready")
-        };
-        Ok((vm, ready))
-    };
-    let (vm, ready) = once().or_else(|_| {
-        watch(&Event::Step {
-            text: "it has not come up; once more".into(),
-        });
-        once()
-    })?;
-    watch(&ready);
-    Ok(vm)
-}
-
 /// Boots a VM and takes from `waiting` what it has dealt with.
 fn boot(
     lab: &Lab,
@@ -111,7 +88,14 @@ fn boot(
     verdicts: &mut Vec<Verdict>,
     watch: &mut dyn FnMut(&Event),
 ) -> Result<()> {
-    let mut vm = start(lab, machine, watch)?;
+    let mut vm = Vm::start(&lab.components, &lab.work, machine)?;
+    let ready = vm
+        .event(Instant::now() + BOOT * machine.platform.kernel.patience())
+        .context("the lab VM did not come up")?;
+    let Event::Ready { .. } = ready else {
+        bail!("the lab VM says {ready:?} before it is ready")
+    };
+    watch(&ready);
     vm.send(&Job {
         scenarios: waiting.iter().cloned().collect(),
         options: options.clone(),

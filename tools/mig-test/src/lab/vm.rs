@@ -49,19 +49,24 @@ impl Accelerator {
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host", "-smp", "2"],
-            Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"],
-            Accelerator::TcgRacing => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
+            Accelerator::Kvm => &["-accel", "kvm", "-smp", "2"],
+            Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-smp", "1"],
+            Accelerator::TcgRacing => &["-accel", "tcg,thread=multi", "-smp", "2"],
             Accelerator::Icount => &[
                 "-accel",
                 "tcg,thread=single",
                 "-icount",
                 "shift=0",
-                "-cpu",
-                "max",
                 "-smp",
                 "1",
             ],
+        }
+    }
+
+    fn processor(self) -> &'static str {
+        match self {
+            Accelerator::Kvm => "host",
+            _ => "max",
         }
     }
 }
@@ -94,11 +99,14 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
     if extra {
         chroot = chroot.reading(&guests.path, place::QEMU);
     }
+    let mut processor = machine.accelerator.processor().to_owned();
     let (kernel, parameters) = match machine.platform.kernel {
         Kernel::Stock => (format!("/usr/lib/modules/{}/vmlinuz", root.fact("abi")), ""),
         Kernel::Debug => {
             let tree = lab.ready(machine.platform.kernel.tree());
             chroot = chroot.reading(&tree.path, place::KBUILD);
+            // While it finds out that there are five levels of page tables, KASAN takes them for four.
+            processor += ",la57=off";
             // What a report is about may have destroyed anything, so nothing goes on after one.
             (format!("{}/vmlinuz", place::KBUILD), " panic_on_warn=1")
         }
@@ -114,6 +122,7 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
         "4G",
     ])
     .args(machine.accelerator.arguments())
+    .args(["-cpu", &processor])
     .arg("-kernel")
     .arg(kernel)
     .arg("-initrd")
