@@ -11,7 +11,7 @@
 //!
 //! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
 
-mod space;
+mod round;
 mod table;
 
 use crate::{dirty_log::Log, pages::Pages, raw};
@@ -24,7 +24,7 @@ use kernel::{
     sync::{lock::mutex::MutexGuard, Arc, CondVar, Mutex},
     time::delay::fsleep,
 };
-use space::Member;
+use round::Asked;
 pub(crate) use table::{Range, Stop};
 use table::{State, Table};
 
@@ -50,7 +50,6 @@ unsafe impl Sync for Vdev {}
 #[pin_data]
 pub(crate) struct Pins {
     vdev: Vdev,
-    space: Member,
     #[pin]
     table: Mutex<Table>,
     #[pin]
@@ -66,11 +65,9 @@ impl Pins {
     /// `vdev` is a VFIO device that is being opened; [`close`](Self::close) is called before it is
     /// closed.
     pub(crate) unsafe fn new(vdev: NonNull<raw::vfio_device>) -> Result<Arc<Self>> {
-        let space = Member::join()?;
         Arc::pin_init(
             pin_init!(Self {
                 vdev: Vdev(vdev),
-                space,
                 table <- new_mutex!(Table::new(), "mdev_pins"),
                 changed <- new_condvar!("mdev_pins_changed"),
                 log <- Log::new(),
@@ -117,16 +114,16 @@ impl Pins {
         }
     }
 
-    /// Enters a range that is about to be pinned, once user space leaves its memory alone: see `space`.
+    /// Enters a range that is about to be pinned, once user space leaves its memory alone: see `round`.
     fn enter(&self, start: u64, pages: usize) -> Result<Arc<Range>> {
         loop {
             let mut table = self.table.lock();
             // Of a closed device nothing is leaving: it gets its error at once.
-            if !table.open || !self.space.is_leaving(start, pages) {
+            if !table.open || !table.is_leaving(start, pages) {
                 return table.enter(start, pages);
             }
             drop(table);
-            fsleep(space::PAUSE);
+            fsleep(round::PAUSE);
         }
     }
 
@@ -233,8 +230,11 @@ impl Pins {
     /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
     /// device is being closed.
     pub(crate) fn revoke(&self, iovas: &RangeInclusive<u64>) {
-        // Before the table is looked at: a pin that has not seen this is in there.
-        let _unmapping = self.space.unmaps(iovas);
+        let asked = Asked::now(iovas);
+        if let Some(Asked(round)) = &asked {
+            // Before the ranges are looked at: a pin that has not seen this is among them.
+            self.table.lock().leaves(*round, iovas);
+        }
         self.take_back(iovas);
     }
 

@@ -2,6 +2,7 @@
 
 //! The ranges of guest memory that are pinned, and the table that they are in.
 
+use super::round::Part;
 use crate::{dirty_log, dirty_log::Log, pages::Pages, raw};
 use core::{ops::RangeInclusive, ptr::NonNull};
 use kernel::{
@@ -99,6 +100,9 @@ impl Range {
     }
 }
 
+/// In how many rounds a device remembers that it was asked.
+const ROUNDS: usize = 4;
+
 /// What is under way through an open device.
 pub(super) struct Table {
     /// Until the device is being closed: new ranges and copies may begin.
@@ -111,6 +115,8 @@ pub(super) struct Table {
     pub(super) ranges: KVec<Arc<Range>>,
     /// The one that left last: a device that pins for each of its commands has memory for one.
     spare: Option<Arc<Range>>,
+    /// What user space has asked for, in rounds that may not be over; the latest comes first.
+    leaving: [Option<(Part, RangeInclusive<u64>)>; ROUNDS],
 }
 
 impl Table {
@@ -121,7 +127,37 @@ impl Table {
             waiting: 0,
             ranges: KVec::new(),
             spare: None,
+            leaving: [const { None }; ROUNDS],
         }
+    }
+
+    /// User space asks for `iovas` in `round`.
+    pub(super) fn leaves(&mut self, round: Part, iovas: &RangeInclusive<u64>) {
+        let known =
+            |left: &Option<(Part, _)>| left.as_ref().is_some_and(|(part, _)| *part == round);
+        if !self.leaving.iter().any(known) {
+            self.leaving.rotate_right(1);
+            self.leaving[0] = Some((round, iovas.clone()));
+        }
+    }
+
+    /// Whether a range would be in memory that is leaving.
+    #[inline]
+    pub(super) fn is_leaving(&mut self, start: u64, pages: usize) -> bool {
+        self.leaving[0].is_some() && self.is_leaving_still(start, pages)
+    }
+
+    #[cold]
+    fn is_leaving_still(&mut self, start: u64, pages: usize) -> bool {
+        let mut on = self.leaving.each_mut().map(|left| left.take());
+        on.iter_mut()
+            .for_each(|left| *left = left.take().filter(|(round, _)| round.is_on()));
+        // Those that are left move up.
+        for (to, left) in self.leaving.iter_mut().zip(on.into_iter().flatten()) {
+            *to = Some(left);
+        }
+        let mut left = self.leaving.iter().flatten();
+        left.any(|(_, iovas)| overlap(start, pages, iovas))
     }
 
     pub(super) fn position(&self, range: &Arc<Range>) -> Option<usize> {
