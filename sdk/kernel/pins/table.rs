@@ -23,7 +23,7 @@ pub(super) enum State {
 }
 
 /// Whether `pages` pages from `start` on have a byte in common with `iovas`.
-pub(super) fn overlap(start: u64, pages: usize, iovas: &RangeInclusive<u64>) -> bool {
+fn overlap(start: u64, pages: usize, iovas: &RangeInclusive<u64>) -> bool {
     // The first byte of the last page and the rest of it: a sum that fits even for all of memory.
     let last = start + (pages as u64 - 1) * PAGE_SIZE as u64 + (PAGE_SIZE as u64 - 1);
     start <= *iovas.end() && *iovas.start() <= last
