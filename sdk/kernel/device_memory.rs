@@ -249,8 +249,8 @@ impl DeviceMemory {
     }
 
     /// The next run of dirty pages at or behind `from`, of at most `most` bytes, but a page at least: its
-    /// range in bytes.
-    /// The pages are clean then, and a later write makes them dirty again; copy them after the call.
+    /// range in bytes. The pages are clean then, and a later write makes them dirty again; copy them
+    /// after the call.
     pub fn take_dirty(&self, from: usize, most: usize) -> Option<Range<usize>> {
         let run = self.take(
             &self.dirty,
