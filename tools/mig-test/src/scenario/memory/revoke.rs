@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, ensure, Result};
+use anyhow::{anyhow, Result};
 use rustix::io::Errno;
 
 use super::card::{iova, Card, Kind, PAGES};
@@ -80,13 +80,10 @@ pub fn opening(checks: &mut Checks, card: &Card) -> Result<()> {
         let opened = scope.spawn(|| other.reopen());
         let deadline = patience::until(PATIENCE);
         // The kernel has no event for a pin.
-        while pinned()? == nothing && !opened.is_finished() {
-            ensure!(
-                Instant::now() < deadline,
-                "the driver does not get to its pin"
-            );
+        while pinned()? == nothing && !opened.is_finished() && Instant::now() < deadline {
             thread::yield_now();
         }
+        checks.that("the driver has not got to its pin", pinned()? != nothing);
         checks.that("the open has not waited", !opened.is_finished());
         card.unmap(0, PAGES)?;
         opened.join().map_err(|_| anyhow!("the thread panicked"))?

@@ -43,6 +43,29 @@ impl fmt::Display for Figures {
     }
 }
 
+/// Runs each worker in a thread of its own until `unmaps` is through; returns what the workers return.
+fn beside<W, T>(
+    workers: impl Iterator<Item = W>,
+    over: &AtomicBool,
+    unmaps: impl FnOnce() -> Result<()>,
+) -> Result<Vec<T>>
+where
+    W: FnOnce() -> T + Send,
+    T: Send,
+{
+    let (unmapped, ends) = thread::scope(|scope| {
+        let threads: Vec<_> = workers.map(|worker| scope.spawn(worker)).collect();
+        let unmapped = unmaps();
+        over.store(true, Ordering::Release);
+        let ends: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        (unmapped, ends)
+    });
+    unmapped?;
+    let ends = ends.into_iter();
+    ends.map(|end| end.map_err(|_| anyhow!("a thread panicked")))
+        .collect()
+}
+
 /// Cards in one container, each of which pins memory that goes as often as it can.
 const CROWD: usize = 8;
 /// How often it goes.
@@ -57,30 +80,24 @@ pub fn crowd(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     let others: Vec<Card> = (1..CROWD).map(|_| card.beside()).collect::<Result<_>>()?;
     let over = AtomicBool::new(false);
-    let (unmapped, workers) = thread::scope(|scope| {
-        let busy = others.iter().chain([card]).map(|card| {
-            let over = &over;
-            scope.spawn(move || {
-                let mut pins = 0;
-                while !over.load(Ordering::Acquire) {
-                    pins += card.channel(0).pin_often(iova(0), PAGE, BURST)?;
-                }
-                Ok::<_, Errno>(pins)
-            })
-        });
-        let busy: Vec<_> = busy.collect();
-        let unmapped = (0..CROWD_UNMAPS).try_for_each(|_| {
+    let busy = others.iter().chain([card]).map(|card| {
+        let over = &over;
+        move || {
+            let mut pins = 0;
+            while !over.load(Ordering::Acquire) {
+                pins += card.channel(0).pin_often(iova(0), PAGE, BURST)?;
+            }
+            Ok::<_, Errno>(pins)
+        }
+    });
+    let pins = beside(busy, &over, || {
+        (0..CROWD_UNMAPS).try_for_each(|_| {
             card.unmap(0, PAGES)?;
             card.map(0, PAGES)
-        });
-        over.store(true, Ordering::Release);
-        let busy: Vec<_> = busy.into_iter().map(|worker| worker.join()).collect();
-        (unmapped, busy)
-    });
-    unmapped?;
-    for worker in workers {
-        let pins = worker.map_err(|_| anyhow!("a thread panicked"))??;
-        checks.that("a card has pinned nothing", pins > 0);
+        })
+    })?;
+    for pins in pins {
+        checks.that("a card has pinned nothing", pins? > 0);
     }
     drop(others);
     checks.equal("pages pinned after the crowd", pinned()?, nothing);
@@ -106,31 +123,23 @@ pub fn slow(checks: &mut Checks, card: &Card) -> Result<()> {
     let stops = || cards().map(Card::stops).sum::<Result<u32>>();
     let before = stops()?;
     let over = AtomicBool::new(false);
-    let (unmapped, workers) = thread::scope(|scope| {
-        let (pinning, is_pinned) = mpsc::channel();
-        let channels = cards().flat_map(|card| (0..SLOW_CHANNELS).map(|n| card.channel(n)));
-        let workers: Vec<_> = channels
-            .enumerate()
-            .map(|(page, channel)| {
-                let (over, pinning) = (&over, pinning.clone());
-                scope.spawn(move || pin_slowly(channel, iova(page * PAGE), over, &pinning))
-            })
-            .collect();
-        let unmapped = (0..SLOW_UNMAPS).try_for_each(|_| {
+    let (pinning, is_pinned) = mpsc::channel();
+    let channels = cards().flat_map(|card| (0..SLOW_CHANNELS).map(|n| card.channel(n)));
+    let workers = channels.enumerate().map(|(page, channel)| {
+        let (over, pinning) = (&over, pinning.clone());
+        move || pin_slowly(channel, iova(page * PAGE), over, &pinning)
+    });
+    let pins = beside(workers, &over, || {
+        (0..SLOW_UNMAPS).try_for_each(|_| {
             is_pinned.recv_timeout(patience::of(PATIENCE))?;
             card.unmap(0, PAGES)?;
             // What was pinned until now is gone.
             is_pinned.try_iter().for_each(drop);
             card.map(0, PAGES)
-        });
-        over.store(true, Ordering::Release);
-        let workers: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-        (unmapped, workers)
-    });
-    unmapped?;
-    for worker in workers {
-        let pins = worker.map_err(|_| anyhow!("a thread panicked"))??;
-        checks.that("a channel of a slow card has pinned nothing", pins > 0);
+        })
+    })?;
+    for pins in pins {
+        checks.that("a channel of a slow card has pinned nothing", pins? > 0);
     }
     checks.that("no slow hardware was stopped", stops()? > before);
     drop(others);
@@ -171,31 +180,21 @@ pub fn run(ctx: &mut Ctx, checks: &mut Checks, card: &Card) -> Result<Figures> {
     card.map(PAGES - GOING, GOING)?;
     let (over, pins) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut all = Figures::default();
-    let (stormed, workers) = thread::scope(|scope| {
+    let workers = (0..CHANNELS).map(|number| {
         let (over, pins) = (&over, &pins);
-        let workers: Vec<_> = (0..CHANNELS)
-            .map(|number| {
-                let random = Random::new(seed + number as u64);
-                scope.spawn(move || work(card.channel(number), over, pins, random))
-            })
-            .collect();
-        let mut once = || {
+        let random = Random::new(seed + number as u64);
+        move || work(card.channel(number), over, pins, random)
+    });
+    let ends = beside(workers, &over, || {
+        while pins.load(Ordering::Acquire) < PINS {
             all.unmaps += 1;
             card.unmap(PAGES - GOING, GOING)?;
-            card.map(PAGES - GOING, GOING)
-        };
-        let mut stormed = Ok(());
-        while stormed.is_ok() && pins.load(Ordering::Acquire) < PINS {
-            stormed = once();
+            card.map(PAGES - GOING, GOING)?;
         }
-        over.store(true, Ordering::Release);
-        let workers: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-        (stormed, workers)
-    });
-    stormed?;
+        Ok(())
+    })?;
     all.pins = pins.into_inner();
-    for worker in workers {
-        let (figures, strange) = worker.map_err(|_| anyhow!("a thread panicked"))?;
+    for (figures, strange) in ends {
         checks.equal("errors of no unmap", strange, Vec::new());
         all.refused += figures.refused;
         all.revoked += figures.revoked;
