@@ -153,8 +153,9 @@ pub(crate) struct Outgoing<T: Device> {
     saved: Saved,
     /// The driver and the SDK have nothing to add any more.
     finished: bool,
-    /// Initial data was read to its end once: what comes now is dirty data.
-    initial_read: bool,
+    /// How much initial data is left at most: it never becomes more. What is left of what is saved then is
+    /// dirty data.
+    initial: u64,
     /// What the driver failed with. It may have forgotten what it could not save, so there is no more.
     failed: Option<Error>,
     /// What of the stream is in the window of protocol v1.
@@ -171,7 +172,7 @@ impl<T: Device> Outgoing<T> {
             driver: driver.start_saving()?,
             saved: Saved::new(driver.codec()),
             finished: false,
-            initial_read: false,
+            initial: u64::MAX,
             failed: None,
             chunk: Chunk::default(),
         };
@@ -183,10 +184,11 @@ impl<T: Device> Outgoing<T> {
         Ok(new)
     }
 
-    /// Whether a read would give data or the end of the stream at once.
+    /// Whether a read would give data, an error or the end of the stream at once.
     pub(crate) fn is_readable(&self, open: &Open<T>) -> bool {
         let pending = || open.driver.pending(Some(&self.driver));
         self.phase == Phase::StopCopy
+            || self.failed.is_some()
             || self.saved.len() > 0
             || matches!(pending(), Pending { initial, dirty, .. } if initial + dirty > 0)
     }
@@ -260,8 +262,9 @@ impl<T: Device> Outgoing<T> {
     /// Asks the driver for more.
     fn refill(&mut self, open: &Open<T>) -> Result {
         self.saved.clear();
-        if self.phase == Phase::PreCopy && !self.initial_read {
-            self.initial_read = open.driver.pending(Some(&self.driver)).initial == 0;
+        if self.phase == Phase::PreCopy {
+            let left = open.driver.pending(Some(&self.driver)).initial;
+            self.initial = self.initial.min(left);
         }
         while self.saved.out.is_empty() && !self.finished {
             let phase = self.phase;
@@ -272,7 +275,7 @@ impl<T: Device> Outgoing<T> {
                 // A driver that promises more and delivers nothing would be asked for ever.
                 (Progress::More, _) => return Err(EIO),
                 (Progress::Done, Phase::PreCopy) => {
-                    self.initial_read = true;
+                    self.initial = 0;
                     break;
                 }
                 (Progress::Done, Phase::StopCopy) => {
@@ -300,19 +303,14 @@ impl<T: Device> Outgoing<T> {
     }
 
     /// For `VFIO_MIG_GET_PRECOPY_INFO`.
-    pub(crate) fn pre_copy(&self, open: &Open<T>) -> PreCopyLeft {
-        let pending = open.driver.pending(Some(&self.driver));
+    pub(crate) fn pre_copy(&mut self, open: &Open<T>) -> PreCopyLeft {
+        let Pending { initial, dirty, .. } = open.driver.pending(Some(&self.driver));
         let buffered = self.saved.len() as u64;
-        if self.initial_read {
-            PreCopyLeft {
-                initial: pending.initial,
-                dirty: pending.dirty + buffered,
-            }
-        } else {
-            PreCopyLeft {
-                initial: pending.initial + buffered,
-                dirty: pending.dirty,
-            }
+        // What a guest writes ahead of the first pass would make it more.
+        self.initial = self.initial.min(initial + buffered);
+        PreCopyLeft {
+            initial: self.initial,
+            dirty: initial + dirty + buffered - self.initial,
         }
     }
 
