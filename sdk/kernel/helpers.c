@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/platform_device.h>
+#include <linux/sched/signal.h>
 #include <linux/vfio.h>
 
 void rust_helper_vfio_put_device(struct vfio_device *device);
@@ -27,6 +28,12 @@ int rust_helper_vfio_check_precopy_ioctl(struct vfio_device *vdev, unsigned int 
 					 unsigned long arg, struct vfio_precopy_info *info)
 {
 	return vfio_check_precopy_ioctl(vdev, cmd, arg, info);
+}
+
+bool rust_helper_fatal_signal_pending(struct task_struct *task);
+bool rust_helper_fatal_signal_pending(struct task_struct *task)
+{
+	return fatal_signal_pending(task);
 }
 
 struct platform_device *rust_helper_platform_device_register_simple(const char *name);

@@ -8,6 +8,7 @@
 use crate::{
     device::{Device, Open},
     migrate::{crc32c, errno, Codec, Migrate},
+    raw,
 };
 use kernel::{current, prelude::*, uaccess::UserSliceReader};
 use mdev_model::{
@@ -64,8 +65,13 @@ impl<T: Device> Sink for Receiver<'_, T> {
         let driver = &self.open.driver;
         data.check(&T::FORMAT, driver.kind(), driver.geometry())?;
         if !self.staged.as_ref().is_some_and(|staged| staged.fresh) {
-            // What has arrived goes first: it may be as large as the device.
+            // What has arrived goes first: it may be as large as the device, and a stream may ask for that
+            // again and again.
             *self.staged = None;
+            // SAFETY: This is the thread itself.
+            if unsafe { raw::fatal_signal_pending(current!().as_ptr()) } {
+                return Err(Refusal::Killed);
+            }
             *self.staged = Some(Staged::new(self.open).map_err(|_| Refusal::NoMemory)?);
         }
         Ok(())

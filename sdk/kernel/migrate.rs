@@ -244,6 +244,7 @@ pub(crate) fn errno(refusal: Refusal) -> Error {
         Refusal::UnknownRecord | Refusal::UnknownFlags => raw::error(raw::EOPNOTSUPP),
         Refusal::RecordTooLong | Refusal::NoMemory => ENOMEM,
         Refusal::WrongLength | Refusal::WrongChecksum => raw::error(raw::EBADMSG),
+        Refusal::Killed => EINTR,
         _ => EINVAL,
     }
 }

@@ -171,6 +171,7 @@ fn each_refusal_has_a_reason_of_its_own() {
         Refusal::WrongChecksum,
         Refusal::BadState("a driver's own"),
         Refusal::NoMemory,
+        Refusal::Killed,
     ];
     let reasons: std::collections::HashSet<_> = refusals.iter().map(|r| r.reason()).collect();
     assert_eq!(reasons.len(), refusals.len());

@@ -102,6 +102,8 @@ pub enum Refusal {
     BadState(&'static str),
     /// The host has not the memory to take the record.
     NoMemory,
+    /// The process that loads the stream is being killed.
+    Killed,
 }
 
 impl Refusal {
@@ -121,6 +123,7 @@ impl Refusal {
             Refusal::WrongChecksum => "the closing record has another checksum",
             Refusal::BadState(reason) => reason,
             Refusal::NoMemory => "no memory for a record",
+            Refusal::Killed => "the process is being killed",
         }
     }
 }
