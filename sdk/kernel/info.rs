@@ -264,7 +264,8 @@ unsafe fn set_irqs<T: Device>(vdev: *mut raw::vfio_device, arg: usize) -> Result
             }
             match set.single()? {
                 Data::EventFd(fd) => *request = trigger(fd)?,
-                Data::None | Data::Bool(true) => request.as_ref().ok_or(EINVAL)?.signal(),
+                Data::None => request.as_ref().ok_or(EINVAL)?.signal(),
+                Data::Bool(true) => request.iter().for_each(|request| request.signal()),
                 Data::Bool(false) => {}
             }
             Ok(())
