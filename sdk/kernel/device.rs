@@ -373,17 +373,22 @@ impl<T: Device> Callbacks<T> {
                 }),
                 GFP_KERNEL_ACCOUNT,
             )?;
-            for (bar, memory) in open.memories() {
-                if memory.size() as u64 != identity.bars[bar].size() {
-                    dev_err!(open.dev.device(), "mdev: memory and BAR differ in size\n");
-                    return Err(EINVAL);
+            let attach = || {
+                for (bar, memory) in open.memories() {
+                    if memory.size() as u64 != identity.bars[bar].size() {
+                        dev_err!(open.dev.device(), "mdev: memory and BAR differ in size\n");
+                        return Err(EINVAL);
+                    }
                 }
-            }
-            let link = Link::new(open.clone())?;
-            // SAFETY: `vdev` is being opened, and `close_device` detaches.
-            unsafe { open.attach_memories(vdev)? };
-            // SAFETY: As above.
-            unsafe { open.dev.window.attach(vdev) };
+                let link = Link::new(open.clone())?;
+                // SAFETY: `vdev` is being opened, and `close_device` detaches.
+                unsafe { open.attach_memories(vdev)? };
+                // SAFETY: As above.
+                unsafe { open.dev.window.attach(vdev) };
+                Ok(link)
+            };
+            // The driver may have pinned memory: its hardware is stopped before it is dropped.
+            let link = attach().inspect_err(|_| body.shut())?;
             // SAFETY: By the type invariant of `Slot` nobody else accesses `opened` now.
             unsafe { *body.opened.get() = Some(Opened { open, link }) };
             Ok(())
