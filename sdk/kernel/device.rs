@@ -435,7 +435,7 @@ impl<T: Device> Callbacks<T> {
         // SAFETY: By the function's contract.
         let pins = unsafe { Slot::<T>::body(vdev) }.pins.lock().clone();
         if let (Some(pins), Some(more)) = (pins, length.checked_sub(1)) {
-            pins.revoke(&(iova..=iova.saturating_add(more)));
+            Pins::revoke(&pins, &(iova..=iova.saturating_add(more)));
         }
     }
 

@@ -11,8 +11,8 @@
 //!
 //! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
 
-mod round;
 mod table;
+mod unmap;
 
 use crate::{dirty_log::Log, pages::Pages, raw};
 use core::{mem, ops::RangeInclusive, ptr::NonNull};
@@ -22,11 +22,10 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{lock::mutex::MutexGuard, Arc, CondVar, Mutex},
-    time::delay::fsleep,
 };
-use round::Asked;
 pub(crate) use table::{Range, Stop};
 use table::{State, Table};
+use unmap::Id;
 
 /// How many pages VFIO pins in one call.
 const MAX_PAGES: usize = raw::VFIO_PIN_PAGES_MAX_ENTRIES as usize;
@@ -91,7 +90,7 @@ impl Pins {
         let pages = usize::try_from(page_of(last.ok_or(EINVAL)?) - page_of(iova))?;
         let pages = pages.checked_add(1).ok_or(EINVAL)?;
         let start = page_of(iova) * PAGE_SIZE as u64;
-        let range = self.enter(start, pages)?;
+        let range = self.table.lock().enter(start, pages)?;
         let pinned = self.pin_pages(&range, prot).and_then(|pages| {
             if stop.is_some() {
                 self.log
@@ -111,19 +110,6 @@ impl Pins {
                 self.forget(table, &range);
                 Err(error)
             }
-        }
-    }
-
-    /// Enters a range that is about to be pinned, once user space leaves its memory alone: see `round`.
-    fn enter(&self, start: u64, pages: usize) -> Result<Arc<Range>> {
-        loop {
-            let mut table = self.table.lock();
-            // Of a closed device nothing is leaving: it gets its error at once.
-            if !table.open || !table.is_leaving(start, pages) {
-                return table.enter(start, pages);
-            }
-            drop(table);
-            fsleep(round::PAUSE);
         }
     }
 
@@ -228,14 +214,19 @@ impl Pins {
     }
 
     /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
-    /// device is being closed.
-    pub(crate) fn revoke(&self, iovas: &RangeInclusive<u64>) {
-        let asked = Asked::now(iovas);
-        if let Some(Asked(round)) = &asked {
-            // Before the ranges are looked at: a pin that has not seen this is among them.
-            self.table.lock().leaves(*round, iovas);
+    /// device is being closed, and nothing is pinned before the thread is back in user space.
+    pub(crate) fn revoke(this: &Arc<Self>, iovas: &RangeInclusive<u64>) {
+        // Before the ranges are looked at: a pin that has not seen this is among them.
+        let notice = this.table.lock().leaves(iovas);
+        if let Some(notice) = notice {
+            notice.post(this.clone());
         }
-        self.take_back(iovas);
+        this.take_back(iovas);
+    }
+
+    /// The thread that has called [`revoke`](Self::revoke) is through with its system call.
+    fn returned(&self, notice: Id) {
+        self.table.lock().left(notice);
     }
 
     /// Unpins everything in `iovas`.
@@ -260,7 +251,7 @@ impl Pins {
 
     /// The device is closed: nothing is pinned and nobody copies when this returns.
     pub(crate) fn close(&self) {
-        self.table.lock().open = false;
+        self.table.lock().close();
         self.take_back(&(0..=u64::MAX));
         let mut table = self.table.lock();
         while table.copies > 0 {

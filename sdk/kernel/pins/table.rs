@@ -2,11 +2,11 @@
 
 //! The ranges of guest memory that are pinned, and the table that they are in.
 
-use super::round::Part;
+use super::unmap::{Id, Notice};
 use crate::{dirty_log, dirty_log::Log, pages::Pages, raw};
 use core::{ops::RangeInclusive, ptr::NonNull};
 use kernel::{
-    new_mutex,
+    current, new_mutex,
     page::{BorrowedPage, Page, PAGE_SIZE},
     prelude::*,
     sync::{Arc, Mutex},
@@ -100,8 +100,13 @@ impl Range {
     }
 }
 
-/// In how many rounds a device remembers that it was asked.
-const ROUNDS: usize = 4;
+/// What a thread unmaps, until it is back in user space.
+struct Leaving {
+    /// The address of the task, to be compared only.
+    task: usize,
+    iovas: RangeInclusive<u64>,
+    notice: Id,
+}
 
 /// What is under way through an open device.
 pub(super) struct Table {
@@ -115,8 +120,9 @@ pub(super) struct Table {
     pub(super) ranges: KVec<Arc<Range>>,
     /// The one that left last: a device that pins for each of its commands has memory for one.
     spare: Option<Arc<Range>>,
-    /// What user space has asked for, in rounds that may not be over; the latest comes first.
-    leaving: [Option<(Part, RangeInclusive<u64>)>; ROUNDS],
+    leaving: KVec<Leaving>,
+    /// For the next thread that unmaps: whatever is pinned can be asked for.
+    notice: Option<Notice>,
 }
 
 impl Table {
@@ -127,37 +133,52 @@ impl Table {
             waiting: 0,
             ranges: KVec::new(),
             spare: None,
-            leaving: [const { None }; ROUNDS],
+            leaving: KVec::new(),
+            notice: None,
         }
     }
 
-    /// User space asks for `iovas` in `round`.
-    pub(super) fn leaves(&mut self, round: Part, iovas: &RangeInclusive<u64>) {
-        let known =
-            |left: &Option<(Part, _)>| left.as_ref().is_some_and(|(part, _)| *part == round);
-        if !self.leaving.iter().any(known) {
-            self.leaving.rotate_right(1);
-            self.leaving[0] = Some((round, iovas.clone()));
-        }
+    /// Nothing is pinned or copied from here on, except for what is under way.
+    pub(super) fn close(&mut self) {
+        self.open = false;
+        self.notice = None;
     }
 
-    /// Whether a range would be in memory that is leaving.
+    /// This thread unmaps `iovas`. The notice is to be posted; there is none if it has unmapped something
+    /// before in its system call, and is through with that.
+    ///
+    /// None, too, if there is no memory to remember it. Then nothing was pinned here since another unmap,
+    /// and something can be once more before type1 asks again.
+    pub(super) fn leaves(&mut self, iovas: &RangeInclusive<u64>) -> Option<Notice> {
+        let task = current!().as_ptr() as usize;
+        if let Some(left) = self.leaving.iter_mut().find(|left| left.task == task) {
+            left.iovas = iovas.clone();
+            return None;
+        }
+        self.prepare().ok()?;
+        let notice = self.notice.take()?;
+        let left = Leaving {
+            task,
+            iovas: iovas.clone(),
+            notice: notice.id(),
+        };
+        self.leaving.push(left, GFP_KERNEL_ACCOUNT).ok()?;
+        Some(notice)
+    }
+
+    /// The thread with this notice has unmapped what it wanted to.
+    pub(super) fn left(&mut self, notice: Id) {
+        self.leaving.retain(|left| left.notice != notice);
+    }
+
+    /// Sees to it that an unmap needs no memory.
     #[inline]
-    pub(super) fn is_leaving(&mut self, start: u64, pages: usize) -> bool {
-        self.leaving[0].is_some() && self.is_leaving_still(start, pages)
-    }
-
-    #[cold]
-    fn is_leaving_still(&mut self, start: u64, pages: usize) -> bool {
-        let mut on = self.leaving.each_mut().map(|left| left.take());
-        on.iter_mut()
-            .for_each(|left| *left = left.take().filter(|(round, _)| round.is_on()));
-        // Those that are left move up.
-        for (to, left) in self.leaving.iter_mut().zip(on.into_iter().flatten()) {
-            *to = Some(left);
+    fn prepare(&mut self) -> Result {
+        if self.notice.is_none() {
+            self.leaving.reserve(1, GFP_KERNEL_ACCOUNT)?;
+            self.notice = Some(Notice::new()?);
         }
-        let mut left = self.leaving.iter().flatten();
-        left.any(|(_, iovas)| overlap(start, pages, iovas))
+        Ok(())
     }
 
     pub(super) fn position(&self, range: &Arc<Range>) -> Option<usize> {
@@ -171,6 +192,12 @@ impl Table {
         if !self.open {
             return Err(ENODEV);
         }
+        // It is not mapped any more, though VFIO finds it for a moment still.
+        let mut leaving = self.leaving.iter();
+        if leaving.any(|left| overlap(start, pages, &left.iovas)) {
+            return Err(EINVAL);
+        }
+        self.prepare()?;
         let range = match self.spare.take().and_then(Arc::into_unique_or_drop) {
             Some(mut spare) => {
                 let spare_range = spare.as_mut().project();

@@ -21,7 +21,8 @@ pub const OFFSET: u64 = 0x10;
 /// more bytes than the buffer has, otherwise the SDK's errors. Every call of `DeviceMemory` is for the
 /// memory of BAR 1; LENGTH is then its bytes, and OFFSET its first byte.
 pub const CALL: u64 = 0x18;
-/// 32 bits, read only, in every channel: how often hardware was stopped since the device was created.
+/// 32 bits, read only, in every channel: how often hardware was told to stop since the device was
+/// created.
 pub const STOPS: u64 = 0x1c;
 /// 32 bits, read only: pages that KEPT_WALK has come by, pins that PIN_OFTEN has made, or what a call of
 /// `DeviceMemory` returns.

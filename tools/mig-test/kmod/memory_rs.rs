@@ -114,10 +114,10 @@ impl Channel {
             PIN_DMA => {
                 let mdev = mdev.clone();
                 let stop = move || {
+                    mdev.stops.fetch_add(1, Relaxed);
                     if offset != 0 {
                         fsleep(Delta::from_millis(offset as i64));
                     }
-                    mdev.stops.fetch_add(1, Relaxed);
                 };
                 self.keep(Kept::Dma(memory.pin_dma(iova, length, stop)?));
             }
@@ -163,7 +163,7 @@ impl Channel {
 
 /// What lasts from `create` to `remove`.
 struct Mdev {
-    /// How often hardware was stopped.
+    /// How often hardware was told to stop.
     stops: Atomic<u32>,
     /// See the register AT_OPEN.
     at_open: Atomic<u64>,

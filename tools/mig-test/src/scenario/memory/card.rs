@@ -136,7 +136,7 @@ impl Card {
         }
     }
 
-    /// How often hardware was stopped since the card was made.
+    /// How often hardware was told to stop since the card was made.
     pub fn stops(&self) -> Result<u32> {
         Ok(self.channel(0).get(register::STOPS)?)
     }

@@ -51,6 +51,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             storm::crowd(&mut checks, &card)?;
             ctx.step("several cards whose hardware takes its time to stop");
             storm::slow(&mut checks, &card)?;
+            ctx.step("an unmap that is under way");
+            revoke::under_way(&mut checks, &card)?;
             ctx.step("a card that is being opened");
             revoke::opening(&mut checks, &card)?;
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that is unmapped while ranges are pinned, also by a device that is just being opened, and a device
-//! that is closed meanwhile.
+//! Memory that is unmapped while ranges are pinned, also by a device that is just being opened, or pinned
+//! anew before the unmap is over; and a device that is closed meanwhile.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, Result};
 use rustix::io::Errno;
 
-use super::card::{iova, Card, Kind, PAGES};
+use super::card::{iova, Card, Kind, PAGES, READ_ONLY};
 use crate::health::pinned;
 use crate::patience;
 use crate::scenario::conformance::checks::Checks;
@@ -17,7 +17,9 @@ use crate::vfio::dma::PAGE;
 /// What is mapped apart from the rest.
 const FIRST: usize = 100;
 const COUNT: usize = 50;
-/// How long an open may take to get to its pin.
+/// How long hardware takes to stop, so that something can begin meanwhile.
+const STOP: Duration = Duration::from_secs(1);
+/// How long anything may take that is no more than a few calls.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Unmaps memory of which guards hold all, a part and nothing.
@@ -69,6 +71,52 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
     card.map(0, PAGES)
 }
 
+/// One card has let go of what is being unmapped, and another one takes its time: to the first the memory
+/// is unmapped, until there is new memory.
+pub fn under_way(checks: &mut Checks, card: &Card) -> Result<()> {
+    let nothing = pinned()?;
+    // Asked in this order or the other way round, a slow one comes after one that is not.
+    let others = [card.beside()?, card.beside()?];
+    let [slow, other] = &others;
+    let quick = [card, other];
+    slow.channel(0)
+        .pin_slow(iova(0), PAGE, patience::of(STOP))?;
+    for card in quick {
+        card.channel(0).pin(Kind::Dma, iova(0), PAGE)?;
+    }
+    let stops = card.stops()?;
+    let again = |card: &Card| card.channel(1).pin(Kind::Write, iova(PAGE), PAGE);
+    thread::scope(|scope| {
+        let unmap = scope.spawn(|| card.unmap(0, PAGES));
+        let first_is_asked = || anyhow::Ok(card.stops()? != stops);
+        until(|| Ok(first_is_asked()? || other.stops()? != 0))?;
+        let asked = if first_is_asked()? { card } else { other };
+        let pin = again(asked);
+        let elsewhere = asked.channel(2).pin(Kind::Read, READ_ONLY, PAGE);
+        checks.that("the unmap was over too soon", !unmap.is_finished());
+        checks.refused("pin of what is being unmapped", pin, Errno::INVAL);
+        checks.equal("pin of other memory meanwhile", elsewhere, Ok(()));
+        unmap.join().map_err(|_| anyhow!("the thread panicked"))?
+    })?;
+    card.map(0, PAGES)?;
+    for card in quick {
+        checks.equal("pin after the unmap", again(card), Ok(()));
+    }
+    (0..3).try_for_each(|number| card.channel(number).unpin())?;
+    drop(others);
+    checks.equal("pages pinned after it", pinned()?, nothing);
+    Ok(())
+}
+
+/// Looks again and again, for the kernel has no event for it, until something is so or the time is up.
+fn until(is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = patience::until(PATIENCE);
+    while !is_so()? && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    Ok(())
+}
+
 /// Unmaps what a driver has pinned while it is being opened: from the moment of its first pin on, a container
 /// insists on getting its memory back.
 pub fn opening(checks: &mut Checks, card: &Card) -> Result<()> {
@@ -78,11 +126,7 @@ pub fn opening(checks: &mut Checks, card: &Card) -> Result<()> {
     let stops = other.stops()?;
     let other = thread::scope(|scope| {
         let opened = scope.spawn(|| other.reopen());
-        let deadline = patience::until(PATIENCE);
-        // The kernel has no event for a pin.
-        while pinned()? == nothing && !opened.is_finished() && Instant::now() < deadline {
-            thread::yield_now();
-        }
+        until(|| Ok(pinned()? != nothing || opened.is_finished()))?;
         checks.that("the driver has not got to its pin", pinned()? != nothing);
         checks.that("the open has not waited", !opened.is_finished());
         card.unmap(0, PAGES)?;

@@ -2,12 +2,12 @@
 //! Pins of every kind from several threads while their memory is unmapped and mapped again.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, ensure, Result};
 use rustix::io::Errno;
 
 use super::card::{iova, Card, Channel, Kind, CHANNELS, PAGES};
@@ -80,24 +80,35 @@ pub fn crowd(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     let others: Vec<Card> = (1..CROWD).map(|_| card.beside()).collect::<Result<_>>()?;
     let over = AtomicBool::new(false);
-    let busy = others.iter().chain([card]).map(|card| {
+    let pins = [const { AtomicU32::new(0) }; CROWD];
+    let busy = others.iter().chain([card]).zip(&pins).map(|(card, pins)| {
         let over = &over;
         move || {
-            let mut pins = 0;
             while !over.load(Ordering::Acquire) {
-                pins += card.channel(0).pin_often(iova(0), PAGE, BURST)?;
+                let count = card.channel(0).pin_often(iova(0), PAGE, BURST)?;
+                pins.fetch_add(count, Ordering::AcqRel);
             }
-            Ok::<_, Errno>(pins)
+            Ok::<_, Errno>(())
         }
     });
-    let pins = beside(busy, &over, || {
-        (0..CROWD_UNMAPS).try_for_each(|_| {
+    let counts = || pins.each_ref().map(|pins| pins.load(Ordering::Acquire));
+    let deadline = patience::until(PATIENCE);
+    let ends = beside(busy, &over, || {
+        let mut unmaps = 0;
+        while unmaps < CROWD_UNMAPS || counts().contains(&0) {
+            let before = counts();
+            while counts() == before {
+                ensure!(Instant::now() < deadline, "a card pins nothing");
+                thread::yield_now();
+            }
             card.unmap(0, PAGES)?;
-            card.map(0, PAGES)
-        })
+            card.map(0, PAGES)?;
+            unmaps += 1;
+        }
+        Ok(())
     })?;
-    for pins in pins {
-        checks.that("a card has pinned nothing", pins? > 0);
+    for end in ends {
+        checks.equal("a card of the crowd", end, Ok(()));
     }
     drop(others);
     checks.equal("pages pinned after the crowd", pinned()?, nothing);
@@ -111,7 +122,7 @@ const SLOW_CHANNELS: usize = 2;
 const STOP: Duration = Duration::from_millis(20);
 /// How often all of the memory goes, each time with something pinned.
 const SLOW_UNMAPS: usize = 10;
-/// How long a card may take to pin a page.
+/// How long cards may take to pin a page.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// While the hardware of one card is being stopped, which takes longer than anything that the crowd does,
