@@ -5,9 +5,10 @@
 //! VFIO asks a device in its `dma_unmap` callback to have unpinned a range before it returns; type1
 //! looks again at most ten times and then calls `BUG()`. So a range is in the table before its first
 //! page is pinned and until its last one is unpinned, and the callback waits for a pin or an unpin
-//! that is under way in another thread. That wait ends: the callback runs with type1's `iommu->lock`
-//! released, which unpinning waits for; pinning waits for user space to provide the memory, too. No lock
-//! of this module is held across a call into VFIO.
+//! that is under way in another thread. That thread wants type1's `iommu->lock`, which is released around
+//! the callback (Documentation/threat-model.md says who in the kernel may hold it for ever all the same);
+//! pinning waits for user space to provide the memory, too. No lock of this module is held across a call
+//! into VFIO.
 //!
 //! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
 
