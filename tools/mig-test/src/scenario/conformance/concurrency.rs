@@ -34,18 +34,20 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     target.mark(&device, MARK)?;
     let stream = capture(&device)?;
 
+    let wanted = State::TARGETS
+        .into_iter()
+        .filter(|state| oracle.supports(*state));
+    let wanted = wanted.map(|state| format!("{state:?}"));
+    let others = ["reset", "read", "write", "saving", "loading"];
+    let wanted: Vec<_> = wanted.chain(others.map(String::from)).collect();
+
     ctx.step("four threads, and resets");
     let registers = |random: &mut Random, seen: &mut Seen| access(&device, &bar, random, seen);
     let states = |random: &mut Random, seen: &mut Seen| change(&device, &stream, random, seen);
     let acts = [&registers as _, &registers as _, &states as _, &states as _];
-    let seen = race(&device, &mut random, &acts);
+    let seen = race(&device, &mut random, &acts, &wanted);
     ctx.step(seen.counts());
-    let states = State::TARGETS
-        .into_iter()
-        .filter(|state| oracle.supports(*state));
-    let states = states.map(|state| format!("{state:?}"));
-    let others = ["reset", "read", "write", "saving", "loading"];
-    seen.judge(&mut checks, states.chain(others.map(String::from)));
+    seen.judge(&mut checks, &wanted);
     checks.equal("reset after it all", device.reset(), Ok(()));
     checks.equal("state after it all", device.state(), Ok(State::Running));
     whole(&mut checks, &target, &capture(&device)?, &new);

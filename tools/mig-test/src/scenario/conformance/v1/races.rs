@@ -46,26 +46,6 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let stream = capture(&region, Way::Mapped)?;
     ctx.step("three threads, one at the window, and resets");
 
-    let over = AtomicBool::new(false);
-    let seen = thread::scope(|scope| {
-        let window = &region.window;
-        let scribbler = scope.spawn(|| {
-            while !over.load(Ordering::Acquire) {
-                // The place of a record's size: what is checked must be what is used.
-                window.write(0, &[0xff; 8]);
-                window.write(0, &stream[..8]);
-            }
-        });
-        let v1 = |random: &mut Random, seen: &mut Seen| by_v1(&region, &stream, random, seen);
-        let v2 = |random: &mut Random, seen: &mut Seen| by_v2(&device, &stream, random, seen);
-        let mut seen = race(&device, &mut random, &[&v1 as _, &v1 as _, &v2 as _]);
-        over.store(true, Ordering::Release);
-        if scribbler.join().is_err() {
-            seen.strange("the scribbler panicked");
-        }
-        seen
-    });
-    ctx.step(seen.counts());
     let v1 = TARGETS.map(|state| format!("v1 -> {state}"));
     let v2 = State::TARGETS
         .into_iter()
@@ -78,8 +58,35 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
         "v2 loading",
         "reset",
     ];
-    let wanted = v1.into_iter().chain(v2).chain(others.map(String::from));
-    seen.judge(&mut checks, wanted);
+    let others = others.map(String::from);
+    let wanted: Vec<_> = v1.into_iter().chain(v2).chain(others).collect();
+
+    let over = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        let window = &region.window;
+        let scribbler = scope.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                // The place of a record's size: what is checked must be what is used.
+                window.write(0, &[0xff; 8]);
+                window.write(0, &stream[..8]);
+            }
+        });
+        let v1 = |random: &mut Random, seen: &mut Seen| by_v1(&region, &stream, random, seen);
+        let v2 = |random: &mut Random, seen: &mut Seen| by_v2(&device, &stream, random, seen);
+        let mut seen = race(
+            &device,
+            &mut random,
+            &[&v1 as _, &v1 as _, &v2 as _],
+            &wanted,
+        );
+        over.store(true, Ordering::Release);
+        if scribbler.join().is_err() {
+            seen.strange("the scribbler panicked");
+        }
+        seen
+    });
+    ctx.step(seen.counts());
+    seen.judge(&mut checks, &wanted);
     checks.equal("reset after it all", device.reset(), Ok(()));
     checks.equal("state after it all", device.state(), Ok(State::Running));
     let after = capture(&region, Way::Mapped)?;

@@ -74,7 +74,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
         format!("some state was never seen: {seen:?}"),
         seen.iter().all(|count| *count > 0),
     );
-    done.judge(&mut checks, ["read", "write", "reset"].map(String::from));
+    done.judge(&mut checks, &["read", "write", "reset"].map(String::from));
     checks.equal("reset after it all", device.reset(), Ok(()));
     checks.equal("state after it all", region.state(), Ok(RUNNING));
     let after = capture(&region, Way::Mapped)?;
