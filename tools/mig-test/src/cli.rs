@@ -24,7 +24,7 @@ Examples:
   mig-test run demo mtty-c-baseline    the Rust driver and its peer in C
   mig-test lab shell                   try the drivers by hand
 
-The first use sets up the lab in ~/.cache/mdev-sdk, which takes some minutes and 4.4 GiB; 3 stay.
+The first use sets up the lab in ~/.cache/mdev-sdk, which takes some minutes and 5.1 GiB; 3 stay.
 Exit codes: 0 all passed, 1 something failed, 2 the machine or the command line is not suitable."
 )]
 pub struct Cli {

@@ -19,9 +19,9 @@ pub mod place {
     pub const OUT: &str = "/opt/out";
     /// The initramfs of the lab VM.
     pub const BOOT: &str = "/opt/boot";
-    /// The root once more, without what is mounted in it: what the lab VM boots from.
-    pub const PLAIN: &str = "/opt/plain";
-    /// The root of a QEMU that is not this root's.
+    /// The root that the lab VM boots from.
+    pub const ROOT: &str = "/opt/root";
+    /// The root of a QEMU that the lab VM has beside that of its root.
     pub const QEMU: &str = "/opt/qemu";
 }
 
@@ -35,11 +35,10 @@ pub struct Chroot {
 impl Chroot {
     /// The root as it is.
     pub fn new(root: &Path) -> Self {
-        let chroot = Chroot {
+        Chroot {
             root: root.into(),
             binds: Vec::new(),
-        };
-        chroot.bind(root, place::PLAIN, "ro")
+        }
     }
 
     /// With `from` readable at `to`, one of [`place`].

@@ -33,6 +33,7 @@ pub const ALL: &[Component] = &[
     root::TRIXIE,
     kernel_build::STOCK,
     boot_image::BOOT,
+    qemu_root::LAB,
     qemu_root::V7_2,
     qemu_root::V11_1,
     debug_kernel::TOOLCHAIN,
@@ -261,10 +262,10 @@ mod tests {
     fn what_is_unavailable_is_not_built_again() {
         let wanted = [qemu_root::V7_2.name];
         let mut components = Components::default();
-        assert_eq!(components.missing(&wanted).len(), 4);
+        assert_eq!(components.missing(&wanted).len(), 5);
         let reason = (wanted[0], "the mirror has none".to_string());
         components.unavailable.extend([reason]);
-        assert_eq!(components.missing(&wanted).len(), 3);
+        assert_eq!(components.missing(&wanted).len(), 4);
         assert_eq!(
             components.unavailable(wanted[0]),
             Some("the mirror has none")

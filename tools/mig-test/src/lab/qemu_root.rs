@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Roots of the QEMUs that are not the lab's own: what such a QEMU needs to run guests, and no more.
+//! Roots of QEMUs: of the one that runs the lab VM, and of those that run guests and are not the
+//! root's own. Each is what a QEMU needs, and no more.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +15,36 @@ use super::component::{Build, Component, Unavailable};
 use super::packages::{field, Packages};
 use super::root::qemu_version;
 use crate::qemu::version::Qemu;
+
+/// The QEMU that runs the lab VM: 11.1, or Debian 13's where the mirror has none.
+pub const LAB: Component = Component {
+    name: "lab-qemu",
+    about: "the QEMU that runs the lab VM",
+    only_for: None,
+    space: 700,
+    needs: &[],
+    recipe: || LAB_CHOICE.map(recipe).join("\n"),
+    build: |build, path| {
+        let [first, second] = LAB_CHOICE;
+        match make(first, build, path) {
+            Err(error) if error.is::<Unavailable>() => make(second, build, path),
+            made => made,
+        }
+    },
+};
+
+/// What may run the lab VM, the better one first: see [`loses_wakeups`].
+const LAB_CHOICE: [Qemu; 2] = [Qemu::V11_1, Qemu::V10_0];
+
+/// Whether a QEMU of this version, translating, now and then loses an interrupt of a processor that
+/// runs guests. Until 10.2 the bits of pending interrupts are changed by two threads at a time, and
+/// not atomically (Documentation/lab.md).
+pub fn loses_wakeups(version: &str) -> bool {
+    let numbers = numbers(version);
+    numbers
+        .first_chunk()
+        .is_none_or(|first: &[u64; 2]| *first < [10, 2])
+}
 
 /// QEMU 7.2, of Debian 12.
 pub const V7_2: Component = Component {
@@ -121,6 +152,16 @@ fn newest(shown: &str, qemu: Qemu) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_before_10_2_lose_wakeups() {
+        for version in ["10.0.13", "10.1.0", "9.2.4", "unknown"] {
+            assert!(loses_wakeups(version), "{version}");
+        }
+        for version in ["10.2.0", "11.1.3", "12.0"] {
+            assert!(!loses_wakeups(version), "{version}");
+        }
+    }
 
     #[test]
     fn the_newest_version_of_the_series_is_chosen_and_no_other_series() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The lab VM: the stock kernel under the root's own QEMU, with the root and a job shared over 9p.
+//! The lab VM: a kernel of the lab under the lab's QEMU, with the root and a job shared over 9p.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -91,7 +91,9 @@ pub struct Vm {
 /// The command that runs QEMU. `work` holds the folder `job` and gets the logs.
 fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
     let (root, boot) = (lab.ready("root"), lab.ready("boot"));
-    let mut chroot = Chroot::new(&root.path)
+    let lab_qemu = lab.ready(qemu_root::LAB.name);
+    let mut chroot = Chroot::new(&lab_qemu.path)
+        .reading(&root.path, place::ROOT)
         .reading(&boot.path, place::BOOT)
         .writing(work, place::OUT);
     let guests = lab.ready(qemu_root::component(machine.platform.qemu));
@@ -100,17 +102,30 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
         chroot = chroot.reading(&guests.path, place::QEMU);
     }
     let mut processor = machine.accelerator.processor().to_owned();
-    let (kernel, parameters) = match machine.platform.kernel {
-        Kernel::Stock => (format!("/usr/lib/modules/{}/vmlinuz", root.fact("abi")), ""),
+    let (kernel, mut parameters) = match machine.platform.kernel {
+        Kernel::Stock => {
+            let abi = root.fact("abi");
+            (
+                format!("{}/usr/lib/modules/{abi}/vmlinuz", place::ROOT),
+                String::new(),
+            )
+        }
         Kernel::Debug => {
             let tree = lab.ready(machine.platform.kernel.tree());
             chroot = chroot.reading(&tree.path, place::KBUILD);
             // While it finds out that there are five levels of page tables, KASAN takes them for four.
             processor += ",la57=off";
             // What a report is about may have destroyed anything, so nothing goes on after one.
-            (format!("{}/vmlinuz", place::KBUILD), " panic_on_warn=1")
+            (
+                format!("{}/vmlinuz", place::KBUILD),
+                " panic_on_warn=1".into(),
+            )
         }
     };
+    if qemu_root::loses_wakeups(lab_qemu.fact("qemu")) {
+        // A timer that ticks by itself is heard with the next tick; one that is set anew each time, never.
+        parameters += " nohz=off highres=off";
+    }
     let mut qemu = chroot.command("qemu-system-x86_64");
     qemu.args([
         "-no-user-config",
@@ -135,7 +150,7 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
         "console=ttyS0 quiet panic=-1 nosoftlockup no_timer_check{parameters}"
     ))
     .arg("-fsdev")
-    .arg(share("root", place::PLAIN) + ",readonly=on")
+    .arg(share("root", place::ROOT) + ",readonly=on")
     .args(["-device", "virtio-9p-pci,fsdev=root,mount_tag=root"])
     .arg("-fsdev")
     .arg(share("job", &format!("{}/job", place::OUT)))
