@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::lab::{self, modules::Goal, Kernel, Lab, Platform};
 use crate::qemu::version::Qemu;
+use crate::series::SeriesArgs;
 use crate::{agent, commands, plan, tree};
 
 /// Proves that VFIO mediated devices live-migrate: on a stock Debian kernel, under unmodified QEMU,
@@ -38,11 +39,16 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Migrate a running Linux guest with a device of each driver; print and keep the figures
-    Demo(PlatformArgs),
+    #[command(after_help = "\
+Examples:
+  mig-test demo
+  mig-test demo --times 100 --load 4    100 times, with four busy threads beside it; counts")]
+    Demo(DemoArgs),
     /// Run scenarios by name
     #[command(after_help = "\
 Examples:
   mig-test run ping-pong
+  mig-test run ping-pong --times 30 --load 4 --stop-at-failure
   mig-test run demo mtty-c-baseline --report both.json
   mig-test run mgpu-guest-random --option workloads=100
   mig-test run conformance-states --module FOLDER --option mdev=PARENT/TYPE
@@ -116,6 +122,14 @@ impl PlatformArgs {
 }
 
 #[derive(Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    series: SeriesArgs,
+    #[command(flatten)]
+    platform: PlatformArgs,
+}
+
+#[derive(Args)]
 pub struct RunArgs {
     /// Scenarios, in this order
     #[arg(required_unless_present = "list")]
@@ -139,6 +153,8 @@ pub struct RunArgs {
     /// Use the kernel modules as they were built last
     #[arg(long)]
     pub no_build: bool,
+    #[command(flatten)]
+    pub series: SeriesArgs,
     #[command(flatten)]
     pub platform: PlatformArgs,
 }
@@ -185,8 +201,8 @@ pub fn main() -> Result<()> {
     let open = |platforms: &[Platform]| Lab::open(mirror, platforms);
     match cli.command {
         Command::Demo(args) => {
-            let platform = args.platform();
-            commands::demo(&open(&[platform])?, platform)
+            let platform = args.platform.platform();
+            commands::demo(&open(&[platform])?, platform, &args.series)
         }
         Command::Run(args) if args.list => {
             commands::list();

@@ -11,9 +11,10 @@ use serde_json::{json, Map, Value};
 use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
-use crate::lab::job::{self, Verdict};
+use crate::lab::job::{self, News, Verdict, Watch};
 use crate::lab::{brought, Accelerator, Kernel, Lab, Machine, Platform};
-use crate::progress::Progress;
+use crate::narrator::Narrator;
+use crate::series::{self, Counts, Load, SeriesArgs, Turn};
 use crate::{scenario, table};
 
 /// Scenarios that measure, and therefore need a clock that counts instructions.
@@ -48,20 +49,22 @@ pub fn check(names: &[String], options: &BTreeMap<String, String>) -> Result<()>
 }
 
 /// Migrates the demo's guest and keeps the figures.
-pub fn demo(lab: &Lab, platform: Platform) -> Result<()> {
+pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
     job::forget_files(lab)?;
     lab.install_modules(platform.kernel)?;
-    let verdicts = watched(
-        lab,
-        Machine {
-            accelerator: lab.accelerator()?,
-            platform,
-        },
-        &["demo".into()],
-        &BTreeMap::new(),
-        &mut |_, _, _| {},
-    )?;
+    let machine = Machine {
+        accelerator: lab.accelerator()?,
+        platform,
+    };
+    let names = &["demo".into()];
     let file = lab.target.join("demo/report.json");
+    let _load = Load::start(args.load);
+    if let Some(times) = args.times {
+        let stop = args.stop_at_failure;
+        let no_options = BTreeMap::new();
+        return in_turns(lab, machine, names, &no_options, times, stop, Some(&file));
+    }
+    let verdicts = narrated(lab, machine, names, &BTreeMap::new())?;
     show(&verdicts);
     let figures = verdicts.iter().flat_map(|verdict| &verdict.figures);
     if let Some(figures) = figures.filter_map(Value::as_object).next() {
@@ -91,9 +94,15 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
         accelerator,
         platform: args.platform.platform(),
     };
-    let verdicts = watched(lab, machine, &args.names, options, &mut |_, _, _| {})?;
+    let report = args.report.as_deref();
+    let _load = Load::start(args.series.load);
+    if let Some(times) = args.series.times {
+        let stop = args.series.stop_at_failure;
+        return in_turns(lab, machine, &args.names, options, times, stop, report);
+    }
+    let verdicts = narrated(lab, machine, &args.names, options)?;
     show(&verdicts);
-    if let Some(file) = &args.report {
+    if let Some(file) = report {
         write_verdicts(lab, machine.platform, file, &verdicts)?;
     }
     judge(&verdicts)
@@ -111,7 +120,7 @@ pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
         accelerator: Accelerator::Icount,
         platform: Platform::default(),
     };
-    let verdicts = watched(lab, machine, &names, &BTreeMap::new(), &mut |_, _, _| {})?;
+    let verdicts = narrated(lab, machine, &names, &BTreeMap::new())?;
     show(&verdicts);
     let default = lab.target.join("bench/report.json");
     let file = report.unwrap_or(&default);
@@ -119,15 +128,49 @@ pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
     judge(&verdicts)
 }
 
-/// Runs scenarios and says on the way what is being done: those that race threads in a VM of their own,
-/// after the others. `ended` is told of each that is over. Where the machine cannot be had, all of them
-/// are skipped.
+/// Runs scenarios so many times.
+fn in_turns(
+    lab: &Lab,
+    machine: Machine,
+    names: &[String],
+    options: &BTreeMap<String, String>,
+    times: u32,
+    stop_at_failure: bool,
+    report: Option<&Path>,
+) -> Result<()> {
+    let mut once = |watch: &mut Watch<'_>| watched(lab, machine, names, options, watch);
+    let mut report = |turns: &[Turn], counts: &Counts| match report {
+        Some(file) => {
+            let about = about(lab, machine.platform);
+            let report = json!({ "about": about, "counts": counts, "turns": turns });
+            write_report(file, &report)
+        }
+        None => Ok(()),
+    };
+    series::run(lab, times, stop_at_failure, &mut once, &mut report)
+}
+
+/// Runs scenarios and says on the way what is being done.
+fn narrated(
+    lab: &Lab,
+    machine: Machine,
+    names: &[String],
+    options: &BTreeMap<String, String>,
+) -> Result<Vec<Verdict>> {
+    let mut narrator = Narrator::default();
+    watched(lab, machine, names, options, &mut |news| {
+        narrator.hear(news);
+    })
+}
+
+/// Runs scenarios: those that race threads in a VM of their own, after the others. Where the machine cannot
+/// be had, all of them are skipped.
 pub fn watched(
     lab: &Lab,
     machine: Machine,
     names: &[String],
     options: &BTreeMap<String, String>,
-    ended: &mut dyn FnMut(&str, &Outcome, f64),
+    watch: &mut Watch<'_>,
 ) -> Result<Vec<Verdict>> {
     let races = |name: &&String| scenario::find(name).is_some_and(|scenario| scenario.races);
     let (racing, others): (Vec<&String>, Vec<&String>) = names.iter().partition(races);
@@ -137,7 +180,11 @@ pub fn watched(
             let outcome = Outcome::Skipped {
                 reason: reason.into(),
             };
-            ended(name, &outcome, 0.0);
+            watch(News::Event(&Event::End {
+                scenario: name.clone(),
+                outcome: outcome.clone(),
+                seconds: 0.0,
+            }));
             verdicts.push(Verdict {
                 scenario: name.clone(),
                 outcome,
@@ -153,48 +200,10 @@ pub fn watched(
     for (names, machine) in [(others, machine), (racing, racing_machine)] {
         let names: Vec<String> = names.into_iter().cloned().collect();
         if !names.is_empty() {
-            verdicts.extend(watched_in_one(lab, machine, &names, options, ended)?);
+            verdicts.extend(job::run(lab, machine, &names, options, watch)?);
         }
     }
     Ok(verdicts)
-}
-
-/// The same in one VM.
-fn watched_in_one(
-    lab: &Lab,
-    machine: Machine,
-    names: &[String],
-    options: &BTreeMap<String, String>,
-    ended: &mut dyn FnMut(&str, &Outcome, f64),
-) -> Result<Vec<Verdict>> {
-    let mut progress = Some(Progress::start("booting the lab VM"));
-    job::run(lab, machine, names, options, &mut |event| match event {
-        Event::Ready { .. } => {
-            if let Some(progress) = progress.take() {
-                progress.done();
-            }
-        }
-        Event::Begin { scenario } => progress = Some(Progress::start(scenario)),
-        Event::Step { text } => {
-            if let Some(progress) = &progress {
-                progress.step(text);
-            }
-        }
-        Event::End {
-            scenario,
-            outcome,
-            seconds,
-        } => {
-            match (progress.take(), outcome) {
-                (Some(progress), Outcome::Failed { .. }) => progress.failed(),
-                (Some(progress), _) => progress.done(),
-                (None, _) => {}
-            }
-            ended(scenario, outcome, *seconds);
-        }
-        Event::Bye => progress = Some(Progress::start("booting the lab VM again")),
-        Event::Report { .. } => {}
-    })
 }
 
 /// Prints all figures.

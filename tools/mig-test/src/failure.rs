@@ -17,9 +17,14 @@ macro_rules! unusable {
 }
 pub(crate) use unusable;
 
+/// Whether the environment or the usage is to blame.
+pub fn is_unusable(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Unusable>())
+}
+
 /// 2 if the environment or the usage is to blame, 1 if a check failed.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.chain().any(|cause| cause.is::<Unusable>()) {
+    if is_unusable(error) {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE

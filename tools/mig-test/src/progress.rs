@@ -16,6 +16,15 @@ pub struct Progress {
 impl Progress {
     /// Starts `what`, a phrase such as "building the kernel modules".
     pub fn start(what: impl Into<String>) -> Self {
+        let progress = Progress::unless_piped(what);
+        if progress.bar.is_none() {
+            eprintln!("{} ...", progress.what);
+        }
+        progress
+    }
+
+    /// The same for what somebody else reports: says nothing but on a terminal.
+    pub fn unless_piped(what: impl Into<String>) -> Self {
         let what = what.into();
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner().with_message(what.clone());
@@ -24,9 +33,6 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        if bar.is_none() {
-            eprintln!("{what} ...");
-        }
         Progress {
             what,
             start: Instant::now(),

@@ -8,10 +8,11 @@ use std::process::Command;
 use anyhow::{anyhow, bail, Result};
 
 use crate::commands::watched;
-use crate::event::Outcome;
-use crate::lab::job;
+use crate::event::{Event, Outcome};
+use crate::lab::job::{self, News};
 use crate::lab::modules::{self, Goal};
 use crate::lab::{format, run_logged, Kernel, Lab, Machine};
+use crate::narrator::Narrator;
 use crate::plan::Batch;
 
 /// How many tests ended in which way.
@@ -88,9 +89,18 @@ impl Report {
     fn batch(&mut self, lab: &Lab, batch: &Batch) {
         let names = batch.names();
         let mut left = names.clone();
-        let mut ended = |name: &str, outcome: &Outcome, seconds: f64| {
-            left.retain(|other| other != name);
-            self.scenario(&batch.label(name), outcome, seconds);
+        let mut narrator = Narrator::default();
+        let mut watch = |news: News<'_>| {
+            narrator.hear(news);
+            if let News::Event(Event::End {
+                scenario,
+                outcome,
+                seconds,
+            }) = news
+            {
+                left.retain(|other| other != scenario);
+                self.scenario(&batch.label(scenario), outcome, *seconds);
+            }
         };
         let mut run = || {
             lab.install_test_modules(batch.platform.kernel)?;
@@ -98,7 +108,7 @@ impl Report {
                 accelerator: lab.accelerator()?,
                 platform: batch.platform,
             };
-            watched(lab, machine, &names, &BTreeMap::new(), &mut ended)
+            watched(lab, machine, &names, &BTreeMap::new(), &mut watch)
         };
         if let Err(error) = run() {
             for name in &left {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::slice;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::vm::{Accelerator, Machine, Vm};
-use super::Lab;
+use super::{cache, Lab};
 use crate::event::{Event, Job, Outcome};
 use crate::failure::unusable;
 use crate::scenario;
@@ -23,9 +23,28 @@ const BOOT: Duration = Duration::from_secs(180);
 /// A clock that counts instructions makes everything slower.
 const ICOUNT_FACTOR: u32 = 10;
 
+/// One who watches a job.
+pub type Watch<'a> = dyn FnMut(News<'_>) + 'a;
+
 /// Where files of failed scenarios go, below the folder that the VM sees as `/job`: to a folder for each
 /// platform, and there for each scenario.
 const OUT: &str = "out";
+/// Where those of the first failure of a series go.
+const KEPT: &str = "first-failure";
+/// What the VM leaves in its work folder, and the names under which that is kept.
+const LOGS: [(&str, &str); 2] = [
+    ("console.log", "lab-console.log"),
+    ("qemu.log", "lab-qemu.log"),
+];
+
+/// What one who watches a job is told.
+#[derive(Clone, Copy)]
+pub enum News<'a> {
+    /// A VM boots.
+    Boot,
+    /// It says this, or this is what became of a scenario that it cannot speak for any more.
+    Event(&'a Event),
+}
 
 /// How one scenario went; as JSON, an entry of a report.
 #[derive(Debug, Clone, Serialize)]
@@ -61,6 +80,17 @@ pub fn forget_files(lab: &Lab) -> Result<()> {
     }
 }
 
+/// Keeps the files of scenarios that have failed, and of the last VM, from later turns of the same command.
+/// Returns where.
+pub fn keep_files(lab: &Lab) -> Result<PathBuf> {
+    let kept = lab.work.join(KEPT);
+    cache::remove(&kept)?;
+    keep_logs(&lab.work, &kept)?;
+    fs::rename(lab.work.join("job").join(OUT), kept.join(OUT))
+        .with_context(|| format!("keep files in {}", kept.display()))?;
+    Ok(kept)
+}
+
 /// Runs `scenarios` and returns a verdict on each. A scenario that takes the VM down has failed; the
 /// others go on in a new one.
 pub fn run(
@@ -68,7 +98,7 @@ pub fn run(
     machine: Machine,
     scenarios: &[String],
     options: &BTreeMap<String, String>,
-    watch: &mut dyn FnMut(&Event),
+    watch: &mut Watch<'_>,
 ) -> Result<Vec<Verdict>> {
     prepare(lab)?;
     let mut waiting: VecDeque<String> = scenarios.iter().cloned().collect();
@@ -86,8 +116,9 @@ fn boot(
     waiting: &mut VecDeque<String>,
     options: &BTreeMap<String, String>,
     verdicts: &mut Vec<Verdict>,
-    watch: &mut dyn FnMut(&Event),
+    watch: &mut Watch<'_>,
 ) -> Result<()> {
+    watch(News::Boot);
     let mut vm = Vm::start(&lab.components, &lab.work, machine)?;
     let ready = vm
         .event(Instant::now() + BOOT * machine.platform.kernel.patience())
@@ -95,7 +126,7 @@ fn boot(
     let Event::Ready { .. } = ready else {
         bail!("the lab VM says {ready:?} before it is ready")
     };
-    watch(&ready);
+    watch(News::Event(&ready));
     vm.send(&Job {
         scenarios: waiting.iter().cloned().collect(),
         options: options.clone(),
@@ -108,6 +139,7 @@ fn boot(
         patience: patience(machine),
     })?;
 
+    let out = lab.work.join("job").join(out(machine));
     let dealt_with = verdicts.len();
     while let Some(name) = waiting.pop_front() {
         let deadline = deadline(&name, machine);
@@ -121,26 +153,30 @@ fn boot(
                     let outcome = Outcome::Failed {
                         reason: format!("{error:#}"),
                     };
-                    let seconds = start.elapsed().as_secs_f64();
-                    watch(&Event::End {
+                    keep_logs(&lab.work, &out.join(&name))?;
+                    watch(News::Event(&Event::End {
                         scenario: name.clone(),
                         outcome: outcome.clone(),
-                        seconds,
-                    });
+                        seconds: start.elapsed().as_secs_f64(),
+                    }));
                     verdicts.push(Verdict {
                         scenario: name,
                         outcome,
                         figures,
                     });
-                    if !waiting.is_empty() {
-                        watch(&Event::Bye);
-                    }
                     return Ok(());
                 }
             };
             heard = Instant::now();
-            let event = with_place(event, &lab.work.join("job").join(out(machine)));
-            watch(&event);
+            if let Event::End {
+                outcome: Outcome::Failed { .. },
+                ..
+            } = event
+            {
+                keep_logs(&lab.work, &out.join(&name))?;
+            }
+            let event = with_place(event, &out);
+            watch(News::Event(&event));
             match event {
                 Event::Report { value } => figures.push(value),
                 Event::End {
@@ -170,6 +206,21 @@ fn out(machine: Machine) -> String {
     format!("{OUT}/{}", machine.platform.folder())
 }
 
+/// Keeps what the VM has said so far: the next one begins new logs.
+fn keep_logs(work: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for (log, kept) in LOGS {
+        match fs::copy(work.join(log), folder.join(kept)) {
+            // A VM that has not come up may have said nothing.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("keep {log}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Adds to the end of a failed scenario where its files are, if it has left any.
 fn with_place(mut event: Event, out: &Path) -> Event {
     if let Event::End {
@@ -181,7 +232,7 @@ fn with_place(mut event: Event, out: &Path) -> Event {
         let files = out.join(scenario);
         if fs::read_dir(&files).is_ok_and(|mut entries| entries.next().is_some()) {
             *reason += &format!(
-                "\nThe consoles of its guests and what its QEMUs printed are in {}.",
+                "\nThe consoles of the lab VM and of guests, and what QEMUs printed, are in {}.",
                 files.display()
             );
         }
