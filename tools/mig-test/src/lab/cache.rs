@@ -107,7 +107,12 @@ impl Cache {
 
     /// Where logs of builds go; they outlast the builds.
     pub fn log(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.log"))
+        self.file(&format!("{name}.log"))
+    }
+
+    /// A file beside the components, which no set-up removes.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// The manifest of a complete component.

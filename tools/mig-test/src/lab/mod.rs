@@ -17,6 +17,7 @@ pub mod install;
 pub mod job;
 mod kernel_build;
 pub mod modules;
+mod monitor;
 mod packages;
 mod platform;
 mod qemu_root;
@@ -46,7 +47,7 @@ pub struct Lab {
     /// Where results go.
     pub target: PathBuf,
     work: PathBuf,
-    _cache: Cache,
+    cache: Cache,
     _work: File,
 }
 
@@ -79,7 +80,7 @@ impl Lab {
             project,
             target,
             work,
-            _cache: cache,
+            cache,
             _work: held,
         })
     }
@@ -232,6 +233,7 @@ pub fn status() -> Result<()> {
             ),
         }
     }
+    println!("KVM      {}", accel::known(&cache, &found)?);
     for (path, entry) in cache.entries()? {
         if ALL
             .iter()
@@ -269,6 +271,7 @@ pub fn clean() -> Result<()> {
     for component in ALL {
         let _ = fs::remove_file(cache.log(component.name));
     }
+    accel::forget(&cache);
     Ok(())
 }
 

@@ -3,8 +3,10 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use anyhow::{bail, Context, Result};
 use super::boot_image::INITRAMFS;
 use super::chroot::{place, Chroot};
 use super::component::Components;
-use super::{qemu_root, Kernel, Platform};
+use super::{monitor, qemu_root, Kernel, Platform};
 use crate::agent::PORT;
 use crate::event::{Event, Job};
 use crate::kernel_log;
@@ -80,11 +82,19 @@ pub struct Machine {
     pub platform: Platform,
 }
 
+/// What comes from a lab VM.
+enum Heard {
+    /// A line of the agent's.
+    Line(String),
+    /// QEMU has stopped it, and this is why.
+    Stopped(String),
+}
+
 /// A running lab VM.
 pub struct Vm {
     child: Child,
-    input: ChildStdin,
-    lines: Receiver<String>,
+    input: UnixStream,
+    heard: Receiver<Heard>,
     work: PathBuf,
 }
 
@@ -188,35 +198,44 @@ impl Vm {
     pub fn start(lab: &Components, work: &Path, machine: Machine) -> Result<Self> {
         let mut qemu = qemu(lab, work, machine);
         let console = format!("file:{}/console.log", place::OUT);
-        qemu.args(["-display", "none", "-monitor", "none", "-serial", &console])
-            .args([
-                "-chardev",
-                "stdio,id=port,signal=off",
-                "-device",
-                "virtio-serial-pci",
-            ])
+        // Its standard input and output are sockets, for both ways: the agent's port, and QMP.
+        let (input, port) = UnixStream::pair()?;
+        let (qmp, monitor) = UnixStream::pair()?;
+        qemu.args(["-display", "none", "-serial", &console])
+            .args(["-chardev", "socket,id=monitor,fd=1"])
+            .args(["-mon", "chardev=monitor,mode=control"])
+            .args(["-chardev", "socket,id=port,fd=0"])
+            .args(["-device", "virtio-serial-pci"])
             .args([
                 "-device",
                 &format!("virtserialport,chardev=port,name={PORT}"),
             ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdin(OwnedFd::from(port))
+            .stdout(OwnedFd::from(monitor))
             .stderr(File::create(work.join("qemu.log"))?);
-        let mut child = qemu.spawn().context("cannot start the lab VM")?;
-        let input = child.stdin.take().expect("it is piped");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (sender, lines) = channel();
+        let child = qemu.spawn().context("cannot start the lab VM")?;
+        // It holds QEMU's ends of the sockets: without it, they end with QEMU.
+        drop(qemu);
+        let output = BufReader::new(input.try_clone()?);
+        let (lines, heard) = channel();
+        let stops = lines.clone();
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
+                if lines.send(Heard::Line(line)).is_err() {
                     break;
                 }
+            }
+        });
+        thread::spawn(move || {
+            if let Some(why) = monitor::await_stop(qmp) {
+                // Nobody may be listening any more.
+                let _ = stops.send(Heard::Stopped(why));
             }
         });
         Ok(Vm {
             child,
             input,
-            lines,
+            heard,
             work: work.into(),
         })
     }
@@ -232,8 +251,11 @@ impl Vm {
     /// Waits for the agent's next word, at most until `deadline`.
     pub fn event(&mut self, deadline: Instant) -> Result<Event> {
         let left = deadline.saturating_duration_since(Instant::now());
-        match self.lines.recv_timeout(left) {
-            Ok(line) => serde_json::from_str(&line)
+        match self.heard.recv_timeout(left) {
+            Ok(Heard::Stopped(why)) => {
+                bail!("QEMU has stopped the lab VM ({why}){}", self.last_words())
+            }
+            Ok(Heard::Line(line)) => serde_json::from_str(&line)
                 .with_context(|| format!("the lab VM says what is no event: {line}")),
             Err(RecvTimeoutError::Timeout) => {
                 bail!(
