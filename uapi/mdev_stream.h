@@ -17,6 +17,7 @@
 #define MDEV_STREAM_MATCH		1
 #define MDEV_STREAM_END			2
 #define MDEV_STREAM_CONFIG		3
+#define MDEV_STREAM_INTERRUPT		4
 /* The first tag that a driver may use. */
 #define MDEV_STREAM_FIRST_DRIVER	0x100
 
@@ -66,6 +67,20 @@ struct mdev_stream_match {
 
 /* Length in bytes of the payload of MDEV_STREAM_CONFIG: PCI configuration space. */
 #define MDEV_STREAM_CONFIG_SIZE		256
+
+/**
+ * struct mdev_stream_interrupt - payload of MDEV_STREAM_INTERRUPT
+ * @flags: MDEV_STREAM_INTX_SIGNALLED or 0; a reader refuses other bits
+ *
+ * A writer sets MDEV_STREAM_OPTIONAL. To a reader that knows the record, a session without
+ * one is a session with MDEV_STREAM_INTX_SIGNALLED.
+ */
+struct mdev_stream_interrupt {
+	__le32 flags;
+};
+
+/* INTx was signalled and not unmasked: the next host signals it once, asserted or not. */
+#define MDEV_STREAM_INTX_SIGNALLED	(1 << 0)
 
 /**
  * struct mdev_stream_end - payload of MDEV_STREAM_END

@@ -10,7 +10,10 @@ use crate::{
 };
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::{new_mutex, prelude::*, sync::Mutex};
-use mdev_model::irq::{Line, Mode};
+use mdev_model::{
+    irq::{Line, Mode},
+    stream::Interrupt,
+};
 
 /// What `VFIO_DEVICE_SET_IRQS` asks for, with its data already read and bounded.
 pub(crate) struct SetIrqs<'a> {
@@ -160,9 +163,21 @@ impl Irqs {
         });
     }
 
-    /// The device runs; signals what is asserted.
+    /// The device runs; signals what is asserted, and what its user has not heard of.
     pub(crate) fn start(&self) {
         self.with_line(Line::start);
+    }
+
+    /// What a stream says of it.
+    pub(crate) fn save(&self) -> Interrupt {
+        Interrupt {
+            intx_signalled: self.delivery.state.lock().line.signalled(),
+        }
+    }
+
+    /// The stopped device has come from a host where this was so.
+    pub(crate) fn restore(&self, saved: Interrupt) {
+        self.with_line(|line| line.restore(saved.intx_signalled));
     }
 
     /// The device was reset.

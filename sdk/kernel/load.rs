@@ -13,7 +13,7 @@ use crate::{
 use kernel::{current, prelude::*, uaccess::UserSliceReader};
 use mdev_model::{
     config,
-    stream::{Known, Loader, MatchData, Refusal, Sink, Tag},
+    stream::{Interrupt, Known, Loader, MatchData, Refusal, Sink, Tag, INTERRUPT_LEN},
 };
 
 /// How much is copied at a time, from user space or the window of protocol v1.
@@ -40,6 +40,7 @@ struct Staged<T: Device> {
     fresh: bool,
     driver: <T as Migrate>::Loading,
     config: Option<KBox<[u8; config::SIZE]>>,
+    interrupt: Interrupt,
     /// The payload of the record that is arriving.
     record: KVVec<u8>,
 }
@@ -81,6 +82,7 @@ impl<T: Device> Sink for Receiver<'_, T> {
         let of_driver = || T::RECORDS.iter().find(|(known, _)| *known == tag);
         match tag {
             Tag::CONFIG => Known::UpTo(config::SIZE as u64),
+            Tag::INTERRUPT => Known::UpTo(INTERRUPT_LEN as u64),
             _ => of_driver().map_or(Known::No, |(_, most)| Known::UpTo(*most as u64)),
         }
     }
@@ -103,6 +105,8 @@ impl<T: Device> Sink for Receiver<'_, T> {
             checked.map_err(|_| Refusal::BadState("configuration space is another device's"))?;
             let bytes = KBox::new(bytes, GFP_KERNEL_ACCOUNT).map_err(|_| Refusal::NoMemory)?;
             staged.config = Some(bytes);
+        } else if tag == Tag::INTERRUPT {
+            staged.interrupt = Interrupt::decode(&staged.record)?;
         } else {
             open.driver.load(&mut staged.driver, tag, &staged.record)?;
         }
@@ -126,6 +130,7 @@ impl<T: Device> Staged<T> {
             fresh: true,
             driver: open.driver.start_loading()?,
             config: None,
+            interrupt: Interrupt::UNSAID,
             record: KVVec::new(),
         })
     }
@@ -237,6 +242,7 @@ impl<T: Device> Incoming<T> {
         if let Some(config) = &staged.config {
             open.dev.config.lock().restore(config);
         }
+        open.dev.irqs.restore(staged.interrupt);
         open.driver.commit(&open.dev, staged.driver);
         Ok(())
     }

@@ -186,8 +186,8 @@ impl RecordWriter<'_> {
     }
 
     /// Writes a record of the SDK's own.
-    pub(crate) fn own_record(&mut self, tag: Tag, payload: &[u8]) -> Result {
-        self.begin(tag, false, payload, 0)
+    pub(crate) fn own_record(&mut self, tag: Tag, optional: bool, payload: &[u8]) -> Result {
+        self.begin(tag, optional, payload, 0)
     }
 
     fn write(&mut self, tag: Tag, optional: bool, payload: &[u8]) -> Result {

@@ -12,7 +12,7 @@ use core::ops::Range;
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc, uaccess::UserPtr};
 use mdev_model::{
     config,
-    stream::{MatchData, Tag, Tally, END_LEN, HEADER_LEN},
+    stream::{Interrupt, MatchData, Tag, Tally, END_LEN, HEADER_LEN, INTERRUPT_LEN},
     v1::{self, Chunk},
 };
 
@@ -20,7 +20,7 @@ use mdev_model::{
 const LEAST_STOP_COPY: u64 = 4096;
 
 /// What the SDK adds to the driver's records in STOP_COPY.
-const TRAILER: u64 = (2 * HEADER_LEN + config::SIZE + END_LEN) as u64;
+const TRAILER: u64 = (3 * HEADER_LEN + config::SIZE + INTERRUPT_LEN + END_LEN) as u64;
 
 /// How much [`Outgoing::pre_copy`] says is left.
 pub(crate) struct PreCopyLeft {
@@ -132,11 +132,13 @@ impl Saved {
         Ok(some)
     }
 
-    /// Adds what the SDK itself has to say at the end: `config`, and the end of the stream.
-    fn finish<T: Migrate>(&mut self, config: &[u8]) -> Result {
+    /// Adds what the SDK itself has to say at the end: `config`, `interrupt`, and the end of the stream.
+    fn finish<T: Migrate>(&mut self, config: &[u8], interrupt: Interrupt) -> Result {
         if self.tally.is_some() {
             let mut writer = self.writer::<T>(Phase::StopCopy);
-            writer.own_record(Tag::CONFIG, config)?;
+            writer.own_record(Tag::CONFIG, false, config)?;
+            // A destination that does not know of it is no worse off than before there was one.
+            writer.own_record(Tag::INTERRUPT, true, &interrupt.encode())?;
         }
         if let Some(tally) = &self.tally {
             self.out
@@ -179,7 +181,7 @@ impl<T: Device> Outgoing<T> {
         if new.saved.tally.is_some() {
             let data = MatchData::new(&T::FORMAT, driver.kind(), driver.geometry());
             let mut writer = new.saved.writer::<T>(new.phase);
-            writer.own_record(Tag::MATCH, &data.encode())?;
+            writer.own_record(Tag::MATCH, false, &data.encode())?;
         }
         Ok(new)
     }
@@ -281,7 +283,7 @@ impl<T: Device> Outgoing<T> {
                 (Progress::Done, Phase::StopCopy) => {
                     self.finished = true;
                     let config = *open.dev.config.lock().bytes();
-                    self.saved.finish::<T>(&config)?;
+                    self.saved.finish::<T>(&config, open.dev.irqs.save())?;
                 }
             }
         }

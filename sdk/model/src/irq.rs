@@ -6,6 +6,10 @@
 //! signals again if the device still asserts its line (`drivers/vfio/pci/vfio_pci_intrs.c` is the
 //! model). MSI and MSI-X are edges. Nothing is signalled while the device is stopped; what was asserted
 //! meanwhile is signalled once it runs again.
+//!
+//! Who gets a signal of INTx raises an interrupt line, and lowers it when it unmasks. A line that is
+//! raised when a VM stops is raised at its next host too, where nobody knows whose it is. So the
+//! device that comes there signals once, whatever its level: then its user lowers the line as ever.
 
 /// How user space has configured the interrupt of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,16 @@ pub enum Mode {
     Msix,
 }
 
+/// Whether user space wants to hear of INTx.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mask {
+    Open,
+    /// User space has masked it.
+    ByUser,
+    /// It was signalled, and user space may have a line raised for it until it unmasks.
+    BySignal,
+}
+
 /// The interrupt line of a device and the path from it to user space.
 ///
 /// Methods that return `bool` say whether the eventfd of the current [`Mode`] is to be signalled
@@ -30,8 +44,10 @@ pub struct Line {
     /// Whether there is an eventfd to signal.
     armed: bool,
     asserted: bool,
-    masked: bool,
+    mask: Mask,
     stopped: bool,
+    /// INTx is signalled at the next opportunity, asserted or not; never set in a message mode.
+    owed: bool,
 }
 
 impl Default for Line {
@@ -47,8 +63,9 @@ impl Line {
             mode: Mode::None,
             armed: false,
             asserted: false,
-            masked: false,
+            mask: Mask::Open,
             stopped: false,
+            owed: false,
         }
     }
 
@@ -64,8 +81,9 @@ impl Line {
     pub fn set_mode(&mut self, mode: Mode, armed: bool) -> bool {
         if self.mode != mode {
             self.mode = mode;
-            self.masked = false;
+            self.mask = Mask::Open;
         }
+        self.owed &= !self.sends_messages();
         self.armed = armed;
         self.deliver()
     }
@@ -81,15 +99,31 @@ impl Line {
         }
     }
 
-    /// User space masks INTx.
+    /// User space masks INTx. What it was signalled before, it still has to unmask.
     pub fn mask(&mut self) {
-        self.masked = true;
+        if self.mask == Mask::Open {
+            self.mask = Mask::ByUser;
+        }
     }
 
     /// User space unmasks INTx, by value or through its eventfd.
     #[must_use]
     pub fn unmask(&mut self) -> bool {
-        self.masked = false;
+        self.mask = Mask::Open;
+        self.mode == Mode::Intx && self.deliver()
+    }
+
+    /// Whether INTx was signalled and not unmasked since, or is to be on account of
+    /// [`restore`](Self::restore): what a saved device has to say of its interrupt.
+    pub fn signalled(&self) -> bool {
+        self.mask == Mask::BySignal || self.owed
+    }
+
+    /// The device is one now that was saved with [`signalled`](Self::signalled) at another host. Its new
+    /// user was not signalled, so that is made up for when the device runs with INTx.
+    #[must_use]
+    pub fn restore(&mut self, signalled: bool) -> bool {
+        self.owed = signalled && !self.sends_messages();
         self.mode == Mode::Intx && self.deliver()
     }
 
@@ -111,16 +145,28 @@ impl Line {
     pub fn reset(&mut self) {
         self.asserted = false;
         self.stopped = false;
+        self.owed = false;
+    }
+
+    fn sends_messages(&self) -> bool {
+        matches!(self.mode, Mode::Msi | Mode::Msix)
     }
 
     fn deliver(&mut self) -> bool {
-        if !self.asserted || !self.armed || self.stopped {
+        if !self.armed || self.stopped {
             return false;
         }
         match self.mode {
             Mode::None => false,
-            Mode::Msi | Mode::Msix => true,
-            Mode::Intx => !core::mem::replace(&mut self.masked, true),
+            Mode::Msi | Mode::Msix => self.asserted,
+            Mode::Intx => {
+                let now = (self.asserted || self.owed) && self.mask == Mask::Open;
+                if now {
+                    self.mask = Mask::BySignal;
+                    self.owed = false;
+                }
+                now
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The records of a migration stream: framing, match data and the closing checksum.
+//! The records of a migration stream: framing, match data, the SDK's own records and the closing
+//! checksum.
 //!
 //! A session is a [`Tag::MATCH`] record, any number of others, and one [`Tag::END`] record whose
 //! checksum covers all bytes before it. [`Loader`] takes the bytes in any segmentation and hands whole
@@ -9,11 +10,13 @@
 //! Documentation/stream-format.md says the same byte by byte. All integers are little endian.
 
 mod end;
+mod interrupt;
 mod load;
 mod match_data;
 mod record;
 
 pub use end::{Crc32c, Tally, END_LEN};
+pub use interrupt::{Interrupt, INTERRUPT_LEN};
 pub use load::{Known, Loader, Sink};
 pub use match_data::{name, Format, MatchData, Name, FRAMING, MAGIC, MATCH_LEN};
 pub use record::{Header, Refusal, Tag, HEADER_LEN};

@@ -10,8 +10,8 @@ mod common;
 use common::stream::kernel_crc32c;
 use mdev_model::config::{self, Bar, ConfigSpace, Identity};
 use mdev_model::stream::{
-    name, Format, Header, Known, Loader, MatchData, Refusal, Sink, Tag, Tally, END_LEN, FRAMING,
-    HEADER_LEN, MAGIC, MATCH_LEN,
+    name, Format, Header, Interrupt, Known, Loader, MatchData, Refusal, Sink, Tag, Tally, END_LEN,
+    FRAMING, HEADER_LEN, INTERRUPT_LEN, MAGIC, MATCH_LEN,
 };
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -25,6 +25,9 @@ const FORMAT: Format = Format {
     version: 1,
     oldest: 1,
     readable_by: 1,
+};
+const INTERRUPT: Interrupt = Interrupt {
+    intx_signalled: true,
 };
 const PORT: Tag = Tag::FIRST_DRIVER;
 const PORT_LEN: usize = 28;
@@ -75,16 +78,17 @@ fn the_model_writes_the_golden_session() {
     let (mut bytes, mut tally) = (Vec::new(), Tally::new(kernel_crc32c));
     let data = MatchData::new(&FORMAT, name("mtty-1"), [1, 0]);
     let config = card();
-    let records: [(Tag, &[u8]); 3] = [
-        (Tag::MATCH, &data.encode()),
-        (PORT, &port()),
-        (Tag::CONFIG, config.bytes()),
+    let records: [(Tag, bool, &[u8]); 4] = [
+        (Tag::MATCH, false, &data.encode()),
+        (PORT, false, &port()),
+        (Tag::CONFIG, false, config.bytes()),
+        (Tag::INTERRUPT, true, &INTERRUPT.encode()),
     ];
-    for (tag, payload) in records {
+    for (tag, optional, payload) in records {
         let size = payload.len() as u64;
         let header = Header {
             size,
-            optional: false,
+            optional,
             tag,
         };
         bytes.extend(header.encode());
@@ -100,6 +104,7 @@ fn the_model_writes_the_golden_session() {
 struct Card {
     arriving: Vec<u8>,
     config: Vec<u8>,
+    interrupt: Option<Interrupt>,
     port: Vec<u8>,
 }
 
@@ -111,6 +116,7 @@ impl Sink for Card {
     fn known(&self, tag: Tag) -> Known {
         match tag {
             Tag::CONFIG => Known::UpTo(config::SIZE as u64),
+            Tag::INTERRUPT => Known::UpTo(INTERRUPT_LEN as u64),
             PORT => Known::UpTo(PORT_LEN as u64),
             _ => Known::No,
         }
@@ -125,6 +131,7 @@ impl Sink for Card {
         let payload = std::mem::take(&mut self.arriving);
         match tag {
             Tag::CONFIG => self.config = payload,
+            Tag::INTERRUPT => self.interrupt = Some(Interrupt::decode(&payload)?),
             _ => self.port = payload,
         }
         Ok(())
@@ -141,6 +148,7 @@ fn the_model_reads_the_golden_session() {
     assert_eq!(loader.push(&golden(), &mut received), Ok(()));
     assert!(loader.is_complete());
     assert_eq!(received.config, card().bytes());
+    assert_eq!(received.interrupt, Some(INTERRUPT));
     assert_eq!(received.port, port());
 }
 
@@ -167,11 +175,13 @@ fn expected_of_c() -> String {
         ("MATCH", Tag::MATCH.0),
         ("END", Tag::END.0),
         ("CONFIG", Tag::CONFIG.0),
+        ("INTERRUPT", Tag::INTERRUPT.0),
         ("FIRST_DRIVER", Tag::FIRST_DRIVER.0),
         ("OPTIONAL", optional.into()),
         ("FRAMING", FRAMING.into()),
         ("NAME_SIZE", FORMAT.name.len() as u32),
         ("CONFIG_SIZE", config::SIZE as u32),
+        ("INTX_SIGNALLED", u32::from_le_bytes(INTERRUPT.encode())),
     ] {
         writeln!(out, "MDEV_STREAM_{name} {value:#x}").unwrap();
     }
@@ -190,6 +200,8 @@ fn expected_of_c() -> String {
          mdev_stream_match.format 16\n\
          mdev_stream_match.type 32\n\
          mdev_stream_match.geometry 48\n\
+         mdev_stream_interrupt {INTERRUPT_LEN}\n\
+         mdev_stream_interrupt.flags 0\n\
          mdev_stream_end {END_LEN}\n\
          mdev_stream_end.length 0\n\
          mdev_stream_end.crc 8\n\
@@ -200,8 +212,10 @@ fn expected_of_c() -> String {
          geometry 1 0\n\
          record 28 0 0x100\n\
          record 256 0 0x3\n\
+         record 4 1 0x4\n\
+         interrupt 0x1\n\
          record 12 0 0x2\n\
-         length 396, crc 0x725c4d5d\n\
+         length 416, crc 0x96cd555e\n\
          left 0\n",
         MAGIC.len(),
     )

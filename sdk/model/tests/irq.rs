@@ -4,19 +4,20 @@
 
 mod common;
 
-use common::irq::Event::{self, Mask, Reset, Set, Start, Stop, Unmask};
+use common::irq::Event::{self, Mask, Reset, Restore, Set, Start, Stop, Unmask};
 use common::irq::*;
 use mdev_model::irq::{Line, Mode};
 
 const QUIET: bool = false;
 const SIGNAL: bool = true;
 
-/// Runs the events on a new line and compares what each of them signals.
-fn script(events: &[(Event, bool)]) {
+/// Runs the events on a new line and compares what each of them signals; returns the line.
+fn script(events: &[(Event, bool)]) -> Line {
     let mut line = Line::new();
     for (i, &(event, expected)) in events.iter().enumerate() {
         assert_eq!(run(&mut line, event), expected, "event {i}, {event:?}");
     }
+    line
 }
 
 #[test]
@@ -213,6 +214,131 @@ fn another_mode_forgets_the_mask() {
         (Mask, QUIET),
         (INTX, SIGNAL),
     ]);
+}
+
+#[test]
+fn intx_is_saved_as_signalled_until_it_is_unmasked() {
+    let mut events = vec![(INTX, QUIET)];
+    let mut after = |event, signal, saved| {
+        events.push((event, signal));
+        assert_eq!(script(&events).signalled(), saved, "after {events:?}");
+    };
+    after(Set(true), SIGNAL, true);
+    after(Set(false), QUIET, true);
+    after(INTX, QUIET, true);
+    after(Mask, QUIET, true);
+    after(Stop, QUIET, true);
+    after(Unmask, QUIET, false);
+    after(Start, QUIET, false);
+    after(Set(true), SIGNAL, true);
+    after(Reset, QUIET, true);
+    after(OFF, QUIET, false);
+}
+
+#[test]
+fn what_was_not_signalled_is_not_saved_as_signalled() {
+    for events in [
+        // User space's own mask is no signal.
+        &[(INTX, QUIET), (Mask, QUIET), (Set(true), QUIET)][..],
+        &[(INTX_UNARMED, QUIET), (Set(true), QUIET)],
+        &[(INTX, QUIET), (Stop, QUIET), (Set(true), QUIET)],
+        &[(MSI, QUIET), (Set(true), SIGNAL)],
+        &[(Set(true), QUIET)],
+    ] {
+        assert!(!script(events).signalled(), "{events:?}");
+    }
+}
+
+#[test]
+fn a_device_that_was_saved_as_signalled_signals_once_when_it_runs_and_whatever_its_level() {
+    for level in [false, true] {
+        let line = script(&[
+            (INTX, QUIET),
+            (Stop, QUIET),
+            (Restore(true), QUIET),
+            (Set(level), QUIET),
+            (Start, SIGNAL),
+            (Set(level), QUIET),
+            (Stop, QUIET),
+            (Start, QUIET),
+            (Unmask, level),
+            (Set(false), QUIET),
+            (Unmask, QUIET),
+        ]);
+        assert!(!line.signalled());
+    }
+}
+
+#[test]
+fn a_device_that_was_not_saved_as_signalled_signals_what_is_asserted() {
+    for level in [false, true] {
+        script(&[
+            (INTX, QUIET),
+            (Stop, QUIET),
+            (Restore(false), QUIET),
+            (Set(level), QUIET),
+            (Start, level),
+        ]);
+    }
+}
+
+#[test]
+fn the_signal_that_is_owed_waits_for_an_eventfd_and_for_an_unmask() {
+    let come = [(Stop, QUIET), (Restore(true), QUIET), (Start, QUIET)];
+    script(&[&come[..], &[(INTX_UNARMED, QUIET), (INTX, SIGNAL)]].concat());
+    let masked = [(INTX, QUIET), (Mask, QUIET)];
+    script(&[&masked[..], &come, &[(Unmask, SIGNAL), (Unmask, QUIET)]].concat());
+    // QEMU may set the interrupt up anew while it loads.
+    let anew = [(OFF, QUIET), (INTX, QUIET), (Start, SIGNAL)];
+    script(&[&[(INTX, QUIET)], &come[..2], &anew].concat());
+}
+
+#[test]
+fn nothing_is_owed_with_msi() {
+    let come = [(Stop, QUIET), (Restore(true), QUIET)];
+    for (before, after) in [
+        (&[(MSI, QUIET)][..], &[][..]),
+        (&[(INTX, QUIET)], &[(OFF, QUIET), (MSI, QUIET)]),
+    ] {
+        let end = [(Start, QUIET), (OFF, QUIET), (INTX, QUIET), (Unmask, QUIET)];
+        script(&[before, &come, after, &end].concat());
+    }
+}
+
+#[test]
+fn a_reset_settles_what_is_owed() {
+    script(&[
+        (INTX, QUIET),
+        (Stop, QUIET),
+        (Restore(true), QUIET),
+        (Reset, QUIET),
+        (Start, QUIET),
+        (Unmask, QUIET),
+    ]);
+}
+
+#[test]
+fn the_last_of_several_states_says_what_is_owed() {
+    for (last, signal) in [(true, SIGNAL), (false, QUIET)] {
+        script(&[
+            (INTX, QUIET),
+            (Stop, QUIET),
+            (Restore(!last), QUIET),
+            (Restore(last), QUIET),
+            (Start, signal),
+        ]);
+    }
+}
+
+#[test]
+fn what_is_owed_travels_on_if_nothing_happens_here() {
+    let come = [(INTX, QUIET), (Stop, QUIET), (Restore(true), QUIET)];
+    assert!(script(&come).signalled());
+    let start = [(Start, SIGNAL), (Stop, QUIET)];
+    assert!(script(&[&come[..], &start].concat()).signalled());
+    let unmasked = [(Start, SIGNAL), (Unmask, QUIET), (Stop, QUIET)];
+    assert!(!script(&[&come[..], &unmasked].concat()).signalled());
+    assert!(!script(&[&come[..], &[(Restore(false), QUIET)]].concat()).signalled());
 }
 
 #[test]

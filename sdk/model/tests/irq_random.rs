@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::irq::Event::{self, Mask, Reset, Set, Start, Stop, Unmask};
+use common::irq::Event::{self, Mask, Reset, Restore, Set, Start, Stop, Unmask};
 use common::irq::*;
 use mdev_model::irq::{Line, Mode};
 use proptest::prelude::*;
@@ -17,6 +17,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Stop),
         2 => Just(Start),
         1 => Just(Reset),
+        2 => any::<bool>().prop_map(Restore),
         2 => prop_oneof![Just(INTX), Just(INTX_UNARMED), Just(MSI), Just(MSI_UNARMED),
             Just(MSIX), Just(OFF)],
     ]
@@ -31,6 +32,10 @@ struct Rules {
     level: bool,
     /// User space masks INTx, or was signalled and has not unmasked it.
     masked: bool,
+    /// It was signalled and has not unmasked it.
+    heard: bool,
+    /// The user space of another host was, and this one was not yet.
+    missed: bool,
 }
 
 impl Rules {
@@ -39,24 +44,31 @@ impl Rules {
         match event {
             Set(level) => self.level = level,
             Mask => self.masked = true,
-            Unmask => self.masked = false,
+            Unmask => (self.masked, self.heard) = (false, false),
             Stop => self.running = false,
             Start => self.running = true,
-            Reset => (self.level, self.running) = (false, true),
+            Reset => (self.level, self.running, self.missed) = (false, true, false),
+            Restore(signalled) => self.missed = signalled,
             Event::Mode(mode, armed) => {
                 self.masked &= self.mode == mode;
+                self.heard &= self.mode == mode;
                 (self.mode, self.armed) = (mode, armed);
             }
         }
-        let able = self.level && self.armed && self.running;
+        let able = self.armed && self.running;
         match self.mode {
             Mode::None => false,
             Mode::Intx => {
-                let now = able && !self.masked;
+                let now = able && (self.level || self.missed) && !self.masked;
                 self.masked |= now;
+                self.heard |= now;
+                self.missed &= !now;
                 now
             }
-            Mode::Msi | Mode::Msix => able && (rises || matches!(event, Start | Event::Mode(..))),
+            Mode::Msi | Mode::Msix => {
+                self.missed = false;
+                able && self.level && (rises || matches!(event, Start | Event::Mode(..)))
+            }
         }
     }
 }
@@ -71,11 +83,14 @@ proptest! {
             running: true,
             level: false,
             masked: false,
+            heard: false,
+            missed: false,
         };
         for (i, &event) in events.iter().enumerate() {
             let (signalled, expected) = (run(&mut line, event), rules.signals(event));
             prop_assert_eq!(signalled, expected, "event {}, {:?}", i, event);
-            prop_assert!(!signalled || rules.level && rules.armed && rules.running);
+            prop_assert!(!signalled || rules.armed && rules.running);
+            prop_assert_eq!(line.signalled(), rules.heard || rules.missed, "after event {}", i);
         }
     }
 
@@ -88,7 +103,7 @@ proptest! {
             run(&mut line, event);
         }
         // Whatever went before: running, armed, asserted INTx, and one signal for one unmask.
-        for event in [OFF, Set(true), Start, Mask] {
+        for event in [OFF, Restore(false), Set(true), Start, Mask] {
             run(&mut line, event);
         }
         prop_assert!(run(&mut line, INTX), "the new mode forgets the mask");

@@ -150,8 +150,8 @@ fn match_data_of_another_length_or_optional_is_refused_by_its_header() {
 
 #[test]
 fn tags_of_the_sdk_and_of_drivers_do_not_meet() {
-    let tags = [Tag::MATCH, Tag::END, Tag::CONFIG].map(|tag| tag.0);
-    assert_eq!(tags, [1, 2, 3]);
+    let tags = [Tag::MATCH, Tag::END, Tag::CONFIG, Tag::INTERRUPT].map(|tag| tag.0);
+    assert_eq!(tags, [1, 2, 3, 4]);
     assert_eq!(Tag::FIRST_DRIVER.0, 0x100);
 }
 

@@ -16,6 +16,8 @@ impl Tag {
     pub const END: Tag = Tag(2);
     /// PCI configuration space.
     pub const CONFIG: Tag = Tag(3);
+    /// What user space was signalled of the interrupt.
+    pub const INTERRUPT: Tag = Tag(4);
     /// The first tag that a driver may use.
     pub const FIRST_DRIVER: Tag = Tag(0x100);
 }

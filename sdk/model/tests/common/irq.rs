@@ -13,6 +13,8 @@ pub enum Event {
     Stop,
     Start,
     Reset,
+    /// The device comes from a host where its INTx was signalled and not unmasked, or was not.
+    Restore(bool),
     /// User space configures a mode, with or without an eventfd.
     Mode(Mode, bool),
 }
@@ -30,6 +32,7 @@ pub fn run(line: &mut Line, event: Event) -> bool {
         Event::Set(asserted) => line.set(asserted),
         Event::Unmask => line.unmask(),
         Event::Start => line.start(),
+        Event::Restore(signalled) => line.restore(signalled),
         Event::Mode(mode, armed) => line.set_mode(mode, armed),
         Event::Mask => {
             line.mask();

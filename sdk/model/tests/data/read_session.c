@@ -19,11 +19,13 @@ static void print_header(void)
 	VALUE(MDEV_STREAM_MATCH);
 	VALUE(MDEV_STREAM_END);
 	VALUE(MDEV_STREAM_CONFIG);
+	VALUE(MDEV_STREAM_INTERRUPT);
 	VALUE(MDEV_STREAM_FIRST_DRIVER);
 	VALUE(MDEV_STREAM_OPTIONAL);
 	VALUE(MDEV_STREAM_FRAMING);
 	VALUE(MDEV_STREAM_NAME_SIZE);
 	VALUE(MDEV_STREAM_CONFIG_SIZE);
+	VALUE(MDEV_STREAM_INTX_SIGNALLED);
 
 	SIZE(mdev_stream_record);
 	FIELD(mdev_stream_record, size);
@@ -39,6 +41,9 @@ static void print_header(void)
 	FIELD(mdev_stream_match, format);
 	FIELD(mdev_stream_match, type);
 	FIELD(mdev_stream_match, geometry);
+
+	SIZE(mdev_stream_interrupt);
+	FIELD(mdev_stream_interrupt, flags);
 
 	SIZE(mdev_stream_end);
 	FIELD(mdev_stream_end, length);
@@ -79,6 +84,15 @@ static int print_record(void)
 		printf("format %.16s, type %.16s\n", match.format, match.type);
 		printf("geometry %llu %llu\n", (unsigned long long)le64toh(match.geometry[0]),
 		       (unsigned long long)le64toh(match.geometry[1]));
+		return 1;
+	}
+	case MDEV_STREAM_INTERRUPT: {
+		struct mdev_stream_interrupt interrupt;
+
+		if (size != sizeof(interrupt))
+			return 0;
+		memcpy(&interrupt, payload, sizeof(interrupt));
+		printf("interrupt %#x\n", le32toh(interrupt.flags));
 		return 1;
 	}
 	case MDEV_STREAM_END: {
