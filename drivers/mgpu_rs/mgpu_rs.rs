@@ -261,7 +261,7 @@ impl Drop for Gpu {
 
 #[vtable]
 impl Device for Gpu {
-    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"mgpu_rs";
     const TYPES: &'static [Type] = &[
         Type {

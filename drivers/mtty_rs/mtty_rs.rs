@@ -121,7 +121,7 @@ impl Mtty {
 
 #[vtable]
 impl Device for Mtty {
-    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"mtty_rs";
     const TYPES: &'static [Type] = &[
         Type {

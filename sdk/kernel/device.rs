@@ -5,6 +5,7 @@
 //! C header: `include/linux/vfio.h`
 
 use crate::{
+    compat::raw_try_init,
     device_memory::DeviceMemory,
     eventfd::EventFd,
     guest_memory::GuestMemory,
@@ -44,7 +45,7 @@ use mdev_model::config::{self, Identity};
 /// session; a driver brings its own locks, and never calls back into user space with one held.
 #[vtable]
 pub trait Device: Migrate + Sized + Send + Sync + 'static {
-    /// The module that the driver is in: `&THIS_MODULE`.
+    /// The module that the driver is in: [`this_module!`](crate::this_module)`()`.
     const OWNER: &'static ThisModule;
     /// The name of the driver on the mdev bus.
     const NAME: &'static CStr;
@@ -331,7 +332,7 @@ impl<T: Device> Callbacks<T> {
                 opened: UnsafeCell::new(None),
             } ? Error);
             // SAFETY: `register` asked for the memory of a whole `Slot`, which VFIO never moves.
-            unsafe { body.__pinned_init(&raw mut (*vdev.cast::<Slot<T>>()).body) }
+            unsafe { raw_try_init(&raw mut (*vdev.cast::<Slot<T>>()).body, body) }
         };
         init().map_or_else(Error::to_errno, |()| 0)
     }

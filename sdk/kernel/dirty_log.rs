@@ -13,6 +13,7 @@
 //! C headers: `include/linux/vfio.h`, `include/linux/iova_bitmap.h`
 
 use crate::{
+    compat::smp_mb,
     device::{Device, Slot},
     raw,
 };
@@ -25,7 +26,6 @@ use kernel::{
     rbtree::{RBTree, RBTreeNode},
     sync::{
         atomic::{Atomic, Relaxed},
-        barrier::smp_mb,
         Mutex,
     },
 };

@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+mod compat;
 mod device;
 mod device_memory;
 mod dirty_log;

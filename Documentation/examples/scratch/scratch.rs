@@ -141,7 +141,7 @@ impl Scratch {
 
 #[vtable]
 impl Device for Scratch {
-    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"scratch";
     const TYPES: &'static [Type] = &[Type {
         sysfs_name: c"1",

@@ -219,7 +219,7 @@ impl Card {
 
 #[vtable]
 impl Device for Card {
-    const OWNER: &'static ThisModule = &THIS_MODULE;
+    const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"memory_rs";
     const TYPES: &'static [Type] = &[Type {
         sysfs_name: c"1",
