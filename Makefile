@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# `make help` says what there is. Without KDIR everything is built and run in the lab, on the stock
-# Debian kernel (Documentation/lab.md); with it, modules are built here, against that kernel.
+# `make help` says what there is. Without KDIR everything is built and run in the lab, on Debian's
+# newest kernel (Documentation/lab.md); with it, modules are built here, against that kernel.
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MIG_TEST := $(TARGET)/x86_64-unknown-linux-gnu/debug/mig-test
@@ -14,7 +14,7 @@ override KDIR := $(abspath $(KDIR))
 ifeq ($(filter clean help,$(MAKECMDGOALS)),)
 ifneq ($(CONFIG_RUST),y)
 $(error $(KDIR) is no build tree of a kernel with CONFIG_RUST=y. Name one with KDIR=, or leave \
-KDIR out to build for the stock kernel in the lab)
+KDIR out to build for Debian's in the lab)
 endif
 endif
 # The compiler that built the kernel; another one with KCC=CC=... or KCC=LLVM=...

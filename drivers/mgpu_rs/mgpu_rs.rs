@@ -58,7 +58,10 @@ mdev_sdk::module_mdev_driver! {
     parent: c"mgpu_rs",
     parent_driver: c"mgpu",
     parent_data: Arc::pin_init(
-        new_mutex!(*module_parameters::vram_budget_mib.value(), "mgpu_budget"),
+        new_mutex!(
+            mdev_sdk::parameter(&module_parameters::vram_budget_mib),
+            "mgpu_budget"
+        ),
         GFP_KERNEL,
     )?,
     name: "mgpu_rs",

@@ -36,6 +36,21 @@ pub(crate) unsafe fn raw_try_init<T, E>(
     unsafe { init.__pinned_init(slot) }
 }
 
+/// The value of a parameter that `module!` has declared.
+///
+/// Until 7.2 is dropped: there `value()` returns a reference.
+#[inline]
+pub fn parameter<T: Copy>(parameter: &kernel::module_param::ModuleParamAccess<T>) -> T {
+    #[cfg(linux_7_3)]
+    {
+        parameter.value()
+    }
+    #[cfg(not(linux_7_3))]
+    {
+        *parameter.value()
+    }
+}
+
 /// The module that the current crate is, as `&'static ThisModule`: what
 /// [`Device::OWNER`](crate::Device::OWNER) wants.
 ///

@@ -40,6 +40,7 @@ mod v1;
 mod window;
 mod worker;
 
+pub use compat::parameter;
 pub use device::{Device, Plane};
 pub use device_memory::DeviceMemory;
 pub use guest_memory::{Access, Dma, GuestMemory, Pinned, Read, Write};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 use serde_json::{json, Map, Value};
@@ -12,7 +12,7 @@ use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
 use crate::lab::job::{self, News, Verdict, Watch};
-use crate::lab::{brought, Accelerator, Kernel, Lab, Machine, Platform};
+use crate::lab::{brought, Accelerator, Lab, Machine, Platform};
 use crate::narrator::Narrator;
 use crate::series::{self, Counts, Load, SeriesArgs, Turn};
 use crate::{scenario, table};
@@ -51,13 +51,14 @@ pub fn check(names: &[String], options: &BTreeMap<String, String>) -> Result<()>
 /// Migrates the demo's guest and keeps the figures.
 pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
     job::forget_files(lab)?;
+    lab.require(platform)?;
     lab.install_modules(platform.kernel)?;
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform,
     };
     let names = &["demo".into()];
-    let file = lab.target.join("demo/report.json");
+    let file = report_file(lab, "demo", platform);
     let _load = Load::start(args.load);
     if let Some(times) = args.times {
         let stop = args.stop_at_failure;
@@ -80,7 +81,9 @@ pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
 /// Runs scenarios by name.
 pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Result<()> {
     job::forget_files(lab)?;
-    let kernel = args.platform.kernel;
+    let platform = lab.platform(args.platform.choice());
+    let kernel = platform.kernel;
+    lab.require(platform)?;
     if !args.no_build {
         lab.build_test_modules(kernel)?;
     }
@@ -92,7 +95,7 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     };
     let machine = Machine {
         accelerator,
-        platform: args.platform.platform(),
+        platform,
     };
     let report = args.report.as_deref();
     let _load = Load::start(args.series.load);
@@ -109,20 +112,21 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
 }
 
 /// Runs the benchmarks.
-pub fn bench(lab: &Lab, report: Option<&Path>) -> Result<()> {
+pub fn bench(lab: &Lab, platform: Platform, report: Option<&Path>) -> Result<()> {
+    lab.require(platform)?;
     job::forget_files(lab)?;
-    lab.install_test_modules(Kernel::Stock)?;
+    lab.install_test_modules(platform.kernel)?;
     let names = scenario::all()
         .iter()
         .map(|scenario| scenario.name.to_string());
     let names: Vec<String> = names.filter(|name| is_bench(name)).collect();
     let machine = Machine {
         accelerator: Accelerator::Icount,
-        platform: Platform::default(),
+        platform,
     };
     let verdicts = narrated(lab, machine, &names, &BTreeMap::new())?;
     show(&verdicts);
-    let default = lab.target.join("bench/report.json");
+    let default = report_file(lab, "bench", platform);
     let file = report.unwrap_or(&default);
     write_verdicts(lab, machine.platform, file, &verdicts)?;
     judge(&verdicts)
@@ -231,6 +235,12 @@ fn about(lab: &Lab, platform: Platform) -> Map<String, Value> {
 fn write_verdicts(lab: &Lab, platform: Platform, file: &Path, verdicts: &[Verdict]) -> Result<()> {
     let report = json!({ "about": about(lab, platform), "scenarios": verdicts });
     write_report(file, &report)
+}
+
+/// Where a command leaves its figures, apart for each kernel.
+fn report_file(lab: &Lab, command: &str, platform: Platform) -> PathBuf {
+    let folder = format!("{command}{}", lab.suffix(platform.kernel));
+    lab.target.join(folder).join("report.json")
 }
 
 fn write_report(file: &Path, report: &Value) -> Result<()> {

@@ -2,44 +2,45 @@
 //! What `mig-test test` runs, and where.
 
 use crate::commands::is_bench;
-use crate::lab::{Kernel, Platform};
+use crate::lab::{Choice, Kernel, Platform};
 use crate::qemu::version::Qemu;
 use crate::scenario::{self, Scenario};
 
 /// Where `mig-test test` runs scenarios. `mig-test test --qemu 7.2` runs what migrates guests there.
-pub const USUAL: &[Platform] = &[OWN, V1];
+pub const USUAL: &[Choice] = &[OWN, V1];
 /// The same for `mig-test test --all`.
-pub const ALL: &[Platform] = &[
-    OWN,
-    V1,
-    Platform {
-        kernel: Kernel::Stock,
-        qemu: Qemu::V11_1,
-    },
-    DEBUG,
+pub const ALL: &[Choice] = &[OWN, V1, LATEST, DEBUG];
+/// The kernels that the modules are built for without a warning, if the mirror has them.
+pub const BUILT_FOR: [Choice; 2] = [
+    Choice::kernel(Kernel::STOCK[0]),
+    Choice::kernel(Kernel::STOCK[1]),
 ];
 
-const OWN: Platform = Platform {
-    kernel: Kernel::Stock,
+const OWN: Choice = Choice {
+    kernel: None,
     qemu: Qemu::V10_0,
 };
 
 /// The QEMU that knows of the migration region and nothing else.
-const V1: Platform = Platform {
-    kernel: Kernel::Stock,
+const V1: Choice = Choice {
+    kernel: None,
     qemu: Qemu::V7_2,
 };
 
-/// The kernel that watches itself, and offers the devices' own dirty logs.
-const DEBUG: Platform = Platform {
-    kernel: Kernel::Debug,
-    qemu: Qemu::V10_0,
+const LATEST: Choice = Choice {
+    kernel: None,
+    qemu: Qemu::V11_1,
 };
+
+/// The kernel that watches itself, and offers the devices' own dirty logs.
+const DEBUG: Choice = Choice::kernel(Kernel::Debug);
 
 /// Scenarios for one kind of lab VM.
 pub struct Batch {
     /// What it consists of.
     pub platform: Platform,
+    /// How reports name its kernel, if that is not the default one.
+    kernel: Option<String>,
     /// The scenarios, in the order to run them.
     pub scenarios: Vec<&'static Scenario>,
 }
@@ -57,9 +58,7 @@ impl Batch {
         if scenario::find(name).is_some_and(|scenario| scenario.migrates) {
             places.push(format!("qemu {}", self.platform.qemu.series()));
         }
-        if self.platform.kernel == Kernel::Debug {
-            places.push("debug kernel".into());
-        }
+        places.extend(self.kernel.clone());
         match places.as_slice() {
             [] => name.into(),
             _ => format!("{name} [{}]", places.join(", ")),
@@ -68,18 +67,20 @@ impl Batch {
 }
 
 /// What to run where: everything under the lab's own QEMU, and under others what migrates guests.
-pub fn batches(platforms: &[Platform]) -> Vec<Batch> {
-    let batch = |&platform: &Platform| {
+pub fn batches(choices: &[Choice], default: Kernel) -> Vec<Batch> {
+    let batch = |choice: &Choice| {
+        let platform = choice.platform(default);
         let all = scenario::all()
             .iter()
             .filter(|scenario| !is_bench(scenario.name));
         let mine = all.filter(|scenario| scenario.migrates || platform.qemu == Qemu::default());
         Batch {
             platform,
+            kernel: (platform.kernel != default).then(|| platform.kernel.label()),
             scenarios: mine.collect(),
         }
     };
-    platforms.iter().map(batch).collect()
+    choices.iter().map(batch).collect()
 }
 
 #[cfg(test)]
@@ -90,18 +91,18 @@ mod tests {
     fn everything_runs_under_the_labs_own_qemu_and_only_migrations_under_another() {
         let all = scenario::all().iter();
         let benches = all.filter(|scenario| is_bench(scenario.name)).count();
-        for batch in batches(&[OWN, DEBUG]) {
+        for batch in batches(&[OWN, DEBUG], Kernel::V7_3) {
             assert_eq!(batch.scenarios.len() + benches, scenario::all().len());
         }
-        let other = &batches(&[V1])[0];
+        let other = &batches(&[V1], Kernel::V7_3)[0];
         assert!(other.scenarios.iter().all(|scenario| scenario.migrates));
         assert!(other.names().contains(&"demo".to_string()));
     }
 
     #[test]
     fn a_scenario_is_reported_with_what_it_ran_on_unless_that_is_the_usual() {
-        let labels = |platform| {
-            let batch = &batches(&[platform])[0];
+        let labels = |choice| {
+            let batch = &batches(&[choice], Kernel::V7_3)[0];
             ["demo", "sysfs-limits"].map(|name| batch.label(name))
         };
         assert_eq!(labels(OWN), ["demo [qemu 10.0]", "sysfs-limits"]);
@@ -111,6 +112,12 @@ mod tests {
                 "demo [qemu 10.0, debug kernel]",
                 "sysfs-limits [debug kernel]"
             ]
+        );
+        // The default kernel is not named, whether the command line names it or not.
+        assert_eq!(labels(Choice::kernel(Kernel::V7_3)), labels(OWN));
+        assert_eq!(
+            labels(Choice::kernel(Kernel::V7_2)),
+            ["demo [qemu 10.0, kernel 7.2]", "sysfs-limits [kernel 7.2]"]
         );
     }
 }

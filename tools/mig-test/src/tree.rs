@@ -11,7 +11,7 @@ use crate::commands::watched;
 use crate::event::{Event, Outcome};
 use crate::lab::job::{self, News};
 use crate::lab::modules::{self, Goal};
-use crate::lab::{format, run_logged, Kernel, Lab, Machine};
+use crate::lab::{format, run_logged, Choice, Kernel, Lab, Machine};
 use crate::narrator::Narrator;
 use crate::plan::Batch;
 
@@ -39,20 +39,21 @@ type Check = fn(&Lab) -> Result<Done>;
 enum Done {
     Passed,
     Tests(Counts),
-    Skipped(&'static str),
+    Skipped(String),
 }
 
-const CHECKS: [(&str, Check); 6] = [
+const CHECKS: [(&str, Check); 7] = [
     ("host-tests", host_tests),
     ("host-clippy", host_clippy),
     ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
     ("modules-without-warnings", |lab| {
-        modules::strict(lab, Goal::Fresh).map(|()| Done::Passed)
+        modules::strict(lab, lab.default_kernel(), Goal::Fresh).map(|()| Done::Passed)
     }),
     ("vendor-guide", vendor_guide),
     ("modules-clippy", |lab| {
-        modules::strict(lab, Goal::Clippy).map(|()| Done::Passed)
+        modules::strict(lab, lab.default_kernel(), Goal::Clippy).map(|()| Done::Passed)
     }),
+    ("modules-of-other-kernels", other_kernels),
 ];
 
 /// Runs batches of scenarios, before them the checks of the source tree if wanted.
@@ -269,7 +270,20 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     if !ok {
         bail!("{}", output.trim());
     }
-    modules::build_ours(lab, Kernel::Stock, &modules::GUIDE, Goal::Fresh)?;
+    modules::build_ours(lab, lab.default_kernel(), &modules::GUIDE, Goal::Fresh)?;
+    Ok(Done::Passed)
+}
+
+/// The same source builds for the other series, too: the modules, the tests' and the guide's driver.
+fn other_kernels(lab: &Lab) -> Result<Done> {
+    let others = Kernel::STOCK.into_iter();
+    for kernel in others.filter(|kernel| *kernel != lab.default_kernel()) {
+        if let Some(reason) = lab.lacks(lab.platform(Choice::kernel(kernel))) {
+            return Ok(Done::Skipped(reason.into()));
+        }
+        modules::strict(lab, kernel, Goal::Fresh)?;
+        modules::build_ours(lab, kernel, &modules::GUIDE, Goal::Fresh)?;
+    }
     Ok(Done::Passed)
 }
 
@@ -279,7 +293,8 @@ fn host_clippy(lab: &Lab) -> Result<Done> {
         .is_ok_and(|output| output.status.success())
     {
         return Ok(Done::Skipped(
-            "cargo clippy is not installed: rustup component add clippy, or apt install rust-clippy",
+            "cargo clippy is not installed: rustup component add clippy, or apt install rust-clippy"
+                .into(),
         ));
     }
     let mut command = cargo(&["clippy", "--workspace", "--all-targets", "--color", "never"]);

@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Chooses the kernel: the newest of the supported series of which the mirror has everything.
+//! Chooses a kernel of the distribution: the newest of some series of which the mirror has everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
 use super::apt::Mirror;
+use super::component::Unavailable;
 use super::packages::{field, Packages};
-use crate::failure::unusable;
+use super::Kernel;
 
-/// The supported series of Linux.
-pub const SERIES: &str = "7.2";
+/// Where kernels come from: Debian 13's backports.
+pub const SUITES: [&str; 1] = ["trixie-backports"];
 /// The packages of a kernel besides its source.
-const PARTS: [&str; 3] = ["linux-headers", "linux-binary", "linux-modules"];
+pub const PARTS: [&str; 4] = [
+    "linux-headers",
+    "linux-base",
+    "linux-binary",
+    "linux-modules",
+];
 
 /// A kernel of the distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packaged {
+    /// Its series.
+    pub series: Kernel,
     /// Its release, as `uname -r` prints it.
     pub abi: String,
     /// The version of its packages, the same for all of them.
@@ -24,67 +32,116 @@ pub struct Packaged {
 }
 
 impl Packaged {
-    /// The packages to install, each pinned to one version.
+    /// Its packages, each pinned to one version.
     pub fn packages(&self) -> Vec<String> {
         let parts = PARTS
             .iter()
             .map(|part| format!("{part}-{}={}", self.abi, self.version));
-        let source = format!("linux-source-{SERIES}={}", self.version);
-        parts.chain([source]).collect()
+        parts.chain([self.source()]).collect()
     }
 
-    /// Asks a mirror's lists.
-    pub fn resolve(mirror: &Mirror, packages: &Packages) -> Result<Self> {
+    /// The package with its source, pinned to its version.
+    pub fn source(&self) -> String {
+        format!("{}={}", source(self.series), self.version)
+    }
+
+    /// The newest complete kernel of the first of `series` that has one in a mirror's lists.
+    pub fn resolve(mirror: &Mirror, packages: &Packages, series: &[Kernel]) -> Result<Self> {
         let names = packages.names("linux-")?;
-        let parts = names.iter().map(String::as_str);
-        let parts: Vec<&str> = parts.filter(|name| is_part(name)).collect();
-        match newest(&packages.show(&parts)?) {
-            Some(kernel) => Ok(kernel),
-            None => unusable!(
-                "{} has no kernel {SERIES}.* with headers, source and modules of one version. Name \
-                 another mirror with MIG_TEST_MIRROR, or wait until this one is up to date.",
-                mirror.uri
-            ),
-        }
+        let of_any = |name: &&str| series.iter().any(|series| is_part(name, *series));
+        let parts: Vec<&str> = names.iter().map(String::as_str).filter(of_any).collect();
+        let shown = packages.show(&parts)?;
+        Ok(choose(&mirror.uri, &names, &shown, series)?)
     }
 }
 
-/// The release that a package belongs to: the plain amd64 flavour of the series.
-fn abi_of<'a>(package: &'a str, part: &str) -> Option<&'a str> {
-    let abi = package.strip_prefix(part)?.strip_prefix('-')?;
-    let (release, flavour) = abi.split_once('-')?;
-    let point = release.strip_prefix(SERIES)?;
-    (flavour == "amd64" && point.starts_with('.')).then_some(abi)
+/// Chooses among the packages `names`, of which `apt-cache show` prints `shown`.
+fn choose(
+    mirror: &str,
+    names: &[String],
+    shown: &str,
+    series: &[Kernel],
+) -> Result<Packaged, Unavailable> {
+    let found = series.iter().find_map(|series| newest(shown, *series));
+    found.ok_or_else(|| Unavailable(lacks(mirror, names, series)))
 }
 
-fn is_part(package: &str) -> bool {
-    package == format!("linux-source-{SERIES}")
-        || PARTS.iter().any(|part| abi_of(package, part).is_some())
+/// The package with the source of a series.
+fn source(series: Kernel) -> String {
+    format!("linux-source-{}", series.name())
+}
+
+/// The release that a package belongs to: the plain amd64 flavour of a series.
+fn abi_of<'a>(package: &'a str, part: &str, series: Kernel) -> Option<&'a str> {
+    let abi = plain(package, part)?;
+    let point = abi.strip_prefix(series.name())?;
+    point.starts_with('.').then_some(abi)
+}
+
+/// The same, of any series.
+fn plain<'a>(package: &'a str, part: &str) -> Option<&'a str> {
+    let abi = package.strip_prefix(part)?.strip_prefix('-')?;
+    let (_, flavour) = abi.split_once('-')?;
+    (flavour == "amd64").then_some(abi)
+}
+
+fn is_part(package: &str, series: Kernel) -> bool {
+    let is = |part: &&str| abi_of(package, part, series).is_some();
+    package == source(series) || PARTS.iter().any(is)
 }
 
 /// The newest kernel that is complete in the stanzas that `apt-cache show` prints.
-fn newest(shown: &str) -> Option<Packaged> {
-    let mut source = BTreeSet::new();
+fn newest(shown: &str, series: Kernel) -> Option<Packaged> {
+    let mut sources = BTreeSet::new();
     let mut kernels: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for stanza in shown.split("\n\n") {
         let (Some(package), Some(version)) = (field(stanza, "Package"), field(stanza, "Version"))
         else {
             continue;
         };
-        if package == format!("linux-source-{SERIES}") {
-            source.insert(version);
-        } else if let Some(abi) = PARTS.iter().find_map(|part| abi_of(package, part)) {
+        if package == source(series) {
+            sources.insert(version);
+        } else if let Some(abi) = PARTS.iter().find_map(|part| abi_of(package, part, series)) {
             *kernels.entry((abi, version)).or_default() += 1;
         }
     }
     let complete = kernels
         .iter()
-        .filter(|((_, version), &parts)| parts == PARTS.len() && source.contains(version));
+        .filter(|((_, version), &parts)| parts == PARTS.len() && sources.contains(version));
     let (&(abi, version), _) = complete.max_by_key(|((_, version), _)| numbers(version))?;
     Some(Packaged {
+        series,
         abi: abi.into(),
         version: version.into(),
     })
+}
+
+/// Says which series a mirror has instead of the supported ones.
+fn lacks(mirror: &str, names: &[String], series: &[Kernel]) -> String {
+    let wanted: Vec<String> = series
+        .iter()
+        .map(|one| format!("{}.*", one.name()))
+        .collect();
+    let of = |name: &String| {
+        let parts = PARTS.iter().chain(&["linux-image"]);
+        let numbers = numbers(parts.filter_map(|part| plain(name, part)).next()?);
+        Some((*numbers.first()?, *numbers.get(1)?))
+    };
+    let found: BTreeSet<(u64, u64)> = names.iter().filter_map(of).collect();
+    let found: Vec<String> = found
+        .iter()
+        .rev()
+        .map(|(major, minor)| format!("{major}.{minor}"))
+        .collect();
+    let found = match found.as_slice() {
+        [] => "none at all".into(),
+        found => format!("packages of {}", found.join(", ")),
+    };
+    format!(
+        "{mirror} has no kernel {} with headers, source and modules of one version, but {found}. \
+         Name another mirror with MIG_TEST_MIRROR, or wait until this one is up to date.",
+        wanted.join(" or ")
+    )
 }
 
 /// The numbers in a version, in order: enough to compare versions of one package and series.
@@ -96,23 +153,23 @@ pub fn numbers(version: &str) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Kernel::{V7_2, V7_3};
 
     fn packages(abi: &str, version: &str) -> String {
         let stanza = |name: String| format!("Package: {name}\nVersion: {version}\nSize: 1\n\n");
-        PARTS
-            .iter()
-            .map(|part| stanza(format!("{part}-{abi}")))
-            .collect::<String>()
-            + &stanza(format!("linux-source-{SERIES}"))
+        let parts = PARTS.iter().map(|part| stanza(format!("{part}-{abi}")));
+        parts.collect::<String>() + &stanza(format!("linux-source-{}", &abi[..3]))
     }
 
     #[test]
-    fn the_newest_complete_kernel_is_chosen_by_number_not_by_letter() {
+    fn the_newest_complete_kernel_of_each_series_is_chosen_by_number_not_by_letter() {
         let shown = packages("7.2.9+deb13-amd64", "7.2.9-1~bpo13+1")
-            + &packages("7.2.12+deb13-amd64", "7.2.12-1~bpo13+1");
-        let kernel = newest(&shown).unwrap();
-        assert_eq!(kernel.abi, "7.2.12+deb13-amd64");
-        assert_eq!(kernel.packages()[3], "linux-source-7.2=7.2.12-1~bpo13+1");
+            + &packages("7.3.4+deb13-amd64", "7.3.4-1~bpo13+1")
+            + &packages("7.2.12+deb13-amd64", "7.2.12-1~bpo13+1")
+            + &packages("7.3.10+deb13-amd64", "7.3.10-1~bpo13+1");
+        let found = |series| newest(&shown, series).unwrap().abi;
+        assert_eq!(found(V7_2), "7.2.12+deb13-amd64");
+        assert_eq!(found(V7_3), "7.3.10+deb13-amd64");
     }
 
     #[test]
@@ -120,7 +177,7 @@ mod tests {
         let torn =
             packages("7.2.13+deb13-amd64", "7.2.13-1").replace("linux-binary", "linux-other");
         let shown = torn + &packages("7.2.12+deb13-amd64", "7.2.12-1");
-        assert_eq!(newest(&shown).unwrap().version, "7.2.12-1");
+        assert_eq!(newest(&shown, V7_2).unwrap().version, "7.2.12-1");
     }
 
     #[test]
@@ -129,7 +186,7 @@ mod tests {
             "linux-source-7.2\nVersion: 7.2.12-1",
             "linux-source-7.2\nVersion: 7.2.12-2",
         );
-        assert_eq!(newest(&shown), None);
+        assert_eq!(newest(&shown, V7_2), None);
     }
 
     #[test]
@@ -140,12 +197,48 @@ mod tests {
             "7.2.12+deb13-cloud-amd64",
             "7.2.12+deb13-arm64",
         ] {
-            assert_eq!(newest(&packages(abi, "7.2.12-1")), None, "{abi}");
+            assert_eq!(newest(&packages(abi, "7.2.12-1"), V7_2), None, "{abi}");
         }
     }
 
     #[test]
-    fn nothing_shown_means_no_kernel() {
-        assert_eq!(newest(""), None);
+    fn the_newer_series_is_the_default_and_either_alone_suffices() {
+        let old = packages("7.2.12+deb13-amd64", "7.2.12-1");
+        let new = packages("7.3.4+deb13-amd64", "7.3.4-1");
+        let chosen = |shown: &str| {
+            let kernel = choose("http://m", &[], shown, &Kernel::STOCK).unwrap();
+            (kernel.series, kernel.source())
+        };
+        let newer = (V7_3, "linux-source-7.3=7.3.4-1".to_string());
+        let older = (V7_2, "linux-source-7.2=7.2.12-1".to_string());
+        assert_eq!(chosen(&(old.clone() + &new)), newer);
+        assert_eq!(chosen(&new), newer);
+        assert_eq!(chosen(&old), older);
+        let torn = new.replace("linux-modules", "linux-other");
+        assert_eq!(chosen(&(torn + &old)), older);
+    }
+
+    #[test]
+    fn a_mirror_without_any_supported_series_is_refused_with_those_it_has() {
+        let names = [
+            "linux-image-7.1.13+deb13-amd64",
+            "linux-headers-7.10.1+deb13-amd64",
+            "linux-image-6.16.3+deb13-rt-amd64",
+            "linux-source-6.12",
+        ];
+        let message = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let refused = choose("http://m", &names, "", &Kernel::STOCK).unwrap_err();
+            refused.to_string()
+        };
+        let begin =
+            "http://m has no kernel 7.3.* or 7.2.* with headers, source and modules of one \
+                     version, but ";
+        let said = message(&names);
+        assert!(
+            said.starts_with(&format!("{begin}packages of 7.10, 7.1. ")),
+            "{said}"
+        );
+        assert!(message(&[]).starts_with(&format!("{begin}none at all. ")));
     }
 }

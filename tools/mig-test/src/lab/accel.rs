@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::Cache;
 use super::component::Components;
 use super::vm::{Accelerator, Machine};
-use super::{job, root, Lab, Platform};
+use super::{job, root, Lab};
 use crate::progress::Progress;
 
 /// How a trial went.
@@ -107,7 +107,7 @@ fn try_it(lab: &Lab) -> Result<bool> {
     let start = Instant::now();
     let machine = Machine {
         accelerator: Accelerator::Kvm,
-        platform: Platform::default(),
+        platform: lab.simplest(),
     };
     let trial = Trial {
         works: job::nests(lab, machine)?,

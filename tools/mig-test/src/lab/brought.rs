@@ -83,7 +83,7 @@ fn build(lab: &Lab, kernel: Kernel, source: &Path) -> Result<Vec<PathBuf>> {
     for warning in warnings {
         eprintln!("{warning}");
     }
-    let files = modules::built(&lab.target.join(format!("{folder}{}", kernel.suffix())))?;
+    let files = modules::built(&lab.target.join(format!("{folder}{}", lab.suffix(kernel))))?;
     ensure!(
         !files.is_empty(),
         "{} has built no module",
@@ -94,7 +94,7 @@ fn build(lab: &Lab, kernel: Kernel, source: &Path) -> Result<Vec<PathBuf>> {
 
 /// Refuses what the kernel of the lab VM would not load.
 fn fit(lab: &Lab, kernel: Kernel, files: &[PathBuf]) -> Result<()> {
-    let ours = lab.target.join(format!("kmod{}", kernel.suffix()));
+    let ours = lab.target.join(format!("kmod{}", lab.suffix(kernel)));
     let ours = ours.join(OURS);
     let ours = vermagic(&fs::read(&ours).with_context(|| ours.display().to_string())?);
     for file in files {

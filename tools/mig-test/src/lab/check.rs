@@ -112,7 +112,9 @@ pub fn explain(error: anyhow::Error, path: &Path, mirror: &str) -> anyhow::Error
     {
         format!("{mirror} lacks a package. Name another mirror with MIG_TEST_MIRROR.")
     } else {
-        format!("no root could be made from {mirror}. Check the network and try again.")
+        format!(
+            "the packages of {mirror} could not be had or unpacked. Check the network and try again."
+        )
     };
     Unusable(format!("{sentence}\n{text}")).into()
 }
@@ -151,7 +153,9 @@ mod tests {
         };
         let lacks = "http://m lacks a package. Name another mirror with MIG_TEST_MIRROR.";
         assert_eq!(explain("E: Unable to locate package bindgen"), lacks);
-        let broken = "no root could be made from http://m. Check the network and try again.";
+        let broken =
+            "the packages of http://m could not be had or unpacked. Check the network and \
+                      try again.";
         assert_eq!(explain("Could not connect"), broken);
         let full = "the disk is full. Make room, or name another folder with MIG_TEST_CACHE.";
         assert_eq!(explain("tar: No space left on device"), full);

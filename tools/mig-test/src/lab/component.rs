@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::cache::{digest, remove, Cache};
-use super::{boot_image, debug_kernel, kernel_build, qemu_root, root};
+use super::{boot_image, debug_kernel, qemu_root, root, stock_kernel, Choice, Kernel};
 use crate::progress::Progress;
 
 /// A part of the lab that is built once and kept.
@@ -16,7 +16,8 @@ pub struct Component {
     pub name: &'static str,
     /// What it is, for `mig-test lab status`.
     pub about: &'static str,
-    /// The option of the command line that asks for it. Without one, every command needs it.
+    /// The option of the command line that asks for it, if it is not the default. Without one, every
+    /// command needs it.
     pub only_for: Option<&'static str>,
     /// The room that its build takes, in MiB.
     pub space: u64,
@@ -31,8 +32,10 @@ pub struct Component {
 /// Every component, each after those it needs.
 pub const ALL: &[Component] = &[
     root::TRIXIE,
-    kernel_build::STOCK,
-    boot_image::BOOT,
+    stock_kernel::V7_3,
+    boot_image::V7_3,
+    stock_kernel::V7_2,
+    boot_image::V7_2,
     qemu_root::LAB,
     qemu_root::V7_2,
     qemu_root::V11_1,
@@ -149,6 +152,24 @@ impl Components {
         self.unavailable.get(name).map(String::as_str)
     }
 
+    /// The kernel of commands that name none. Until the root is made it is the newest that is known.
+    pub fn default_kernel(&self) -> Kernel {
+        let root = self.get(root::TRIXIE.name);
+        let name = root.map(|root| root.fact(root::DEFAULT_KERNEL));
+        let known = Kernel::STOCK.into_iter();
+        let mut named = known.filter(|kernel| Some(kernel.name()) == name);
+        named.next().unwrap_or(Kernel::STOCK[0])
+    }
+
+    /// The components that `choices` name.
+    fn wanted(&self, choices: &[Choice]) -> Vec<&'static str> {
+        let default = self.default_kernel();
+        let platforms = choices.iter().map(|choice| choice.platform(default));
+        platforms
+            .flat_map(|platform| platform.components())
+            .collect()
+    }
+
     /// What has to be built: what every command needs, and the components in `wanted`, with those that
     /// they are built from.
     fn missing(&self, wanted: &[&str]) -> Vec<&'static Component> {
@@ -169,13 +190,13 @@ impl Components {
     }
 
     /// Whether nothing has to be built.
-    pub fn complete(&self, wanted: &[&str]) -> bool {
-        self.missing(wanted).is_empty()
+    pub fn complete(&self, choices: &[Choice]) -> bool {
+        self.missing(&self.wanted(choices)).is_empty()
     }
 
     /// The room that building what is missing takes, in bytes.
-    pub fn space(&self, wanted: &[&str]) -> u64 {
-        let missing = self.missing(wanted);
+    pub fn space(&self, choices: &[Choice]) -> u64 {
+        let missing = self.missing(&self.wanted(choices));
         missing.iter().map(|component| component.space << 20).sum()
     }
 
@@ -191,9 +212,23 @@ impl Components {
         Ok(())
     }
 
-    /// Builds what is missing or out of date.
-    pub fn set_up(&mut self, cache: &Cache, wanted: &[&str], mirror: Option<&str>) -> Result<()> {
-        for component in self.missing(wanted) {
+    /// Builds what is missing or out of date. What that is may change with the root, which knows the
+    /// default kernel.
+    pub fn set_up(
+        &mut self,
+        cache: &Cache,
+        choices: &[Choice],
+        mirror: Option<&str>,
+    ) -> Result<()> {
+        while let Some(component) = self.missing(&self.wanted(choices)).first() {
+            let lacking = component
+                .needs
+                .iter()
+                .find_map(|need| self.unavailable(need));
+            if let Some(reason) = lacking.map(String::from) {
+                self.unavailable.insert(component.name, reason);
+                continue;
+            }
             let progress = Progress::start(format!("building {}", component.about));
             let needs = self.instances(component).expect("needs come first");
             let log = cache.log(component.name);
@@ -262,14 +297,29 @@ mod tests {
     fn what_is_unavailable_is_not_built_again() {
         let wanted = [qemu_root::V7_2.name];
         let mut components = Components::default();
-        assert_eq!(components.missing(&wanted).len(), 5);
+        assert_eq!(components.missing(&wanted).len(), 3);
         let reason = (wanted[0], "the mirror has none".to_string());
         components.unavailable.extend([reason]);
-        assert_eq!(components.missing(&wanted).len(), 4);
+        assert_eq!(components.missing(&wanted).len(), 2);
         assert_eq!(
             components.unavailable(wanted[0]),
             Some("the mirror has none")
         );
+    }
+
+    #[test]
+    fn the_root_says_which_kernel_a_command_needs_that_names_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), Access::Exclusive).unwrap();
+        let choices = [Choice::default()];
+        let wanted = |found: &Components| found.wanted(&choices)[1];
+        assert_eq!(wanted(&Components::find(&cache)), stock_kernel::V7_3.name);
+        let root = &root::TRIXIE;
+        let facts = BTreeMap::from([(root::DEFAULT_KERNEL.to_string(), "7.2".to_string())]);
+        cache
+            .build(root.name, &root.digest(), BTreeMap::new(), |_| Ok(facts))
+            .unwrap();
+        assert_eq!(wanted(&Components::find(&cache)), stock_kernel::V7_2.name);
     }
 
     #[test]

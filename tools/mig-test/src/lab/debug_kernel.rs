@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The debug kernel: the stock kernel's source with the kernel's own checkers in it, which the stock
-//! kernel has not: KASAN, lockdep, kmemleak, fault injection; and iommufd.
+//! The debug kernel: the source of Debian's newest kernel with the kernel's own checkers in it, which
+//! Debian's has not: KASAN, lockdep, kmemleak, fault injection; and iommufd.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,12 +8,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::abi::SERIES;
+use super::abi::{Packaged, SUITES};
 use super::apt::Mirror;
 use super::bootstrap::{lean, Root};
 use super::chroot::{place, Chroot};
 use super::component::{Build, Component};
-use super::task;
+use super::packages::Packages;
+use super::{task, Kernel};
 
 /// What the debug kernel is built with. KASAN and Rust together want clang.
 pub const TOOLCHAIN: Component = Component {
@@ -39,9 +40,9 @@ pub const DEBUG: Component = Component {
     name: "debug",
     about: "the debug kernel and its build tree",
     only_for: Some("--kernel debug"),
-    space: 4500,
-    needs: &["root", "clang"],
-    recipe: || [SCRIPT, CONFIG, SERIES].join("\n"),
+    space: 4900,
+    needs: &["clang"],
+    recipe: || [SCRIPT, CONFIG, &Kernel::STOCK.map(Kernel::name).join(" ")].join("\n"),
     build,
 };
 
@@ -53,19 +54,18 @@ const SCRIPT: &str = include_str!("scripts/build-debug-kernel.sh");
 const CONFIG: &str = include_str!("scripts/debug.config");
 
 fn build(build: &Build, path: &Path) -> Result<BTreeMap<String, String>> {
-    let (root, toolchain) = (build.lab.ready("root"), build.lab.ready("clang"));
-    let abi = root.fact("abi");
-    let (number, _) = abi.split_once('+').context("the kernel's release")?;
+    let mirror = Mirror::find(build.mirror)?;
+    let lists = Packages::fetch(build, &mirror, &SUITES, path)?;
+    let kernel = Packaged::resolve(&mirror, &lists, &Kernel::STOCK)?;
+    lists.download(build, &mirror, &[kernel.source()], &path.join("packages"))?;
+    drop(lists);
+    let (number, _) = kernel.abi.split_once('+').context("the kernel's release")?;
     let release = format!("{number}-debug");
     fs::write(path.join("debug.config"), CONFIG)?;
-    let mut script = Chroot::new(&toolchain.path)
-        .reading(&root.path.join("usr/src"), place::SOURCE)
+    let mut script = Chroot::new(&build.lab.ready("clang").path)
         .writing(path, place::KBUILD)
         .script(SCRIPT);
-    script.args([
-        &format!("{}/linux-source-{SERIES}.tar.xz", place::SOURCE),
-        &release,
-    ]);
+    script.args([kernel.series.name(), &release]);
     task::run(
         "building the debug kernel",
         script,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What leaves the lab: modules for a machine that runs the stock kernel, and the description of the
+//! What leaves the lab: modules for a machine that runs one of Debian's kernels, and the description of the
 //! kernel side for an editor.
 
 use std::fs;
@@ -13,13 +13,14 @@ use super::modules::{self, Goal};
 use super::{check, task, Kernel, Lab};
 use crate::progress::Progress;
 
-/// Installs the modules below `root` for the stock kernel.
-pub fn install(lab: &Lab, root: &Path) -> Result<()> {
-    modules::build(lab, Kernel::Stock, Goal::Modules)?;
-    let abi = lab.components.ready("root").fact("abi");
+/// Installs the modules below `root` for a kernel.
+pub fn install(lab: &Lab, kernel: Kernel, root: &Path) -> Result<()> {
+    modules::build(lab, kernel, Goal::Modules)?;
+    let abi = lab.components.ready(kernel.tree()).fact("abi");
     let updates = root.join("lib/modules").join(abi).join("updates");
+    let folder = format!("kmod{}", lab.suffix(kernel));
     fs::create_dir_all(&updates).with_context(|| updates.display().to_string())?;
-    for module in modules::built(&lab.target.join("kmod"))? {
+    for module in modules::built(&lab.target.join(folder))? {
         let name = module.file_name().context("a module has a name")?;
         fs::copy(&module, updates.join(name))?;
         println!("{}", updates.join(name).display());
@@ -38,12 +39,13 @@ pub fn install(lab: &Lab, root: &Path) -> Result<()> {
 
 /// Writes `rust-project.json` with the paths of this machine.
 pub fn rust_analyzer(lab: &Lab) -> Result<()> {
-    modules::build(lab, Kernel::Stock, Goal::Analyzer)?;
+    let kernel = lab.default_kernel();
+    modules::build(lab, kernel, Goal::Analyzer)?;
     let made = lab.target.join("kmod/rust-project.json");
     let text = fs::read_to_string(&made).with_context(|| made.display().to_string())?;
     let path = |component: &str| lab.components.ready(component).path.display().to_string();
     let text = text
-        .replace(place::KBUILD, &path("kbuild"))
+        .replace(place::KBUILD, &path(kernel.tree()))
         .replace(place::SOURCE, &lab.project.display().to_string())
         .replace(place::OUT, &lab.target.join("kmod").display().to_string())
         .replace("\"/usr/", &format!("\"{}/usr/", path("root")));

@@ -13,12 +13,12 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::vm::{Accelerator, Machine, Vm};
-use super::{cache, Lab};
+use super::{cache, stock_kernel, Lab};
 use crate::event::{Event, Job, Outcome};
 use crate::failure::unusable;
 use crate::scenario;
 
-/// How long the VM with the stock kernel may take to come up: some 40 times what it takes.
+/// How long the VM with one of Debian's kernels may take to come up: some 40 times what it takes.
 const BOOT: Duration = Duration::from_secs(180);
 /// A clock that counts instructions makes everything slower.
 const ICOUNT_FACTOR: u32 = 10;
@@ -132,10 +132,7 @@ fn boot(
         options: options.clone(),
         qemu: machine.platform.qemu,
         out: out(machine),
-        guest_kernel: format!(
-            "/usr/lib/modules/{}/vmlinuz",
-            lab.components.ready("root").fact("abi")
-        ),
+        guest_kernel: stock_kernel::file(lab.components.ready(machine.platform.guest.tree())),
         patience: patience(machine),
     })?;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The lab: a cached root file system with a stock kernel, and a VM that runs jobs in it.
+//! The lab: a cached root file system and Debian's kernels, and a VM that runs jobs in them.
 
 mod abi;
 mod accel;
@@ -15,13 +15,13 @@ mod debug_kernel;
 pub mod format;
 pub mod install;
 pub mod job;
-mod kernel_build;
 pub mod modules;
 mod monitor;
 mod packages;
 mod platform;
 mod qemu_root;
 mod root;
+mod stock_kernel;
 mod task;
 mod vm;
 
@@ -36,7 +36,7 @@ use crate::progress::Progress;
 use cache::{lock, Access, Cache, Entry};
 use component::{Components, ALL};
 use modules::Goal;
-pub use platform::{Kernel, Platform};
+pub use platform::{Choice, Kernel, Platform};
 pub use vm::{Accelerator, Machine};
 
 /// A lab that is set up. While it exists no other process changes what it uses.
@@ -46,26 +46,23 @@ pub struct Lab {
     pub project: PathBuf,
     /// Where results go.
     pub target: PathBuf,
+    choices: Vec<Choice>,
     work: PathBuf,
     cache: Cache,
     _work: File,
 }
 
 impl Lab {
-    /// Sets the lab up where that is needed, with what `platforms` need, and takes hold of it.
-    pub fn open(mirror: Option<&str>, platforms: &[Platform]) -> Result<Self> {
-        let wanted: Vec<&str> = platforms
-            .iter()
-            .flat_map(|platform| platform.components())
-            .collect();
+    /// Sets the lab up where that is needed, with what `choices` need, and takes hold of it.
+    pub fn open(mirror: Option<&str>, choices: &[Choice]) -> Result<Self> {
         let project = project()?;
         let folder = Cache::folder()?;
         check::privileges()?;
         let mut cache = Cache::open(&folder, Access::Shared)?;
         let mut components = Components::find(&cache);
-        while !components.complete(&wanted) {
+        while !components.complete(choices) {
             drop(cache);
-            components = set_up(&folder, &wanted, mirror)?;
+            components = set_up(&folder, choices, mirror)?;
             cache = Cache::open(&folder, Access::Shared)?;
             components.refresh(&cache);
         }
@@ -79,10 +76,37 @@ impl Lab {
             components,
             project,
             target,
+            choices: choices.to_vec(),
             work,
             cache,
             _work: held,
         })
+    }
+
+    /// The kernel of commands that name none.
+    pub fn default_kernel(&self) -> Kernel {
+        self.components.default_kernel()
+    }
+
+    /// What a command line has chosen.
+    pub fn platform(&self, choice: Choice) -> Platform {
+        choice.platform(self.default_kernel())
+    }
+
+    /// The plainest platform of those that the lab was opened for: one of Debian's kernels, and the lab's
+    /// own QEMU.
+    pub fn simplest(&self) -> Platform {
+        let first = self.choices.first().copied().unwrap_or_default();
+        self.platform(Choice::kernel(self.platform(first).guest))
+    }
+
+    /// What the names of folders with results for a kernel end in: nothing for the default one.
+    pub fn suffix(&self, kernel: Kernel) -> String {
+        if kernel == self.default_kernel() {
+            String::new()
+        } else {
+            format!("-{}", kernel.name())
+        }
     }
 
     /// What runs the VM on this machine.
@@ -92,9 +116,7 @@ impl Lab {
 
     /// A shell in the VM, on this terminal.
     pub fn shell(&self, platform: Platform) -> Result<()> {
-        if let Some(reason) = self.lacks(platform) {
-            unusable!("{reason}. Choose another with --qemu.");
-        }
+        self.require(platform)?;
         let machine = Machine {
             accelerator: self.accelerator()?,
             platform,
@@ -134,6 +156,14 @@ impl Lab {
         reasons.flatten().next()
     }
 
+    /// Refuses a platform that there is not.
+    pub fn require(&self, platform: Platform) -> Result<()> {
+        match self.lacks(platform) {
+            Some(reason) => unusable!("{reason}"),
+            None => Ok(()),
+        }
+    }
+
     /// Versions that belong into a report: of the kernel, and of what runs guests.
     pub fn versions(&self, platform: Platform) -> (&str, &str) {
         let fact = |component, name| {
@@ -147,15 +177,15 @@ impl Lab {
     }
 }
 
-fn set_up(folder: &Path, wanted: &[&str], mirror: Option<&str>) -> Result<Components> {
+fn set_up(folder: &Path, choices: &[Choice], mirror: Option<&str>) -> Result<Components> {
     check::programs(&["mmdebstrap", "apt-get", "apt-cache"])?;
     let cache = Cache::open(folder, Access::Exclusive)?;
     // Another process may have done it while this one waited.
     let mut found = Components::find(&cache);
-    if !found.complete(wanted) {
+    if !found.complete(choices) {
         found.remove_outdated(&cache)?;
-        check::space(folder, found.space(wanted))?;
-        found.set_up(&cache, wanted, mirror)?;
+        check::space(folder, found.space(choices))?;
+        found.set_up(&cache, choices, mirror)?;
     }
     Ok(found)
 }

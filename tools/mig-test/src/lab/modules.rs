@@ -33,7 +33,7 @@ pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
         Goal::Clippy => ("running clippy on the kernel modules", "kmod-clippy"),
         Goal::Analyzer => ("describing the kernel side", "kmod"),
     };
-    let folder = format!("{folder}{}", kernel.suffix());
+    let folder = format!("{folder}{}", lab.suffix(kernel));
     let progress = Progress::start(what);
     let out = lab.target.join(&folder);
     if matches!(goal, Goal::Fresh | Goal::Clippy) {
@@ -99,8 +99,8 @@ pub fn build_ours(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Resul
 pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Result<Vec<String>> {
     let progress = Progress::start(apart.what);
     let suffix = match goal {
-        Goal::Clippy => format!("-clippy{}", kernel.suffix()),
-        _ => kernel.suffix().into(),
+        Goal::Clippy => format!("-clippy{}", lab.suffix(kernel)),
+        _ => lab.suffix(kernel),
     };
     let name = format!("{}{suffix}", apart.folder);
     let out = lab.target.join(&name);
@@ -134,7 +134,7 @@ const PEER: &str = "kmod-c";
 
 /// Builds mainline's C mtty, the peer that every figure is compared with.
 pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
-    let folder = format!("{PEER}{}", kernel.suffix());
+    let folder = format!("{PEER}{}", lab.suffix(kernel));
     let out = lab.target.join(&folder);
     let instance = instance(lab, kernel);
     if out.join("mtty.ko").exists()
@@ -169,7 +169,7 @@ pub fn stage(lab: &Lab, kernel: Kernel, more: &[PathBuf]) -> Result<()> {
     let layer = lab.work.join("job/modules");
     let mut found = Vec::new();
     for folder in ["kmod", PEER, TESTS.folder, GUIDE.folder] {
-        let folder = format!("{folder}{}", kernel.suffix());
+        let folder = format!("{folder}{}", lab.suffix(kernel));
         found.extend(built(&lab.target.join(folder))?);
     }
     found.extend_from_slice(more);
@@ -179,7 +179,9 @@ pub fn stage(lab: &Lab, kernel: Kernel, more: &[PathBuf]) -> Result<()> {
         let when = (metadata.mtime(), metadata.mtime_nsec());
         stamp.extend(format!("\n{} {} {when:?}", path.display(), metadata.len()).into_bytes());
     }
-    let file = lab.work.join(format!("modules{}.stamp", kernel.suffix()));
+    let file = lab
+        .work
+        .join(format!("modules{}.stamp", lab.suffix(kernel)));
     let tree = lab.components.ready(kernel.tree());
     let abi = tree.fact("abi");
     let mine = layer.join("usr/lib/modules").join(abi);
@@ -266,9 +268,9 @@ fn in_project(text: &str) -> String {
 }
 
 /// Builds from scratch, and fails on any warning; those of the tests as well.
-pub fn strict(lab: &Lab, goal: Goal) -> Result<()> {
-    deny(&build(lab, Kernel::Stock, goal)?)?;
-    build_ours(lab, Kernel::Stock, &TESTS, goal)
+pub fn strict(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<()> {
+    deny(&build(lab, kernel, goal)?)?;
+    build_ours(lab, kernel, &TESTS, goal)
 }
 
 fn deny(warnings: &[String]) -> Result<()> {

@@ -55,6 +55,25 @@ impl Packages {
         self.query(&[&["show", "--all-versions"], names].concat())
     }
 
+    /// Fetches packages, each as `NAME=VERSION`, into a new folder. apt checks them against the lists.
+    pub fn download(
+        &self,
+        build: &Build,
+        mirror: &Mirror,
+        packages: &[String],
+        folder: &Path,
+    ) -> Result<()> {
+        fs::create_dir(folder)?;
+        let mut download = self.apt("apt-get");
+        download
+            .args(["-o", "APT::Sandbox::User=root", "download"])
+            .args(packages)
+            .current_dir(folder);
+        task::run("apt-get download", download, &build.log, build.progress)
+            .map_err(|error| check::explain(error, folder, &mirror.uri))?;
+        Ok(())
+    }
+
     fn query(&self, arguments: &[&str]) -> Result<String> {
         let mut query = self.apt("apt-cache");
         let output = query

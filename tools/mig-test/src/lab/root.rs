@@ -1,31 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The root file system: a Debian release with the stock kernel, QEMU, and the tools that build modules.
+//! The root file system: a Debian release with QEMU and the tools that build modules. Kernels stand
+//! apart, but which of them is the default is decided with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::abi::{Packaged, SERIES};
+use super::abi::{Packaged, SUITES as KERNEL_SUITES};
 use super::apt::Mirror;
 use super::bootstrap::{lean, Root};
 use super::chroot::Chroot;
 use super::component::{Build, Component};
 use super::packages::Packages;
-use super::task;
+use super::{task, Kernel};
+use crate::failure::Unusable;
 
-/// Where the lab's kernel boots from and its modules are built in: Debian 13.
+/// What the lab VM starts from and modules are built in: Debian 13.
 pub const TRIXIE: Component = Component {
     name: "root",
-    about: "the root file system (Debian 13 with kernel, QEMU and compilers)",
+    about: "the root file system (Debian 13 with QEMU and compilers)",
     only_for: None,
-    space: 3200,
+    space: 2700,
     needs: &[],
     recipe: || {
         [
-            SUITES.join(" "),
+            SUITE.into(),
             PACKAGES.into(),
-            SERIES.into(),
+            Kernel::STOCK.map(Kernel::name).join(" "),
             lean(VARIANT).join(" "),
         ]
         .join("\n")
@@ -34,25 +36,30 @@ pub const TRIXIE: Component = Component {
 };
 
 const VARIANT: &str = "minbase";
-const SUITES: [&str; 2] = ["trixie", "trixie-backports"];
+const SUITE: &str = "trixie";
 
 const PACKAGES: &str = "\
     bc bindgen bison busybox-static cargo cpio flex gcc-14 kmod libclang-dev libelf-dev libssl-dev \
     make mdevctl pahole python3 qemu-system-x86 rust-clippy rust-src rustc rustfmt seabios xz-utils";
 
+/// The fact that names the kernel of commands that name none.
+pub const DEFAULT_KERNEL: &str = "kernel";
+
 fn build(build: &Build, path: &Path) -> Result<BTreeMap<String, String>> {
     let mirror = Mirror::find(build.mirror)?;
     build.progress.detail("choosing the kernel");
-    let kernel = Packaged::resolve(&mirror, &Packages::fetch(build, &mirror, &SUITES, path)?)?;
+    let lists = Packages::fetch(build, &mirror, &KERNEL_SUITES, path)?;
+    let kernel = Packaged::resolve(&mirror, &lists, &Kernel::STOCK)
+        .map_err(|error| Unusable(format!("{error:#}")))?;
+    drop(lists);
     Root {
-        suites: &SUITES,
-        packages: format!("{PACKAGES} {}", kernel.packages().join(" ")),
+        suites: &[SUITE],
+        packages: PACKAGES.into(),
         options: lean(VARIANT),
     }
     .make(build, &mirror, path)?;
     Ok([
-        ("abi", kernel.abi),
-        ("version", kernel.version),
+        (DEFAULT_KERNEL, kernel.series.name().into()),
         ("qemu", qemu_version(build, path)?),
     ]
     .map(|(name, value)| (name.to_string(), value))

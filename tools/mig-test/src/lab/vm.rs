@@ -16,7 +16,7 @@ use anyhow::{bail, Context, Result};
 use super::boot_image::INITRAMFS;
 use super::chroot::{place, Chroot};
 use super::component::Components;
-use super::{monitor, qemu_root, Kernel, Platform};
+use super::{monitor, qemu_root, stock_kernel, Kernel, Platform};
 use crate::agent::PORT;
 use crate::event::{Event, Job};
 use crate::kernel_log;
@@ -100,11 +100,13 @@ pub struct Vm {
 
 /// The command that runs QEMU. `work` holds the folder `job` and gets the logs.
 fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
-    let (root, boot) = (lab.ready("root"), lab.ready("boot"));
+    let (root, boot) = (lab.ready("root"), lab.ready(machine.platform.boot()));
+    let stock = lab.ready(machine.platform.guest.tree());
     let lab_qemu = lab.ready(qemu_root::LAB.name);
     let mut chroot = Chroot::new(&lab_qemu.path)
         .reading(&root.path, place::ROOT)
         .reading(&boot.path, place::BOOT)
+        .reading(&stock_kernel::image(stock), place::KERNEL)
         .writing(work, place::OUT);
     let guests = lab.ready(qemu_root::component(machine.platform.qemu));
     let extra = guests.path != root.path;
@@ -113,13 +115,10 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
     }
     let mut processor = machine.accelerator.processor().to_owned();
     let (kernel, mut parameters) = match machine.platform.kernel {
-        Kernel::Stock => {
-            let abi = root.fact("abi");
-            (
-                format!("{}/usr/lib/modules/{abi}/vmlinuz", place::ROOT),
-                String::new(),
-            )
-        }
+        Kernel::V7_3 | Kernel::V7_2 => (
+            format!("{}{}", place::KERNEL, stock_kernel::file(stock)),
+            String::new(),
+        ),
         Kernel::Debug => {
             let tree = lab.ready(machine.platform.kernel.tree());
             chroot = chroot.reading(&tree.path, place::KBUILD);
@@ -162,6 +161,9 @@ fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
     .arg("-fsdev")
     .arg(share("root", place::ROOT) + ",readonly=on")
     .args(["-device", "virtio-9p-pci,fsdev=root,mount_tag=root"])
+    .arg("-fsdev")
+    .arg(share("kernel", place::KERNEL) + ",readonly=on")
+    .args(["-device", "virtio-9p-pci,fsdev=kernel,mount_tag=kernel"])
     .arg("-fsdev")
     .arg(share("job", &format!("{}/job", place::OUT)))
     .args(["-device", "virtio-9p-pci,fsdev=job,mount_tag=job"])

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
-# Builds the debug kernel and its build tree in /opt/kbuild: build-debug-kernel ARCHIVE RELEASE
+# Builds the debug kernel and its build tree in /opt/kbuild, of the package that is there:
+# build-debug-kernel SERIES RELEASE
 # RELEASE is the release that it gets, as uname -r prints it.
-archive=$1 release=$2
+series=$1 release=$2
 source=/opt/kbuild/source
 build=/opt/kbuild/build
 
 echo "unpacking the source"
 mkdir "$source" "$build"
-tar -C "$source" --strip-components=1 -xf "$archive" \
-	--exclude='linux-source-*/Documentation/*/*' --exclude='linux-source-*/arch/*/boot/dts' \
-	--exclude='linux-source-*/drivers/gpu/drm/amd/*.[ch]' --exclude='linux-source-*/tools/testing/*/*'
+dpkg-deb --extract /opt/kbuild/packages/*.deb /opt/kbuild/packages
+# The patterns begin at the top of the source, because a folder may have a namesake below another.
+top=linux-source-$series
+tar -C "$source" --strip-components=1 -xf "/opt/kbuild/packages/usr/src/$top.tar.xz" \
+	--anchored --wildcards-match-slash \
+	--exclude="$top/Documentation/*/*" --exclude="$top/arch/*/boot/dts" \
+	--exclude="$top/drivers/gpu/drm/amd/*.[ch]" --exclude="$top/tools/testing/*/*"
+rm -r /opt/kbuild/packages
 
 kmake() {
 	make -j"$(nproc)" -C "$source" O="$build" LLVM=1 LOCALVERSION="-${release#*-}" "$@"

@@ -1,7 +1,7 @@
 #!/busybox sh
 # SPDX-License-Identifier: GPL-2.0
-# The first program of the lab VM. Lays a tmpfs over the shared root, and over that the modules of
-# the job; then starts the job's program there.
+# The first program of the lab VM. Lays over the shared root one of Debian's kernels with its modules,
+# over that the modules of the job, and a tmpfs over all; then starts the job's program there.
 b=/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
@@ -16,11 +16,12 @@ fi
 
 share="-t 9p -o trans=virtio,version=9p2000.L,msize=512000"
 $b mount $share,cache=loose,ro root /lower
+$b mount $share,cache=loose,ro kernel /kernel
 $b mount $share job /job
 $b mkdir /upper
 $b mount -t tmpfs -o size=75% tmpfs /upper
 $b mkdir /upper/data /upper/work
-$b mount -t overlay -o lowerdir=/job/modules:/lower,upperdir=/upper/data,workdir=/upper/work \
+$b mount -t overlay -o lowerdir=/job/modules:/kernel:/lower,upperdir=/upper/data,workdir=/upper/work \
 	root /new || exec $b poweroff -f
 
 $b mkdir -p /new/job /new/dev /new/proc /new/sys

@@ -1,18 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0
-# Makes the build tree of a packaged kernel in /opt/kbuild: prepare-kernel SERIES ABI CC
+# Makes of the packages of a kernel in /opt/kbuild what boots and a build tree:
+# prepare-kernel SERIES ABI CC
 series=$1 abi=$2 cc=$3
-headers=/usr/src/linux-headers-$abi
+image=/opt/kbuild/image
 source=/opt/kbuild/source
 build=/opt/kbuild/build
+headers=$image/usr/src/linux-headers-$abi
+
+echo "unpacking the packages"
+mkdir "$image" "$source" "$build"
+for package in /opt/kbuild/packages/*.deb; do
+	dpkg-deb --extract "$package" "$image"
+done
+rm -r /opt/kbuild/packages
 
 echo "unpacking the source of Linux $series"
-mkdir "$source" "$build"
-# What modules are built with; without the rest it is half as large, and a third of the files.
-tar -C "$source" --strip-components=1 -xf "/usr/src/linux-source-$series.tar.xz" \
-	--exclude='linux-source-*/Documentation/*/*' --exclude='linux-source-*/arch/*/boot/dts' \
-	--exclude='linux-source-*/drivers/*.c' --exclude='linux-source-*/drivers/gpu/drm/amd/*.h' \
-	--exclude='linux-source-*/net/*.c' --exclude='linux-source-*/sound/*.c' \
-	--exclude='linux-source-*/fs/*.c' --exclude='linux-source-*/tools/testing/*/*'
+# What modules are built with; without the rest it is half as large, and a third of the files. The
+# patterns begin at the top of the source, because a folder may have a namesake below another.
+top=linux-source-$series
+tar -C "$source" --strip-components=1 -xf "$image/usr/src/$top.tar.xz" \
+	--anchored --wildcards-match-slash \
+	--exclude="$top/Documentation/*/*" --exclude="$top/arch/*/boot/dts" \
+	--exclude="$top/drivers/*.c" --exclude="$top/drivers/gpu/drm/amd/*.h" \
+	--exclude="$top/net/*.c" --exclude="$top/sound/*.c" \
+	--exclude="$top/fs/*.c" --exclude="$top/tools/testing/*/*"
 
 cp "$headers/.config" "$build/.config"
 kmake() {
@@ -23,7 +34,7 @@ kmake olddefconfig
 kmake modules_prepare
 cp "$headers/Module.symvers" "$build/"
 # Holds the kernel's BTF and nothing else: modules get their own from it.
-ln -s "$headers/vmlinux" "$build/vmlinux"
+cp "$headers/vmlinux" "$build/"
 
 release=$(cat "$build/include/config/kernel.release")
 if [ "$release" != "$abi" ]; then
@@ -44,3 +55,8 @@ if ! cmp -s /tmp/built /tmp/packaged; then
 	exit 1
 fi
 echo "all $(wc -l < /tmp/built) Rust symbols are those of the packaged kernel"
+
+# What is left of the packages belongs to the root of the VM that boots them.
+rm -r "$image/usr/src" "$image/usr/share"
+ln -s usr/lib "$image/lib"
+depmod --basedir "$image" "$abi"
