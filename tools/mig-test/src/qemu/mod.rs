@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod console;
+pub mod interrupt;
 pub mod migration;
 pub mod process;
 pub mod proxy;

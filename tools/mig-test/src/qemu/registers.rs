@@ -12,11 +12,9 @@ impl Vm {
         let buses = self.command("query-pci", json!({}))?;
         let base = bar_address(&buses, &format!("card{device}"), bar)
             .with_context(|| format!("the guest has not set up BAR {bar} of device {device}"))?;
-        // QMP itself cannot look into a guest's memory.
         let line = format!("xp /1wx {:#x}", base + offset);
-        let answer = self.command("human-monitor-command", json!({ "command-line": line }))?;
-        let answer = answer.as_str().unwrap_or_default();
-        word(answer).with_context(|| format!("QEMU answers to {line}: {answer}"))
+        let answer = self.monitor(&line)?;
+        word(&answer).with_context(|| format!("QEMU answers to {line}: {answer}"))
     }
 }
 

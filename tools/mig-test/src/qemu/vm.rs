@@ -217,6 +217,18 @@ impl Vm {
         self.qmp.command(&mut self.process, name, arguments)
     }
 
+    /// Runs a command of the monitor for humans, which has what QMP has not.
+    pub fn monitor(&mut self, line: &str) -> Result<String> {
+        let answer = self.command("human-monitor-command", json!({ "command-line": line }))?;
+        let answer = answer.as_str().map(str::to_owned);
+        answer.with_context(|| format!("QEMU gives no answer to {line}"))
+    }
+
+    /// The file with QEMU's trace events.
+    pub fn trace(&self) -> &Path {
+        &self.trace
+    }
+
     /// The picture that a device shows.
     pub fn screen(&mut self, device: usize) -> Result<Screen> {
         let file = self.dir.join(format!("{}-screen", self.name));

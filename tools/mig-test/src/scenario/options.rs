@@ -26,6 +26,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("mgpu-unmap", &["seed"]),
     ("mgpu-late-memory", &["seed"]),
     ("guest-memory", &["seed"]),
+    ("intx-in-flight", &["driver", "moves"]),
     ("conformance-concurrency", TARGET_AND_SEED),
     ("conformance-v1-registers", TARGET_AND_SEED),
     ("conformance-v1-races", TARGET_AND_SEED),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    bench, cancel, conformance, demo, file, live, memory, mgpu, parameter, refusal, sysfs,
+    bench, cancel, conformance, demo, file, intx, live, memory, mgpu, parameter, refusal, sysfs,
 };
 use super::{Ctx, Scenario};
 use crate::event::Outcome;
@@ -76,6 +76,12 @@ const SCENARIOS: &[Scenario] = &[
         "a guest with both devices is saved to a file and started from it",
         4,
         file::run,
+    ),
+    migrates(
+        "intx-in-flight",
+        "a guest moves while its interrupt line is raised for a card that asserts nothing any more",
+        6,
+        intx::run,
     ),
     plain(
         "sysfs-limits",

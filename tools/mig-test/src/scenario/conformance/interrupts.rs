@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Interrupts: bad VFIO_DEVICE_SET_IRQS calls, and with a sample card, whose interrupt can be raised
-//! and dropped at will, the level semantics of INTx and the messages of MSI.
+//! and dropped at will, the level semantics of INTx and the messages of MSI; INTx of a device that has moved.
 
 use std::os::fd::AsRawFd;
 
@@ -15,6 +15,7 @@ use vfio_bindings::bindings::vfio::{
 };
 
 use super::checks::Checks;
+use super::moved_intx;
 use super::target::{on_each, Target, Uart};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
@@ -41,6 +42,13 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
         stopped(&mut checks, &device, uart)?;
         ctx.step("MSI");
         msi(&mut checks, &device, uart)?;
+    }
+    let uart = target.uart(&device)?;
+    drop(device);
+    ctx.step("INTx of a device that has moved");
+    moved_intx::told(&mut checks, &target)?;
+    if let (Some(uart), true) = (uart, target.is_ours) {
+        moved_intx::asserted(&mut checks, &target, uart)?;
     }
     ctx.step(format!("{} checks made", checks.made()));
     Ok(checks.outcome())

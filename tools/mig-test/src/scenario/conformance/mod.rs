@@ -7,6 +7,7 @@ pub mod concurrency;
 pub mod data;
 pub mod info;
 pub mod interrupts;
+mod moved_intx;
 pub mod lifetime;
 mod oracle;
 mod places;
