@@ -12,7 +12,7 @@ use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
 use crate::lab::job::{self, News, Verdict, Watch};
-use crate::lab::{brought, Accelerator, Lab, Machine, Platform};
+use crate::lab::{brought, modules, Accelerator, Lab, Machine, Platform};
 use crate::narrator::Narrator;
 use crate::series::{self, Counts, Load, SeriesArgs, Turn};
 use crate::{scenario, table};
@@ -84,10 +84,13 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     let platform = lab.platform(args.platform.choice());
     let kernel = platform.kernel;
     lab.require(platform)?;
-    if !args.no_build {
-        lab.build_test_modules(kernel)?;
-    }
-    let options = &brought::install(lab, kernel, &args.modules, options)?;
+    let apart = if args.no_build {
+        modules::OURS.into()
+    } else {
+        lab.build_test_modules(kernel, &scenario::modules(&args.names))?;
+        modules::current(lab, kernel)?
+    };
+    let options = &brought::install(lab, kernel, &apart, &args.modules, options)?;
     let accelerator = if args.icount {
         Accelerator::Icount
     } else {

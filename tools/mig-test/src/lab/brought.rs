@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 
 use super::modules::{self, Apart, Goal};
-use super::{Kernel, Lab};
+use super::{stage, Kernel, Lab};
 use crate::failure::unusable;
 use crate::scenario::target::{DEVICE, MDEV, MODULES};
 
@@ -27,11 +27,12 @@ pub fn check(given: &[PathBuf], options: &BTreeMap<String, String>) -> Result<()
     Ok(())
 }
 
-/// Lays out the modules of the project and those that `given` names, as files or as the folders of their
+/// Lays out the modules of the project, those of `apart` and those that `given` names, as files or as the folders of their
 /// source. Returns the options with those that have the scenarios load them.
 pub fn install(
     lab: &Lab,
     kernel: Kernel,
+    apart: &[Apart],
     given: &[PathBuf],
     options: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>> {
@@ -53,7 +54,7 @@ pub fn install(
         let names = names.map(|name| name.to_string_lossy().replace('-', "_"));
         options.insert(MODULES.into(), names.collect::<Vec<_>>().join(","));
     }
-    modules::stage(lab, kernel, &files)?;
+    stage::stage(lab, kernel, apart, &files)?;
     Ok(options)
 }
 

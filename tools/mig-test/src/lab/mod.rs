@@ -21,6 +21,8 @@ mod packages;
 mod platform;
 mod qemu_root;
 mod root;
+mod stage;
+mod stamp;
 mod stock_kernel;
 mod task;
 mod vm;
@@ -35,7 +37,7 @@ use crate::failure::unusable;
 use crate::progress::Progress;
 use cache::{lock, Access, Cache, Entry};
 use component::{Components, ALL};
-use modules::Goal;
+use modules::{Apart, Goal};
 pub use platform::{Choice, Kernel, Platform};
 pub use vm::{Accelerator, Machine};
 
@@ -129,20 +131,20 @@ impl Lab {
     pub fn install_modules(&self, kernel: Kernel) -> Result<()> {
         modules::build(self, kernel, Goal::Modules)?;
         modules::build_c_peer(self, kernel)?;
-        modules::stage(self, kernel, &[])
+        stage::stage(self, kernel, &modules::current(self, kernel)?, &[])
     }
 
     /// The same with those that only scenarios need.
     pub fn install_test_modules(&self, kernel: Kernel) -> Result<()> {
-        self.build_test_modules(kernel)?;
-        modules::stage(self, kernel, &[])
+        self.build_test_modules(kernel, &modules::OURS)?;
+        stage::stage(self, kernel, &modules::OURS, &[])
     }
 
-    /// Builds the modules that scenarios need for a kernel.
-    pub fn build_test_modules(&self, kernel: Kernel) -> Result<()> {
+    /// Builds the modules that every scenario needs for a kernel, and those of `apart`.
+    pub fn build_test_modules(&self, kernel: Kernel, apart: &[Apart]) -> Result<()> {
         modules::build(self, kernel, Goal::Modules)?;
-        for apart in [modules::TESTS, modules::GUIDE] {
-            modules::build_ours(self, kernel, &apart, Goal::Modules)?;
+        for apart in apart {
+            modules::build_ours(self, kernel, apart, Goal::Modules)?;
         }
         modules::build_c_peer(self, kernel)
     }

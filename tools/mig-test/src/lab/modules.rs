@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds the project's modules and mainline's C mtty for a kernel of the lab, and lays them out so
-//! that modprobe finds them and their dependencies in the lab VM.
+//! Builds the project's modules and mainline's C mtty for a kernel of the lab. What was built of the same
+//! is not built again.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
 
 use super::chroot::{place, Chroot};
+use super::stamp::Stamp;
 use super::{cache, task, Kernel, Lab};
 use crate::progress::Progress;
 
@@ -34,11 +34,16 @@ pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
         Goal::Analyzer => ("describing the kernel side", "kmod"),
     };
     let folder = format!("{folder}{}", lab.suffix(kernel));
-    let progress = Progress::start(what);
     let out = lab.target.join(&folder);
+    let stamp = source_stamp(lab, kernel)?;
+    if goal == Goal::Modules && is_stamped(lab, &folder, &stamp) {
+        return Ok(Vec::new());
+    }
+    let progress = Progress::start(what);
     if matches!(goal, Goal::Fresh | Goal::Clippy) {
         cache::remove(&out)?;
     }
+    forget_stamp(lab, &folder)?;
     fs::create_dir_all(&out)?;
     let chroot = enter(lab, kernel)
         .reading(&lab.project, place::SOURCE)
@@ -61,10 +66,15 @@ pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
     )
     .map_err(|error| anyhow::anyhow!(in_project(&format!("{error:#}"))))?;
     progress.done();
-    Ok(warnings(&output))
+    let warnings = warnings(&output);
+    if matches!(goal, Goal::Modules | Goal::Fresh) && warnings.is_empty() {
+        set_stamp(lab, &folder, &stamp)?;
+    }
+    Ok(warnings)
 }
 
 /// Modules in a tree of their own, which is built against the project's modules.
+#[derive(Clone, Copy, PartialEq)]
 pub struct Apart<'a> {
     /// What the user sees while they are built.
     pub what: &'a str,
@@ -89,9 +99,34 @@ pub const TESTS: Apart<'_> = Apart {
     folder: "kmod-tests",
 };
 
+/// This project's own.
+pub const OURS: [Apart<'_>; 2] = [TESTS, GUIDE];
+
+/// Those of [`OURS`] that are built of what there is now, the project's modules included.
+pub fn current(lab: &Lab, kernel: Kernel) -> Result<Vec<Apart<'static>>> {
+    let mut found = Vec::new();
+    for apart in OURS {
+        let name = format!("{}{}", apart.folder, lab.suffix(kernel));
+        if is_stamped(lab, &name, &apart_stamp(lab, kernel, &apart)?) {
+            found.push(apart);
+        }
+    }
+    Ok(found)
+}
+
 /// Builds this project's own trees that stand apart, or runs clippy on them; fails on any warning.
 pub fn build_ours(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Result<()> {
-    deny(&build_apart(lab, kernel, apart, goal)?)
+    if goal == Goal::Clippy {
+        return deny(&build_apart(lab, kernel, apart, goal)?);
+    }
+    let name = format!("{}{}", apart.folder, lab.suffix(kernel));
+    let stamp = apart_stamp(lab, kernel, apart)?;
+    if goal == Goal::Modules && is_stamped(lab, &name, &stamp) {
+        return Ok(());
+    }
+    forget_stamp(lab, &name)?;
+    deny(&build_apart(lab, kernel, apart, goal)?)?;
+    set_stamp(lab, &name, &stamp)
 }
 
 /// Builds modules of another tree against the project's as they are built, or runs clippy on them.
@@ -129,8 +164,47 @@ pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Resu
     Ok(warnings(&in_tree(&output)))
 }
 
+/// What the project's modules are built from.
+fn source_stamp(lab: &Lab, kernel: Kernel) -> Result<String> {
+    let mut stamp = Stamp::default();
+    stamp.bytes(&instance(lab, kernel));
+    stamp.bytes(kernel.compiler().as_bytes());
+    for source in ["Kbuild", "sdk", "drivers", "uapi"] {
+        stamp.path(&lab.project.join(source))?;
+    }
+    Ok(stamp.finish())
+}
+
+/// What a tree apart is built from: with its source, all that it is shown of the SDK.
+fn apart_stamp(lab: &Lab, kernel: Kernel, apart: &Apart) -> Result<String> {
+    let mut stamp = Stamp::default();
+    stamp.bytes(source_stamp(lab, kernel)?.as_bytes());
+    stamp.path(&lab.project.join(apart.source))?;
+    Ok(stamp.finish())
+}
+
+/// Where the stamp of what is built in `folder` is.
+fn stamp_file(lab: &Lab, folder: &str) -> PathBuf {
+    lab.target.join(format!("{folder}.stamp"))
+}
+
+/// Whether `folder` holds what was built of just this.
+fn is_stamped(lab: &Lab, folder: &str, stamp: &str) -> bool {
+    let built = fs::read_to_string(stamp_file(lab, folder));
+    built.is_ok_and(|built| built == stamp) && lab.target.join(folder).exists()
+}
+
+/// For the time in which it is built: what is interrupted is not trusted.
+fn forget_stamp(lab: &Lab, folder: &str) -> Result<()> {
+    cache::remove(&stamp_file(lab, folder))
+}
+
+fn set_stamp(lab: &Lab, folder: &str, stamp: &str) -> Result<()> {
+    Ok(fs::write(stamp_file(lab, folder), stamp)?)
+}
+
 /// Where mainline's C mtty is built.
-const PEER: &str = "kmod-c";
+pub const PEER: &str = "kmod-c";
 
 /// Builds mainline's C mtty, the peer that every figure is compared with.
 pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
@@ -159,52 +233,6 @@ pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
     let log = lab.target.join(format!("{folder}.log"));
     task::run(what, make, &log, &progress)?;
     fs::write(out.join("instance"), instance)?;
-    progress.done();
-    Ok(())
-}
-
-/// Lays out all modules that are built for a kernel in the top layer of the VM's root, and `more`, with
-/// modprobe's indexes. The layer has room for every kernel.
-pub fn stage(lab: &Lab, kernel: Kernel, more: &[PathBuf]) -> Result<()> {
-    let layer = lab.work.join("job/modules");
-    let mut found = Vec::new();
-    for folder in ["kmod", PEER, TESTS.folder, GUIDE.folder] {
-        let folder = format!("{folder}{}", lab.suffix(kernel));
-        found.extend(built(&lab.target.join(folder))?);
-    }
-    found.extend_from_slice(more);
-    let mut stamp = instance(lab, kernel);
-    for path in &found {
-        let metadata = path.metadata()?;
-        let when = (metadata.mtime(), metadata.mtime_nsec());
-        stamp.extend(format!("\n{} {} {when:?}", path.display(), metadata.len()).into_bytes());
-    }
-    let file = lab
-        .work
-        .join(format!("modules{}.stamp", lab.suffix(kernel)));
-    let tree = lab.components.ready(kernel.tree());
-    let abi = tree.fact("abi");
-    let mine = layer.join("usr/lib/modules").join(abi);
-    if fs::read(&file).ok().as_ref() == Some(&stamp) && mine.exists() {
-        return Ok(());
-    }
-    let progress = Progress::start("indexing the kernel modules");
-    cache::remove(&mine)?;
-    let updates = mine.join("updates");
-    fs::create_dir_all(&updates)?;
-    for path in &found {
-        fs::copy(
-            path,
-            updates.join(path.file_name().context("a module has a name")?),
-        )?;
-    }
-    let chroot = Chroot::new(&lab.components.ready("root").path)
-        .reading(&tree.path, place::KBUILD)
-        .writing(&layer, place::OUT);
-    let mut index = chroot.script(include_str!("scripts/index-modules.sh"));
-    index.arg(abi);
-    task::run("depmod", index, &lab.work.join("depmod.log"), &progress)?;
-    fs::write(&file, stamp)?;
     progress.done();
     Ok(())
 }

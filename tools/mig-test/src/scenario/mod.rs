@@ -28,6 +28,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::event::{Event, Outcome};
+use crate::lab::modules::{self, Apart};
 use crate::qemu::version::Qemu;
 
 pub use options::check as check_options;
@@ -45,6 +46,8 @@ pub struct Scenario {
     pub races: bool,
     /// Whether it migrates guests, and so shows something else under each QEMU.
     pub migrates: bool,
+    /// The modules that it loads besides the project's and mainline's.
+    pub modules: &'static [Apart<'static>],
     /// The proof itself.
     pub run: fn(&mut Ctx) -> Result<Outcome>,
 }
@@ -82,6 +85,17 @@ impl Ctx<'_> {
 /// Finds a scenario by its name.
 pub fn find(name: &str) -> Option<&'static Scenario> {
     all().iter().find(|scenario| scenario.name == name)
+}
+
+/// The modules that any of the scenarios loads besides the project's and mainline's.
+pub fn modules(names: &[String]) -> Vec<Apart<'static>> {
+    let loaded = |apart: &Apart<'_>| {
+        let scenarios = names.iter().filter_map(|name| find(name));
+        scenarios
+            .flat_map(|one| one.modules)
+            .any(|one| one == apart)
+    };
+    modules::OURS.into_iter().filter(loaded).collect()
 }
 
 /// Runs one scenario and turns an error into a failed outcome.

@@ -10,6 +10,7 @@ use super::{
 };
 use super::{Ctx, Scenario};
 use crate::event::Outcome;
+use crate::lab::modules::{Apart, GUIDE, TESTS};
 
 /// The scenarios.
 pub fn all() -> &'static [Scenario] {
@@ -112,73 +113,85 @@ const SCENARIOS: &[Scenario] = &[
         "every ordered pair of migration states against an oracle of its own",
         3,
         conformance::states::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-data",
         "the data file: ends, sizes, errors, any split of reads and writes",
         3,
         conformance::data::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-refusal",
         "streams cut short or changed anywhere are refused and change nothing",
         3,
         conformance::refusal::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-lifetime",
         "reset and close in each state; files that outlive their device",
         3,
         conformance::lifetime::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-info",
         "device, region, interrupt and feature information; bad questions",
         3,
         conformance::info::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-regions",
         "bounds of the regions, configuration space, BAR sizing",
         3,
         conformance::regions::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-interrupts",
         "INTx levels, MSI messages, bad VFIO_DEVICE_SET_IRQS calls",
         3,
         conformance::interrupts::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-concurrency",
         "registers, states, data and reset from several threads at once",
         3,
         conformance::concurrency::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-v1-states",
         "every ordered pair of values of protocol v1's device_state",
         3,
         conformance::v1::states::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-v1-registers",
         "widths, directions and bounds of protocol v1's region, and random accesses",
         3,
         conformance::v1::registers::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-v1-data",
         "protocol v1's chunks: taken once, given up, loaded in any pieces, refused",
         3,
         conformance::v1::data::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-v1-owner",
         "both protocols at one device: who has moved it first owns the session",
         3,
         conformance::v1::owner::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "conformance-v1-crossing",
         "what is saved through either protocol loads through the other one",
@@ -190,19 +203,22 @@ const SCENARIOS: &[Scenario] = &[
         "both protocols, the mapped window and reset from several threads at once",
         3,
         conformance::v1::races::run,
-    ),
+    )
+    .loading(&[GUIDE]),
     races(
         "guest-memory",
         "each call of the SDK's GuestMemory: copies, pins, limits, unmaps, the DMA log",
         4,
         memory::run,
-    ),
+    )
+    .loading(&[TESTS]),
     races(
         "device-memory",
         "calls of the SDK's DeviceMemory: bounds, clearing, dirty pages; one memory behind two BARs",
         2,
         memory::device::run,
-    ),
+    )
+    .loading(&[TESTS]),
     races(
         "mgpu-commands",
         "commands of the toy GPU against a model; errors, interrupts, reset, the picture",
@@ -298,13 +314,15 @@ const SCENARIOS: &[Scenario] = &[
         "instructions to pin, write and unpin guest memory, through the SDK and without",
         5,
         bench::pin::run,
-    ),
+    )
+    .loading(&[TESTS]),
     plain(
         "bench-dirty",
         "pages reported for each page written, with selective pins and with all of memory pinned",
         3,
         bench::dirty::run,
-    ),
+    )
+    .loading(&[TESTS]),
     plain(
         "bench-vram",
         "speed at which VRAM leaves, beside a memfd's, and what PRE_COPY leaves to stop for",
@@ -329,7 +347,15 @@ const fn plain(name: &'static str, about: &'static str, minutes: u64, run: Run) 
         deadline: Duration::from_secs(60 * minutes),
         races: false,
         migrates: false,
+        modules: &[],
         run,
+    }
+}
+
+impl Scenario {
+    /// The same with modules that stand apart.
+    const fn loading(self, modules: &'static [Apart<'static>]) -> Self {
+        Scenario { modules, ..self }
     }
 }
 

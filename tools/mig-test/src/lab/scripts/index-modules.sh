@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
-# Makes modprobe's indexes for /opt/out, a layer over the VM's root: index-modules ABI
-# Here it takes a second or two; in the VM, more than a minute. One of Debian's kernels is another layer
+# Finishes modules in /opt/out, a layer over the VM's root: index-modules ABI index|keep [FILE]...
+# The files, which are in the kernel's updates, are stripped. "index" makes modprobe's indexes as well.
+# Here that takes seconds; in the VM, more than a minute. One of Debian's kernels is another layer
 # there. The debug kernel has few modules of its own, which become part of this one.
-abi=$1
+abi=$1 indexes=$2
+shift 2
 packaged=/opt/kbuild/image/usr/lib/modules/$abi
 layer=/opt/out/usr/lib/modules/$abi
-ln -sfn usr/lib /opt/out/lib
-for module in "$layer"/updates/*.ko; do
-	[ ! -e "$module" ] || strip --strip-debug "$module"
+for module in "$@"; do
+	strip --strip-debug "$layer/updates/$module"
 done
+[ "$indexes" = index ] || exit 0
+ln -sfn usr/lib /opt/out/lib
 if [ -d "$packaged" ]; then
 	mkdir "$layer/kernel"
 	busybox mount --bind "$packaged/kernel" "$layer/kernel"
