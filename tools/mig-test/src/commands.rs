@@ -12,7 +12,7 @@ use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
 use crate::lab::job::{self, News, Verdict, Watch};
-use crate::lab::{brought, modules, Accelerator, Lab, Machine, Platform};
+use crate::lab::{brought, modules, Accelerator, Lab, Machine, Platform, Seat};
 use crate::narrator::Narrator;
 use crate::series::{self, Counts, Load, SeriesArgs, Turn};
 use crate::{scenario, table};
@@ -170,20 +170,57 @@ fn narrated(
     })
 }
 
-/// Runs scenarios: those that race threads in a VM of their own, after the others. Where the machine cannot
-/// be had, all of them are skipped.
-pub fn watched(
+/// Runs scenarios: those that race threads in a VM of their own, after the others.
+fn watched(
     lab: &Lab,
     machine: Machine,
     names: &[String],
     options: &BTreeMap<String, String>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Verdict>> {
+    let mut verdicts = Vec::new();
+    for part in parts(machine, names) {
+        verdicts.extend(part.run(lab, &lab.seat(1), options, watch)?);
+    }
+    Ok(verdicts)
+}
+
+/// Scenarios that have a VM in common.
+pub struct Part {
+    machine: Machine,
+    /// Their names.
+    pub names: Vec<String>,
+}
+
+/// What to run in which VM: threads race in one of their own.
+pub fn parts(machine: Machine, names: &[String]) -> Vec<Part> {
     let races = |name: &&String| scenario::find(name).is_some_and(|scenario| scenario.races);
     let (racing, others): (Vec<&String>, Vec<&String>) = names.iter().partition(races);
-    let mut verdicts = Vec::new();
-    if let Some(reason) = lab.lacks(machine.platform) {
-        for name in names {
+    let racing_machine = Machine {
+        accelerator: machine.accelerator.racing(),
+        ..machine
+    };
+    let parts = [(machine, others), (racing_machine, racing)];
+    let parts = parts.into_iter().map(|(machine, names)| Part {
+        machine,
+        names: names.into_iter().cloned().collect(),
+    });
+    parts.filter(|part| !part.names.is_empty()).collect()
+}
+
+impl Part {
+    /// Runs it. Where the machine cannot be had, all scenarios are skipped.
+    pub fn run(
+        &self,
+        lab: &Lab,
+        seat: &Seat,
+        options: &BTreeMap<String, String>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Verdict>> {
+        let Some(reason) = lab.lacks(self.machine.platform) else {
+            return job::run(lab, seat, self.machine, &self.names, options, watch);
+        };
+        let skipped = self.names.iter().map(|name| {
             let outcome = Outcome::Skipped {
                 reason: reason.into(),
             };
@@ -192,25 +229,14 @@ pub fn watched(
                 outcome: outcome.clone(),
                 seconds: 0.0,
             }));
-            verdicts.push(Verdict {
+            Verdict {
                 scenario: name.clone(),
                 outcome,
                 figures: Vec::new(),
-            });
-        }
-        return Ok(verdicts);
+            }
+        });
+        Ok(skipped.collect())
     }
-    let racing_machine = Machine {
-        accelerator: machine.accelerator.racing(),
-        ..machine
-    };
-    for (names, machine) in [(others, machine), (racing, racing_machine)] {
-        let names: Vec<String> = names.into_iter().cloned().collect();
-        if !names.is_empty() {
-            verdicts.extend(job::run(lab, machine, &names, options, watch)?);
-        }
-    }
-    Ok(verdicts)
 }
 
 /// Prints all figures.

@@ -21,6 +21,7 @@ mod random;
 mod report;
 mod scenario;
 mod series;
+mod side_by_side;
 mod table;
 mod tree;
 mod vfio;

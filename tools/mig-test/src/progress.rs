@@ -2,9 +2,22 @@
 //! Says what is being done: a line that moves on a terminal, plain lines elsewhere.
 
 use std::io::{self, IsTerminal};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// The lines that move: several at a time, where several things are being done.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Prints results, whole and clear of the lines that move.
+pub fn print(text: &str) {
+    BARS.suspend(|| print!("{text}"));
+}
+
+fn say(text: &str) {
+    BARS.suspend(|| eprintln!("{text}"));
+}
 
 /// One thing that takes a while. Dropping it without [`Progress::done`] takes the line away.
 pub struct Progress {
@@ -18,7 +31,7 @@ impl Progress {
     pub fn start(what: impl Into<String>) -> Self {
         let progress = Progress::unless_piped(what);
         if progress.bar.is_none() {
-            eprintln!("{} ...", progress.what);
+            say(&format!("{} ...", progress.what));
         }
         progress
     }
@@ -27,7 +40,7 @@ impl Progress {
     pub fn unless_piped(what: impl Into<String>) -> Self {
         let what = what.into();
         let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner().with_message(what.clone());
+            let bar = BARS.add(ProgressBar::new_spinner().with_message(what.clone()));
             let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed}) {prefix:.dim}");
             bar.set_style(style.expect("a valid template"));
             bar.enable_steady_tick(Duration::from_millis(200));
@@ -52,7 +65,7 @@ impl Progress {
     pub fn step(&self, text: &str) {
         match &self.bar {
             Some(_) => self.detail(text),
-            None => eprintln!("  {text}"),
+            None => say(&format!("{}: {text}", self.what)),
         }
     }
 
@@ -66,19 +79,22 @@ impl Progress {
         self.end("failed after");
     }
 
-    fn end(self, how: &str) {
-        let seconds = self.start.elapsed().as_secs_f64();
+    fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+            BARS.remove(bar);
         }
-        eprintln!("{}: {how} {seconds:.1} s", self.what);
+    }
+
+    fn end(self, how: &str) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.clear();
+        say(&format!("{}: {how} {seconds:.1} s", self.what));
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.clear();
     }
 }

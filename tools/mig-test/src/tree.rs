@@ -3,17 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::AddAssign;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{anyhow, bail, Result};
+use anyhow::{bail, Result};
 
-use crate::commands::watched;
+use crate::commands::{parts, Part};
 use crate::event::{Event, Outcome};
 use crate::lab::job::{self, News};
 use crate::lab::modules::{self, Goal};
-use crate::lab::{format, run_logged, Choice, Kernel, Lab, Machine};
+use crate::lab::{format, run_logged, Choice, Kernel, Lab, Machine, Seat};
 use crate::narrator::Narrator;
 use crate::plan::Batch;
+use crate::progress;
+use crate::side_by_side::{places, work_off};
 
 /// How many tests ended in which way.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -33,6 +37,32 @@ impl std::fmt::Display for Counts {
     }
 }
 
+impl Counts {
+    const PASSED: Counts = Counts {
+        passed: 1,
+        failed: 0,
+        skipped: 0,
+    };
+    const FAILED: Counts = Counts {
+        passed: 0,
+        failed: 1,
+        skipped: 0,
+    };
+    const SKIPPED: Counts = Counts {
+        passed: 0,
+        failed: 0,
+        skipped: 1,
+    };
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Counts) {
+        self.passed += more.passed;
+        self.failed += more.failed;
+        self.skipped += more.skipped;
+    }
+}
+
 /// A check of the source tree. One that stands for many tests says how they went.
 type Check = fn(&Lab) -> Result<Done>;
 
@@ -42,54 +72,105 @@ enum Done {
     Skipped(String),
 }
 
-const CHECKS: [(&str, Check); 7] = [
-    ("host-tests", host_tests),
-    ("host-clippy", host_clippy),
-    ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
+/// What builds modules that VMs load: done before the first of them boots.
+const BUILDS: [(&str, Check); 2] = [
     ("modules-without-warnings", |lab| {
         modules::strict(lab, lab.default_kernel(), Goal::Fresh).map(|()| Done::Passed)
     }),
     ("vendor-guide", vendor_guide),
+];
+
+/// The others, which run beside the first VM.
+const CHECKS: [(&str, Check); 5] = [
+    ("host-tests", host_tests),
+    ("host-clippy", host_clippy),
+    ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
     ("modules-clippy", |lab| {
         modules::strict(lab, lab.default_kernel(), Goal::Clippy).map(|()| Done::Passed)
     }),
     ("modules-of-other-kernels", other_kernels),
 ];
 
-/// Runs batches of scenarios, before them the checks of the source tree if wanted.
+/// What is done side by side.
+enum Task<'a> {
+    /// Checks of the source tree, one after the other: they share cargo, and the folders of modules.
+    Checks,
+    /// Scenarios in a VM.
+    Vm(&'a Batch, Part),
+}
+
+/// Runs batches of scenarios, and the checks of the source tree if wanted.
 pub fn test(lab: &Lab, tree: bool, batches: &[Batch]) -> Result<()> {
     job::forget_files(lab)?;
-    let checks: &[_] = if tree { &CHECKS } else { &[] };
+    let checks = if tree { BUILDS.len() + CHECKS.len() } else { 0 };
     let scenarios: usize = batches.iter().map(|batch| batch.scenarios.len()).sum();
-    println!("KTAP version 1\n1..{}", checks.len() + scenarios);
+    println!("KTAP version 1\n1..{}", checks + scenarios);
 
-    let mut report = Report::default();
-    for (name, check) in checks {
-        report.check(name, check(lab));
+    let report = Report::default();
+    let mut tasks = Vec::new();
+    if tree {
+        for (name, check) in BUILDS {
+            report.check(name, check(lab));
+        }
+        tasks.push(Task::Checks);
     }
     for batch in batches {
-        report.batch(lab, batch);
+        let names = batch.names();
+        match prepared(lab, batch) {
+            Ok(parts) => tasks.extend(parts.into_iter().map(|part| Task::Vm(batch, part))),
+            Err(error) => report.not_run(batch, &names, &error),
+        }
     }
-    let failed = report.counts.failed;
-    println!("{}", report.counts);
-    if failed > 0 {
+    work_off(places(), tasks, &|place, task| match task {
+        Task::Checks => {
+            for (name, check) in CHECKS {
+                report.check(name, check(lab));
+            }
+        }
+        Task::Vm(batch, part) => report.part(lab, &lab.seat(place), batch, &part),
+    });
+    let counts = report.counts();
+    println!("{counts}");
+    if counts.failed > 0 {
         // The counts are the last line and say it all.
         std::process::exit(1);
     }
     Ok(())
 }
 
+/// The VMs of a batch, for which everything is ready.
+fn prepared(lab: &Lab, batch: &Batch) -> Result<Vec<Part>> {
+    lab.install_test_modules(batch.platform.kernel)?;
+    let machine = Machine {
+        accelerator: lab.accelerator()?,
+        platform: batch.platform,
+    };
+    Ok(parts(machine, &batch.names()))
+}
+
 /// What has been printed so far.
 #[derive(Default)]
-struct Report {
+struct Printed {
     number: usize,
     counts: Counts,
 }
 
+/// The results, a line each as they come, with its explanation whole.
+#[derive(Default)]
+struct Report(Mutex<Printed>);
+
 impl Report {
-    fn batch(&mut self, lab: &Lab, batch: &Batch) {
-        let names = batch.names();
-        let mut left = names.clone();
+    fn counts(&self) -> Counts {
+        self.printed().counts
+    }
+
+    fn printed(&self) -> MutexGuard<'_, Printed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs scenarios in a VM, and reports each.
+    fn part(&self, lab: &Lab, seat: &Seat, batch: &Batch, part: &Part) {
+        let mut left = part.names.clone();
         let mut narrator = Narrator::default();
         let mut watch = |news: News<'_>| {
             narrator.hear(news);
@@ -103,89 +184,57 @@ impl Report {
                 self.scenario(&batch.label(scenario), outcome, *seconds);
             }
         };
-        let mut run = || {
-            lab.install_test_modules(batch.platform.kernel)?;
-            let machine = Machine {
-                accelerator: lab.accelerator()?,
-                platform: batch.platform,
-            };
-            watched(lab, machine, &names, &BTreeMap::new(), &mut watch)
-        };
-        if let Err(error) = run() {
-            for name in &left {
-                self.check(&batch.label(name), Err(anyhow!("it could not run")));
-            }
-            self.explain(&format!("{error:#}"));
+        if let Err(error) = part.run(lab, seat, &BTreeMap::new(), &mut watch) {
+            self.not_run(batch, &left, &error);
         }
     }
 
-    fn check(&mut self, name: &str, result: Result<Done>) {
+    /// Reports scenarios whose VM failed before them.
+    fn not_run(&self, batch: &Batch, names: &[String], error: &anyhow::Error) {
+        let mut reason = format!("it could not run: {error:#}");
+        for name in names {
+            self.result(&batch.label(name), Counts::FAILED, "", &reason);
+            reason = "it could not run either".into();
+        }
+    }
+
+    fn check(&self, name: &str, result: Result<Done>) {
         match result {
-            Ok(Done::Passed) => {
-                self.line(true, name, "");
-                self.counts.passed += 1;
-            }
+            Ok(Done::Passed) => self.result(name, Counts::PASSED, "", ""),
             Ok(Done::Skipped(reason)) => {
-                self.line(true, name, &format!(" # SKIP {reason}"));
-                self.counts.skipped += 1;
+                self.result(name, Counts::SKIPPED, &format!(" # SKIP {reason}"), "");
             }
-            Ok(Done::Tests(counts)) => {
-                self.line(true, name, &format!(" # {counts}"));
-                self.add(counts);
-            }
+            Ok(Done::Tests(counts)) => self.result(name, counts, &format!(" # {counts}"), ""),
             Err(error) => {
-                self.line(false, name, "");
-                let counts = error
-                    .downcast_ref::<TestsFailed>()
-                    .map(|failed| failed.counts);
-                self.add(counts.unwrap_or(Counts {
-                    failed: 1,
-                    ..Counts::default()
-                }));
-                self.explain(&format!("{error:#}"));
+                let failed = error.downcast_ref::<TestsFailed>();
+                let counts = failed.map_or(Counts::FAILED, |failed| failed.counts);
+                self.result(name, counts, "", &format!("{error:#}"));
             }
         }
     }
 
-    fn scenario(&mut self, name: &str, outcome: &Outcome, seconds: f64) {
+    fn scenario(&self, name: &str, outcome: &Outcome, seconds: f64) {
+        let took = format!(" # {seconds:.1} s");
         match outcome {
-            Outcome::Passed => {
-                self.line(true, name, &format!(" # {seconds:.1} s"));
-                self.counts.passed += 1;
-            }
+            Outcome::Passed => self.result(name, Counts::PASSED, &took, ""),
             Outcome::Skipped { reason } => {
-                self.line(true, name, &format!(" # SKIP {reason}"));
-                self.counts.skipped += 1;
+                self.result(name, Counts::SKIPPED, &format!(" # SKIP {reason}"), "");
             }
-            Outcome::Failed { reason } => {
-                self.line(false, name, &format!(" # {seconds:.1} s"));
-                self.counts.failed += 1;
-                self.explain(reason);
-            }
+            Outcome::Failed { reason } => self.result(name, Counts::FAILED, &took, reason),
         }
     }
 
-    fn add(&mut self, counts: Counts) {
-        self.counts.passed += counts.passed;
-        self.counts.failed += counts.failed;
-        self.counts.skipped += counts.skipped;
-    }
-
-    fn line(&mut self, ok: bool, name: &str, rest: &str) {
-        self.number += 1;
-        println!(
-            "{}ok {} {name}{rest}",
-            if ok { "" } else { "not " },
-            self.number
-        );
-    }
-
-    fn explain(&self, text: &str) {
-        let mut lines = String::new();
-        for line in text.lines() {
-            let _ = writeln!(lines, "# {line}");
+    /// Prints one result, and adds it up.
+    fn result(&self, name: &str, counts: Counts, rest: &str, explanation: &str) {
+        let mut printed = self.printed();
+        printed.number += 1;
+        printed.counts += counts;
+        let ok = if counts.failed == 0 { "ok" } else { "not ok" };
+        let mut text = format!("{ok} {} {name}{rest}\n", printed.number);
+        for line in explanation.lines() {
+            let _ = writeln!(text, "# {line}");
         }
-        print!("{lines}");
+        progress::print(&text);
     }
 }
 

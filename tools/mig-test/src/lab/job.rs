@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::vm::{Accelerator, Machine, Vm};
-use super::{cache, stock_kernel, Lab};
+use super::{cache, seat, stock_kernel, Lab, Seat};
 use crate::event::{Event, Job, Outcome};
 use crate::failure::unusable;
 use crate::scenario;
@@ -26,8 +26,7 @@ const ICOUNT_FACTOR: u32 = 10;
 /// One who watches a job.
 pub type Watch<'a> = dyn FnMut(News<'_>) + 'a;
 
-/// Where files of failed scenarios go, below the folder that the VM sees as `/job`: to a folder for each
-/// platform, and there for each scenario.
+/// Where files of failed scenarios go, below the folder that the VM sees as `/job`.
 const OUT: &str = "out";
 /// Where those of the first failure of a series go.
 const KEPT: &str = "first-failure";
@@ -71,7 +70,7 @@ fn records<S: Serializer>(figures: &[Value], serializer: S) -> Result<S::Ok, S::
 /// Removes the files of scenarios that have failed before. For the beginning of a command: what is there
 /// at its end is its own.
 pub fn forget_files(lab: &Lab) -> Result<()> {
-    let out = lab.work.join("job").join(OUT);
+    let out = seat::out(&lab.work);
     match fs::remove_dir_all(&out) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", out.display()))
@@ -80,13 +79,13 @@ pub fn forget_files(lab: &Lab) -> Result<()> {
     }
 }
 
-/// Keeps the files of scenarios that have failed, and of the last VM, from later turns of the same command.
+/// Keeps the files of scenarios that have failed, and of the first seat's last VM, from later turns of the same command.
 /// Returns where.
 pub fn keep_files(lab: &Lab) -> Result<PathBuf> {
     let kept = lab.work.join(KEPT);
     cache::remove(&kept)?;
-    keep_logs(&lab.work, &kept)?;
-    fs::rename(lab.work.join("job").join(OUT), kept.join(OUT))
+    keep_logs(&lab.seat(1).own(), &kept)?;
+    fs::rename(seat::out(&lab.work), kept.join(OUT))
         .with_context(|| format!("keep files in {}", kept.display()))?;
     Ok(kept)
 }
@@ -95,16 +94,25 @@ pub fn keep_files(lab: &Lab) -> Result<PathBuf> {
 /// others go on in a new one.
 pub fn run(
     lab: &Lab,
+    seat: &Seat,
     machine: Machine,
     scenarios: &[String],
     options: &BTreeMap<String, String>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Verdict>> {
-    prepare(lab)?;
+    prepare(seat)?;
     let mut waiting: VecDeque<String> = scenarios.iter().cloned().collect();
     let mut verdicts = Vec::new();
     while !waiting.is_empty() {
-        boot(lab, machine, &mut waiting, options, &mut verdicts, watch)?;
+        boot(
+            lab,
+            seat,
+            machine,
+            &mut waiting,
+            options,
+            &mut verdicts,
+            watch,
+        )?;
     }
     Ok(verdicts)
 }
@@ -112,6 +120,7 @@ pub fn run(
 /// Boots a VM and takes from `waiting` what it has dealt with.
 fn boot(
     lab: &Lab,
+    seat: &Seat,
     machine: Machine,
     waiting: &mut VecDeque<String>,
     options: &BTreeMap<String, String>,
@@ -119,7 +128,7 @@ fn boot(
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     watch(News::Boot);
-    let mut vm = Vm::start(&lab.components, &lab.work, machine)?;
+    let mut vm = Vm::start(&lab.components, seat, machine)?;
     let ready = vm
         .event(Instant::now() + BOOT * machine.platform.kernel.patience())
         .context("the lab VM did not come up")?;
@@ -136,7 +145,7 @@ fn boot(
         patience: patience(machine),
     })?;
 
-    let out = lab.work.join("job").join(out(machine));
+    let out = seat.out().join(machine.platform.folder());
     let dealt_with = verdicts.len();
     while let Some(name) = waiting.pop_front() {
         let deadline = deadline(&name, machine);
@@ -150,7 +159,7 @@ fn boot(
                     let outcome = Outcome::Failed {
                         reason: format!("{error:#}"),
                     };
-                    keep_logs(&lab.work, &out.join(&name))?;
+                    keep_logs(&seat.own(), &out.join(&name))?;
                     watch(News::Event(&Event::End {
                         scenario: name.clone(),
                         outcome: outcome.clone(),
@@ -170,7 +179,7 @@ fn boot(
                 ..
             } = event
             {
-                keep_logs(&lab.work, &out.join(&name))?;
+                keep_logs(&seat.own(), &out.join(&name))?;
             }
             let event = with_place(event, &out);
             watch(News::Event(&event));
@@ -252,15 +261,15 @@ fn patience(machine: Machine) -> u32 {
 }
 
 /// Fills the folder that the VM sees as `/job`.
-fn prepare(lab: &Lab) -> Result<()> {
-    let job = lab.work.join("job");
-    fs::create_dir_all(job.join(OUT))?;
-    fs::create_dir_all(job.join("modules"))?;
+fn prepare(seat: &Seat) -> Result<()> {
+    seat.prepare()?;
+    let job = seat.own().join("job");
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let folder = program.parent().unwrap_or(Path::new("/"));
     for name in ["mig-test", "mig-guest"] {
         let source = if name == "mig-test" {
-            program.clone()
+            // What runs now, even if cargo has put another one in its place.
+            PathBuf::from("/proc/self/exe")
         } else {
             folder.join(name)
         };
@@ -273,16 +282,20 @@ fn prepare(lab: &Lab) -> Result<()> {
 }
 
 /// Makes the VM start with a shell on its console.
-pub fn prepare_shell(lab: &Lab) -> Result<()> {
-    prepare(lab)?;
-    fs::write(lab.work.join("job/start"), include_str!("scripts/shell.sh"))?;
+pub fn prepare_shell(seat: &Seat) -> Result<()> {
+    prepare(seat)?;
+    fs::write(
+        seat.own().join("job/start"),
+        include_str!("scripts/shell.sh"),
+    )?;
     Ok(())
 }
 
 /// Whether the VM comes up with KVM for guests of its own.
 pub fn nests(lab: &Lab, machine: Machine) -> Result<bool> {
-    prepare(lab)?;
-    let mut vm = Vm::start(&lab.components, &lab.work, machine)?;
+    let seat = lab.seat(1);
+    prepare(&seat)?;
+    let mut vm = Vm::start(&lab.components, &seat, machine)?;
     Ok(matches!(
         vm.event(Instant::now() + BOOT),
         Ok(Event::Ready { kvm: true, .. })

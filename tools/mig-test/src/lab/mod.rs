@@ -21,6 +21,7 @@ mod packages;
 mod platform;
 mod qemu_root;
 mod root;
+mod seat;
 mod stage;
 mod stamp;
 mod stock_kernel;
@@ -39,6 +40,7 @@ use cache::{lock, Access, Cache, Entry};
 use component::{Components, ALL};
 use modules::{Apart, Goal};
 pub use platform::{Choice, Kernel, Platform};
+pub use seat::Seat;
 pub use vm::{Accelerator, Machine};
 
 /// A lab that is set up. While it exists no other process changes what it uses.
@@ -111,6 +113,11 @@ impl Lab {
         }
     }
 
+    /// A place for a VM. No two VMs may have it at a time.
+    pub fn seat(&self, number: usize) -> Seat {
+        Seat::new(&self.work, number)
+    }
+
     /// What runs the VM on this machine.
     pub fn accelerator(&self) -> Result<Accelerator> {
         accel::choose(self)
@@ -123,8 +130,9 @@ impl Lab {
             accelerator: self.accelerator()?,
             platform,
         };
-        job::prepare_shell(self)?;
-        vm::interactive(&self.components, &self.work, machine)
+        let seat = self.seat(1);
+        job::prepare_shell(&seat)?;
+        vm::interactive(&self.components, &seat, machine)
     }
 
     /// Builds the modules for a kernel where needed, and installs them in the VM to come.

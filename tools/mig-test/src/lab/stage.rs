@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chroot::{place, Chroot};
 use super::modules::{self, Apart};
-use super::{cache, stamp, task, Kernel, Lab};
+use super::{cache, seat, stamp, task, Kernel, Lab};
 use crate::progress::Progress;
 
 /// What has been laid out.
@@ -65,7 +65,7 @@ pub fn stage(lab: &Lab, kernel: Kernel, apart: &[Apart], more: &[PathBuf]) -> Re
 
     let tree = lab.components.ready(kernel.tree());
     let abi = tree.fact("abi");
-    let layer = lab.work.join("job/modules");
+    let layer = seat::modules(&lab.work);
     let mine = layer.join("usr/lib/modules").join(abi);
     let updates = mine.join("updates");
     let record = lab.work.join(format!("modules{}.json", lab.suffix(kernel)));

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::thread;
@@ -16,7 +16,7 @@ use anyhow::{bail, Context, Result};
 use super::boot_image::INITRAMFS;
 use super::chroot::{place, Chroot};
 use super::component::Components;
-use super::{monitor, qemu_root, stock_kernel, Kernel, Platform};
+use super::{monitor, qemu_root, stock_kernel, Kernel, Platform, Seat};
 use crate::agent::PORT;
 use crate::event::{Event, Job};
 use crate::kernel_log;
@@ -98,16 +98,16 @@ pub struct Vm {
     work: PathBuf,
 }
 
-/// The command that runs QEMU. `work` holds the folder `job` and gets the logs.
-fn qemu(lab: &Components, work: &Path, machine: Machine) -> Command {
+/// The command that runs QEMU.
+fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
     let (root, boot) = (lab.ready("root"), lab.ready(machine.platform.boot()));
     let stock = lab.ready(machine.platform.guest.tree());
     let lab_qemu = lab.ready(qemu_root::LAB.name);
-    let mut chroot = Chroot::new(&lab_qemu.path)
+    let chroot = Chroot::new(&lab_qemu.path)
         .reading(&root.path, place::ROOT)
         .reading(&boot.path, place::BOOT)
-        .reading(&stock_kernel::image(stock), place::KERNEL)
-        .writing(work, place::OUT);
+        .reading(&stock_kernel::image(stock), place::KERNEL);
+    let mut chroot = seat.open(chroot);
     let guests = lab.ready(qemu_root::component(machine.platform.qemu));
     let extra = guests.path != root.path;
     if extra {
@@ -187,8 +187,8 @@ fn share(id: &str, path: &str) -> String {
 }
 
 /// Runs the VM on this terminal until the user leaves it.
-pub fn interactive(lab: &Components, work: &Path, machine: Machine) -> Result<()> {
-    let mut qemu = qemu(lab, work, machine);
+pub fn interactive(lab: &Components, seat: &Seat, machine: Machine) -> Result<()> {
+    let mut qemu = qemu(lab, seat, machine);
     qemu.args(["-display", "none", "-serial", "mon:stdio"]);
     let status = qemu.status().context("cannot start the lab VM")?;
     anyhow::ensure!(status.success(), "QEMU failed ({status})");
@@ -197,8 +197,9 @@ pub fn interactive(lab: &Components, work: &Path, machine: Machine) -> Result<()
 
 impl Vm {
     /// Powers the VM on.
-    pub fn start(lab: &Components, work: &Path, machine: Machine) -> Result<Self> {
-        let mut qemu = qemu(lab, work, machine);
+    pub fn start(lab: &Components, seat: &Seat, machine: Machine) -> Result<Self> {
+        let mut qemu = qemu(lab, seat, machine);
+        let work = seat.own();
         let console = format!("file:{}/console.log", place::OUT);
         // Its standard input and output are sockets, for both ways: the agent's port, and QMP.
         let (input, port) = UnixStream::pair()?;
@@ -238,7 +239,7 @@ impl Vm {
             child,
             input,
             heard,
-            work: work.into(),
+            work,
         })
     }
 

@@ -6,7 +6,7 @@ shift
 mount --bind "$root" "$root"
 mount -t tmpfs tmpfs "$root/opt"
 while [ "$1" != -- ]; do
-	mkdir "$root$2"
+	mkdir -p "$root$2"
 	mount --bind "$1" "$root$2"
 	[ "$3" = rw ] || mount -o remount,bind,ro "$root$2"
 	shift 3

@@ -104,7 +104,7 @@ pub fn on_each(ctx: &mut Ctx, test: Test) -> Result<Outcome> {
         .flat_map(|all| all.split(','))
     {
         load(module).with_context(|| {
-            format!("{module} does not load; the kernel says why in target/lab/console.log")
+            format!("{module} does not load; the kernel says why in target/lab/vm-1/console.log")
         })?;
     }
     if let Some(target) = Target::named(ctx)? {
