@@ -3,11 +3,11 @@
 //! any more, and the guest does nothing to it before it takes that interrupt: a VM is stopped again and again
 //! until it is there.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use serde_json::json;
 
 use super::vm::Vm;
@@ -28,6 +28,49 @@ pub struct Stops {
     pub all: usize,
     /// Those with a raised line.
     pub raised: usize,
+}
+
+/// As many looks at a card that has nothing, one after the other, are a storm. A late signal of the device
+/// costs some ten; without one there are 10,000 before KVM lets the guest do anything else
+/// (`IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT`).
+const STORM: usize = 2000;
+
+/// Takes note of what a guest that is about to come does to its card.
+pub fn watch(vm: &mut Vm) -> Result<()> {
+    trace(vm, true)
+}
+
+/// Demands that the guest had no storm of interrupts since then.
+pub fn ensure_no_storm(vm: &mut Vm) -> Result<()> {
+    trace(vm, false)?;
+    let path = vm.trace();
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let looks = longest_storm(&text);
+    ensure!(
+        looks < STORM,
+        "an interrupt storm: the guest has looked at its card {looks} times in vain"
+    );
+    Ok(())
+}
+
+/// The longest row of looks at a card that has nothing.
+fn longest_storm(accesses: &str) -> usize {
+    let (mut longest, mut row) = (0, 0);
+    for line in accesses.lines() {
+        row = if interrupt(line).is_some_and(|iir| iir & 1 != 0) {
+            row + 1
+        } else {
+            0
+        };
+        longest = longest.max(row);
+    }
+    longest
+}
+
+/// What a look at a card's interrupt has found, if the line is one.
+fn interrupt(line: &str) -> Option<u8> {
+    let (_, iir) = line.split_once(":region0+0x2, 1) = 0x")?;
+    u8::from_str_radix(iir.trim(), 16).ok()
 }
 
 /// Stops a VM with one serial card at the moment; it stays stopped.
@@ -118,10 +161,9 @@ fn card_is_served(accesses: &str) -> bool {
         if line.contains("vfio_region_write") {
             return false;
         }
-        let Some((_, iir)) = line.split_once(":region0+0x2, 1) = 0x") else {
-            continue;
-        };
-        return u8::from_str_radix(iir.trim(), 16).is_ok_and(|iir| iir & 1 != 0);
+        if let Some(iir) = interrupt(line) {
+            return iir & 1 != 0;
+        }
     }
     false
 }
@@ -165,6 +207,17 @@ mod tests {
         assert!(is_in_service(&lapic("37(level) 48"), 37).unwrap());
         assert!(!is_in_service(&lapic("(none)"), 37).unwrap());
         assert!(is_in_service("", 37).is_err());
+    }
+
+    #[test]
+    fn a_storm_is_a_row_of_looks_that_find_nothing() {
+        let nothing = "vfio_region_read  (a:region0+0x2, 1) = 0xc1\n";
+        let data = "vfio_region_read  (a:region0+0x2, 1) = 0xc4\n";
+        let other = "vfio_region_write  (a:region0+0x0, 0x41, 1)\n";
+        let longest = |lines: &[&str]| longest_storm(&lines.concat());
+        assert_eq!(longest(&[nothing, nothing, data, nothing]), 2);
+        assert_eq!(longest(&[nothing, other, nothing]), 1);
+        assert_eq!(longest(&[data, other]), 0);
     }
 
     #[test]

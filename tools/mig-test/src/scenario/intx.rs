@@ -11,7 +11,7 @@ use super::bed::{
 };
 use super::Ctx;
 use crate::event::Outcome;
-use crate::qemu::interrupt::stop_at_the_moment;
+use crate::qemu::interrupt::{ensure_no_storm, stop_at_the_moment, watch};
 use crate::qemu::migration;
 use crate::qemu::vm::Role;
 
@@ -85,6 +85,7 @@ fn relay(ctx: &mut Ctx, bed: &Bed, driver: &Driver, moves: usize) -> Result<()> 
         } = here;
         here = bed.start_with("next", cards, Role::Destination)?;
         here.vm.continue_console(&mut left);
+        watch(&mut here.vm)?;
         migration::load(&mut here.vm, &file)?;
         check(&mut here, &before, number)?;
     }
@@ -101,6 +102,7 @@ fn copies(ctx: &mut Ctx, bed: &Bed, driver: &Driver, moves: usize) -> Result<()>
         migration::save(&mut source.vm, &file)?;
         let cards = vec![Card::make(driver, ONE_PORT)?];
         let mut copy = bed.start_with("copy", cards, Role::Destination)?;
+        watch(&mut copy.vm)?;
         migration::load(&mut copy.vm, &file)?;
         check(&mut copy, &before, number)?;
         drop(copy);
@@ -127,7 +129,9 @@ fn stop(ctx: &mut Ctx, host: &mut Host, number: usize) -> Result<()> {
 }
 
 fn check(host: &mut Host, before: &Checkpoint, number: usize) -> Result<()> {
-    Checkpoint::check(host, before).with_context(|| format!("after move {number}"))?;
+    let moved = || format!("after move {number}");
+    Checkpoint::check(host, before).with_context(moved)?;
+    ensure_no_storm(&mut host.vm).with_context(moved)?;
     if host.cards[0].driver.module == MTTY_RS.module {
         ensure_quiet(host)?;
     }
