@@ -57,6 +57,7 @@ pub fn parameter<T: Copy>(parameter: &kernel::module_param::ModuleParamAccess<T>
 /// Until 7.2 is dropped: there `module!` makes a static of it, from 7.3 on a constant of `LocalModule`,
 /// which `#[vtable]` then names for the driver.
 #[cfg(linux_7_3)]
+#[allow(clippy::crate_in_macro_def, reason = "the driver's crate is meant")]
 #[macro_export]
 macro_rules! this_module {
     () => {
@@ -67,6 +68,7 @@ macro_rules! this_module {
 /// The module that the current crate is, as `&'static ThisModule`: what
 /// [`Device::OWNER`](crate::Device::OWNER) wants.
 #[cfg(not(linux_7_3))]
+#[allow(clippy::crate_in_macro_def, reason = "the driver's crate is meant")]
 #[macro_export]
 macro_rules! this_module {
     () => {

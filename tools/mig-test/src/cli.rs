@@ -243,6 +243,7 @@ pub fn main() -> Result<()> {
             let choices = args.choices();
             let built_for: &[_] = if args.tree { &plan::BUILT_FOR } else { &[] };
             let lab = open(&[&choices, built_for].concat())?;
+            lab.require(lab.platform(choices[0]).kernel)?;
             let batches = plan::batches(&choices, lab.default_kernel());
             tree::test(&lab, args.tree, &batches)
         }
@@ -259,14 +260,14 @@ fn lab(command: LabCommand, open: impl Fn(&[Choice]) -> Result<Lab>) -> Result<(
     // The lab, and the kernel of it that a command is for.
     let of = |kernel: KernelArgs| -> Result<(Lab, Kernel)> {
         let lab = open(&[kernel.choice()])?;
-        let platform = lab.platform(kernel.choice());
-        lab.require(platform)?;
-        Ok((lab, platform.kernel))
+        let kernel = lab.platform(kernel.choice()).kernel;
+        lab.require(kernel)?;
+        Ok((lab, kernel))
     };
     match command {
         LabCommand::Setup(args) => {
             let lab = open(&[args.choice()])?;
-            lab.require(lab.platform(args.choice()))?;
+            lab.require(lab.platform(args.choice()).kernel)?;
             drop(lab);
             lab::tidy()
         }
@@ -275,7 +276,7 @@ fn lab(command: LabCommand, open: impl Fn(&[Choice]) -> Result<Lab>) -> Result<(
         LabCommand::Shell(args) => {
             let lab = open(&[args.choice()])?;
             let platform = lab.platform(args.choice());
-            lab.require(platform)?;
+            lab.require(platform.kernel)?;
             lab.install_modules(platform.kernel)?;
             lab.shell(platform)
         }

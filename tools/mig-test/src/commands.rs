@@ -51,7 +51,7 @@ pub fn check(names: &[String], options: &BTreeMap<String, String>) -> Result<()>
 /// Migrates the demo's guest and keeps the figures.
 pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
     job::forget_files(lab)?;
-    lab.require(platform)?;
+    lab.require(platform.kernel)?;
     lab.install_modules(platform.kernel)?;
     let machine = Machine {
         accelerator: lab.accelerator()?,
@@ -83,7 +83,7 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     job::forget_files(lab)?;
     let platform = lab.platform(args.platform.choice());
     let kernel = platform.kernel;
-    lab.require(platform)?;
+    lab.require(kernel)?;
     let apart = if args.no_build {
         modules::OURS.into()
     } else {
@@ -116,7 +116,7 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
 
 /// Runs the benchmarks.
 pub fn bench(lab: &Lab, platform: Platform, report: Option<&Path>) -> Result<()> {
-    lab.require(platform)?;
+    lab.require(platform.kernel)?;
     job::forget_files(lab)?;
     lab.install_test_modules(platform.kernel)?;
     let names = scenario::all()

@@ -2,8 +2,10 @@
 //! Proves that VFIO mediated devices live-migrate, on a stock kernel under unmodified QEMU.
 
 mod agent;
+mod checks;
 mod cli;
 mod commands;
+mod counts;
 mod event;
 mod failure;
 mod guest;

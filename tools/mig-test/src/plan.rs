@@ -27,6 +27,7 @@ const V1: Choice = Choice {
     qemu: Qemu::V7_2,
 };
 
+/// The newest QEMU.
 const LATEST: Choice = Choice {
     kernel: None,
     qemu: Qemu::V11_1,

@@ -307,19 +307,38 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_root_says_which_kernel_a_command_needs_that_names_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path(), Access::Exclusive).unwrap();
-        let choices = [Choice::default()];
-        let wanted = |found: &Components| found.wanted(&choices)[1];
-        assert_eq!(wanted(&Components::find(&cache)), stock_kernel::V7_3.name);
+    /// A cache with a root that names the default kernel.
+    fn rooted(folder: &Path, kernel: &str) -> Cache {
+        let cache = Cache::open(folder, Access::Exclusive).unwrap();
         let root = &root::TRIXIE;
-        let facts = BTreeMap::from([(root::DEFAULT_KERNEL.to_string(), "7.2".to_string())]);
+        let facts = BTreeMap::from([(root::DEFAULT_KERNEL.to_string(), kernel.to_string())]);
         cache
             .build(root.name, &root.digest(), BTreeMap::new(), |_| Ok(facts))
             .unwrap();
-        assert_eq!(wanted(&Components::find(&cache)), stock_kernel::V7_2.name);
+        cache
+    }
+
+    #[test]
+    fn what_needs_something_unavailable_is_not_tried_and_gives_the_same_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = rooted(folder.path(), "7.3");
+        let mut found = Components::find(&cache);
+        let reason = "the mirror has none".to_string();
+        found.unavailable.insert(stock_kernel::V7_3.name, reason);
+        found.set_up(&cache, &[Choice::default()], None).unwrap();
+        assert_eq!(
+            found.unavailable(boot_image::V7_3.name),
+            Some("the mirror has none")
+        );
+    }
+
+    #[test]
+    fn the_root_says_which_kernel_a_command_needs_that_names_none() {
+        let wanted = |found: Components| found.wanted(&[Choice::default()])[1];
+        assert_eq!(wanted(Components::default()), stock_kernel::V7_3.name);
+        let folder = tempfile::tempdir().unwrap();
+        let cache = rooted(folder.path(), "7.2");
+        assert_eq!(wanted(Components::find(&cache)), stock_kernel::V7_2.name);
     }
 
     #[test]

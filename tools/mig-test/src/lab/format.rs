@@ -15,7 +15,7 @@ pub fn check(lab: &Lab) -> Result<()> {
     let progress = Progress::start("checking the format of all Rust");
     let kernel = lab
         .components
-        .ready("kbuild")
+        .ready(lab.default_kernel().tree())
         .path
         .join("source/.rustfmt.toml");
     let read = |path: &std::path::Path| {

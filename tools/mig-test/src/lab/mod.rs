@@ -125,7 +125,9 @@ impl Lab {
 
     /// A shell in the VM, on this terminal.
     pub fn shell(&self, platform: Platform) -> Result<()> {
-        self.require(platform)?;
+        if let Some(reason) = self.lacks(platform) {
+            unusable!("{reason}. Choose another with --qemu.");
+        }
         let machine = Machine {
             accelerator: self.accelerator()?,
             platform,
@@ -166,9 +168,9 @@ impl Lab {
         reasons.flatten().next()
     }
 
-    /// Refuses a platform that there is not.
-    pub fn require(&self, platform: Platform) -> Result<()> {
-        match self.lacks(platform) {
+    /// Refuses a kernel that the mirror has not.
+    pub fn require(&self, kernel: Kernel) -> Result<()> {
+        match self.components.unavailable(kernel.tree()) {
             Some(reason) => unusable!("{reason}"),
             None => Ok(()),
         }

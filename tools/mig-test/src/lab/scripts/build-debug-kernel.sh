@@ -20,6 +20,8 @@ rm -r /opt/kbuild/packages
 kmake() {
 	make -j"$(nproc)" -C "$source" O="$build" LLVM=1 LOCALVERSION="-${release#*-}" "$@"
 }
+# Until 7.2 is dropped: this is what turns CONFIG_SYSCTL on there.
+[ "$series" != 7.2 ] || echo CONFIG_PROC_SYSCTL=y >> /opt/kbuild/debug.config
 kmake KCONFIG_ALLCONFIG=/opt/kbuild/debug.config allnoconfig
 missing=$(grep '^CONFIG_.*=[ym]$' /opt/kbuild/debug.config | grep -vxFf "$build/.config") || :
 if [ -n "$missing" ]; then

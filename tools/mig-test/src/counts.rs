@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+//! How many tests ended in which way.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+/// How many tests ended in which way.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub struct Counts {
+    /// Everything was as it must be.
+    pub passed: usize,
+    /// Something was not.
+    pub failed: usize,
+    /// It could not run here.
+    pub skipped: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+impl Counts {
+    /// One that has passed.
+    pub const PASSED: Counts = Counts {
+        passed: 1,
+        failed: 0,
+        skipped: 0,
+    };
+    /// One that has failed.
+    pub const FAILED: Counts = Counts {
+        passed: 0,
+        failed: 1,
+        skipped: 0,
+    };
+    /// One that was skipped.
+    pub const SKIPPED: Counts = Counts {
+        passed: 0,
+        failed: 0,
+        skipped: 1,
+    };
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Counts) {
+        self.passed += more.passed;
+        self.failed += more.failed;
+        self.skipped += more.skipped;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_names_what_was_skipped_only_if_something_was() {
+        let counts = Counts {
+            passed: 7,
+            failed: 0,
+            skipped: 0,
+        };
+        assert_eq!(counts.to_string(), "7 passed, 0 failed");
+        assert_eq!(
+            Counts {
+                skipped: 2,
+                ..counts
+            }
+            .to_string(),
+            "7 passed, 0 failed, 2 skipped"
+        );
+    }
+}
