@@ -77,6 +77,10 @@ fn migrate(ctx: &mut Ctx, kinds: &[Kind]) -> Result<report::Migration> {
     if gpu.is_some() {
         source.vm.gpu_batches(BATCHES)?;
     }
+    let rests = kinds.iter().any(|(driver, _)| driver.leaves_intx_raised());
+    if rests {
+        source.vm.pause_guest()?;
+    }
     let socket = bed.socket("migration");
     migration::listen(&mut destination.vm, &socket)?;
     migration::start(&mut source.vm, &socket, migration::Stop::Never)?;
@@ -85,6 +89,9 @@ fn migrate(ctx: &mut Ctx, kinds: &[Kind]) -> Result<report::Migration> {
         gpu.carried = commands_left(&mut source.vm, gpu.card)?;
     }
     destination.vm.succeed(&mut source.vm)?;
+    if rests {
+        destination.vm.resume_guest()?;
+    }
 
     ctx.step("checking the guest's data on the destination");
     let gpu = gpu.map(|gpu| gpu.end(&source, &mut destination));
