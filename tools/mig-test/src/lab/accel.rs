@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::Cache;
 use super::component::Components;
 use super::vm::{Accelerator, Machine};
-use super::{job, root, Lab};
+use super::{job, qemu_root, Lab};
 use crate::progress::Progress;
 
 /// How a trial went.
@@ -21,8 +21,8 @@ use crate::progress::Progress;
 struct Trial {
     /// The boot of this machine in which it was made.
     boot: String,
-    /// The root whose QEMU and kernel were tried.
-    root: String,
+    /// The QEMU that was tried.
+    qemu: String,
     works: bool,
     seconds: f64,
 }
@@ -79,7 +79,7 @@ pub fn known(cache: &Cache, components: &Components) -> Result<Kvm> {
         return Ok(Kvm::NoExtension);
     }
     let file = fs::read(file(cache)).unwrap_or_default();
-    Ok(recall(&file, &boot_id()?, &root_instance(components)))
+    Ok(recall(&file, &boot_id()?, &qemu_instance(components)))
 }
 
 /// Whether the processor says that it can run virtual machines: Intel's way, or AMD's. On x86 there is no
@@ -92,10 +92,10 @@ fn has_extension(cpuinfo: &str) -> bool {
     })
 }
 
-/// The trial that `file` tells of, if it is one of this boot and this root.
-fn recall(file: &[u8], boot: &str, root: &str) -> Kvm {
+/// The trial that `file` tells of, if it is one of this boot and this QEMU.
+fn recall(file: &[u8], boot: &str, qemu: &str) -> Kvm {
     match serde_json::from_slice::<Trial>(file) {
-        Ok(trial) if trial.boot == boot && trial.root == root => {
+        Ok(trial) if trial.boot == boot && trial.qemu == qemu => {
             Kvm::Tried(trial.works, trial.seconds)
         }
         _ => Kvm::Untried,
@@ -113,7 +113,7 @@ fn try_it(lab: &Lab) -> Result<bool> {
         works: job::nests(lab, machine)?,
         seconds: start.elapsed().as_secs_f64(),
         boot: boot_id()?,
-        root: root_instance(&lab.components),
+        qemu: qemu_instance(&lab.components),
     };
     // Others may read it, and may be trying as well.
     let file = file(&lab.cache);
@@ -140,9 +140,9 @@ fn boot_id() -> Result<String> {
     Ok(id.trim().into())
 }
 
-fn root_instance(components: &Components) -> String {
-    let root = components.get(root::TRIXIE.name);
-    root.map_or_else(String::new, |root| root.instance().into())
+fn qemu_instance(components: &Components) -> String {
+    let qemu = components.get(qemu_root::LAB.name);
+    qemu.map_or_else(String::new, |qemu| qemu.instance().into())
 }
 
 #[cfg(test)]
@@ -165,18 +165,18 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_holds_for_one_boot_and_one_root() {
+    fn a_trial_holds_for_one_boot_and_one_qemu() {
         let trial = Trial {
             boot: "b1".into(),
-            root: "r1".into(),
+            qemu: "q1".into(),
             works: false,
             seconds: 2.5,
         };
         let file = serde_json::to_vec(&trial).unwrap();
-        assert_eq!(recall(&file, "b1", "r1"), Kvm::Tried(false, 2.5));
-        assert_eq!(recall(&file, "b2", "r1"), Kvm::Untried);
-        assert_eq!(recall(&file, "b1", "r2"), Kvm::Untried);
-        assert_eq!(recall(b"", "b1", "r1"), Kvm::Untried);
-        assert_eq!(recall(&file[..20], "b1", "r1"), Kvm::Untried);
+        assert_eq!(recall(&file, "b1", "q1"), Kvm::Tried(false, 2.5));
+        assert_eq!(recall(&file, "b2", "q1"), Kvm::Untried);
+        assert_eq!(recall(&file, "b1", "q2"), Kvm::Untried);
+        assert_eq!(recall(b"", "b1", "q1"), Kvm::Untried);
+        assert_eq!(recall(&file[..20], "b1", "q1"), Kvm::Untried);
     }
 }

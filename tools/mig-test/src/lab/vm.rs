@@ -31,8 +31,7 @@ const SHUTDOWN: Duration = Duration::from_secs(60);
 pub enum Accelerator {
     /// The processor, if it can nest virtual machines.
     Kvm,
-    /// Translation, of one processor. With two, a guest of the VM now and then resets without a word
-    /// (Documentation/lab.md), and migrations take longer.
+    /// Translation, of one processor: migrations are quicker so than with two.
     Tcg,
     /// Translation of two processors, a thread each: for races, without guests.
     TcgRacing,

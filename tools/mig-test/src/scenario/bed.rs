@@ -30,14 +30,6 @@ pub struct Driver {
     pub guest: &'static str,
 }
 
-impl Driver {
-    /// Whether an interrupt line that arrives raised stays raised with its cards, and the guest in an
-    /// interrupt storm (Documentation/findings.md). A guest rests while it moves there.
-    pub fn leaves_intx_raised(&self) -> bool {
-        self.module == MTTY_C.module
-    }
-}
-
 /// This project's driver.
 pub const MTTY_RS: Driver = Driver {
     module: "mtty_rs",
@@ -267,6 +259,13 @@ pub struct Host {
 }
 
 impl Host {
+    /// Whether an interrupt line that arrives raised stays raised here, and the guest in an interrupt storm
+    /// (Documentation/findings.md). A guest rests while it moves to such a host.
+    pub fn leaves_intx_raised(&self) -> bool {
+        let mut modules = self.cards.iter().map(|card| card.driver.module);
+        modules.any(|module| module == MTTY_C.module)
+    }
+
     fn has_gpu(&self) -> bool {
         let mut modules = self.cards.iter().map(|card| card.driver.module);
         modules.any(|module| module == MGPU_RS.module)
@@ -367,8 +366,7 @@ pub fn ensure_device_quiet(host: &Host) -> Result<()> {
 pub fn migrate_checked(bed: &Bed, source: &mut Host, destination: &mut Host) -> Result<Figures> {
     source.vm.await_lines(LINES)?;
     let before = Checkpoint::take(&mut source.vm)?;
-    let mut there = destination.cards.iter().map(|card| card.driver);
-    let rests = there.any(|driver| driver.leaves_intx_raised());
+    let rests = destination.leaves_intx_raised();
     if rests {
         source.vm.pause_guest()?;
     }

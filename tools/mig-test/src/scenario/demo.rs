@@ -77,7 +77,7 @@ fn migrate(ctx: &mut Ctx, kinds: &[Kind]) -> Result<report::Migration> {
     if gpu.is_some() {
         source.vm.gpu_batches(BATCHES)?;
     }
-    let rests = kinds.iter().any(|(driver, _)| driver.leaves_intx_raised());
+    let rests = destination.leaves_intx_raised();
     if rests {
         source.vm.pause_guest()?;
     }
