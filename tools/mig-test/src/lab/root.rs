@@ -40,7 +40,7 @@ const SUITE: &str = "trixie";
 
 const PACKAGES: &str = "\
     bc bindgen bison busybox-static cargo cpio flex gcc-14 kmod libclang-dev libelf-dev libssl-dev \
-    make mdevctl pahole python3 qemu-system-x86 rust-clippy rust-src rustc rustfmt seabios xz-utils";
+    make mdevctl pahole python3 qemu-system-x86 rust-clippy rust-src rustc rustfmt seabios xz-utils zstd";
 
 /// The fact that names the kernel of commands that name none.
 pub const DEFAULT_KERNEL: &str = "kernel";

@@ -80,5 +80,5 @@ pub fn image(kernel: &Ready) -> PathBuf {
 
 /// The file that boots, in the root of the lab VM.
 pub fn file(kernel: &Ready) -> String {
-    format!("/usr/lib/modules/{}/vmlinuz", kernel.fact("abi"))
+    format!("/usr/lib/modules/{}/vmlinux", kernel.fact("abi"))
 }

@@ -56,6 +56,10 @@ if ! cmp -s /tmp/built /tmp/packaged; then
 fi
 echo "all $(wc -l < /tmp/built) Rust symbols are those of the packaged kernel"
 
+# What boots, by its PVH entry: no translated processor has to decompress it.
+boots=$image/usr/lib/modules/$abi
+"$source/scripts/extract-vmlinux" "$boots/vmlinuz" > "$boots/vmlinux"
+
 # What is left of the packages belongs to the root of the VM that boots them.
 rm -r "$image/usr/src" "$image/usr/share"
 ln -s usr/lib "$image/lib"
