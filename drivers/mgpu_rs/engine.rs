@@ -80,7 +80,8 @@ pub struct Engine<'a, G, V> {
 }
 
 impl<G: GuestMemory, V: Vram> Engine<'_, G, V> {
-    /// Takes one step. It reads memory at most once and then writes it, and sees nothing but `work`.
+    /// Takes one step. It reads memory at most once and then writes it, and sees nothing but
+    /// `work`.
     pub fn step(&mut self, work: Work) -> Outcome {
         let result = match work.task {
             Task::Fetch(iova) => self.fetch(iova),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A toy GPU that migrates while it works: a command ring in guest memory, VRAM that the guest's CPU
-//! maps, a display.
+//! A toy GPU that migrates while it works: a command ring in guest memory, VRAM that the guest's
+//! CPU maps, a display.
 //!
 //! ```sh
 //! modprobe mgpu_rs vram_budget_mib=512
@@ -15,8 +15,9 @@
 //! echo 1 > /sys/bus/mdev/devices/$uuid/remove
 //! ```
 //!
-//! What a guest's driver sees is in `uapi/mgpu.h`. What the device does with it is in the other files
-//! here, none of which needs a kernel but `migrate.rs`: that one and this join them to the SDK.
+//! What a guest's driver sees is in `uapi/mgpu.h`. What the device does with it is in the other
+//! files here, none of which needs a kernel but `migrate.rs`: that one and this join them to the
+//! SDK.
 
 #![forbid(unsafe_code)]
 
@@ -49,7 +50,7 @@ use mdev_sdk::{
         config::{Bar, Identity, Msix},
         stream::{name, Name},
     },
-    Device, DeviceMemory, NewDevice, OpenDevice, Plane, Task, Type, Worker,
+    Context, DeviceMemory, Driver, NewDevice, Operations, Plane, Task, Type, Worker,
 };
 use registers::{Effects, Registers};
 
@@ -98,13 +99,13 @@ const MODELS: [Model; 3] = [
     },
 ];
 
-/// A share of the VRAM budget; given back when dropped.
-struct Lease {
+/// A device from `create` to `remove`: a share of the VRAM budget, given back when dropped.
+struct Gpu {
     model: &'static Model,
     free: Arc<Mutex<u32>>,
 }
 
-impl Drop for Lease {
+impl Drop for Gpu {
     fn drop(&mut self) {
         *self.free.lock() += self.model.vram_mib;
     }
@@ -113,7 +114,7 @@ impl Drop for Lease {
 /// What the callbacks and the worker share.
 #[pin_data]
 struct Core {
-    dev: Arc<OpenDevice>,
+    cx: Arc<Context>,
     vram: Arc<DeviceMemory>,
     #[pin]
     registers: Mutex<Registers>,
@@ -129,9 +130,9 @@ impl Core {
     /// Lets the interrupt follow the registers, whose lock is held. The message is an edge.
     fn interrupt(&self, registers: &Registers, effects: Effects) {
         if effects.message {
-            self.dev.set_interrupt(false);
+            self.cx.set_interrupt(false);
         }
-        self.dev.set_interrupt(registers.interrupt_level());
+        self.cx.set_interrupt(registers.interrupt_level());
     }
 
     /// Waits until memory is not being accessed; nothing may be given out meanwhile.
@@ -154,7 +155,7 @@ impl Task for Steps {
                 return;
             };
             let outcome = Engine {
-                guest: &mut Guest(&core.dev),
+                guest: &mut Guest(&core.cx),
                 vram: &mut Vram(&core.vram),
                 crc32c,
                 scratch: &mut scratch,
@@ -170,7 +171,7 @@ impl Task for Steps {
 }
 
 /// Guest memory as the engine wants it: pinned for as long as a piece of a command touches it.
-struct Guest<'a>(&'a OpenDevice);
+struct Guest<'a>(&'a Context);
 
 impl memory::GuestMemory for Guest<'_> {
     fn read(&mut self, iova: u64, data: &mut [u8]) -> Result<(), memory::Fault> {
@@ -214,13 +215,13 @@ impl memory::Vram for Vram<'_> {
 }
 
 /// An open device. The worker is the first field: it is gone before what it works on.
-struct Gpu {
+struct OpenGpu {
     worker: Worker<Steps>,
     core: Arc<Core>,
     model: &'static Model,
 }
 
-impl Gpu {
+impl OpenGpu {
     /// Does what the registers ask for. Their lock is held.
     fn act(&self, registers: &Registers, effects: Effects) {
         self.core.interrupt(registers, effects);
@@ -233,13 +234,13 @@ impl Gpu {
         model.vram_mib << 20
     }
 
-    fn new(model: &'static Model, dev: Arc<OpenDevice>) -> Result<Self> {
+    fn new(model: &'static Model, cx: Arc<Context>) -> Result<Self> {
         let size = Self::size(model);
         let vram = DeviceMemory::new(size as usize)?;
         let scratch = KVVec::from_elem(0, SLICE, GFP_KERNEL_ACCOUNT)?;
         let core = Arc::pin_init(
             pin_init!(Core {
-                dev,
+                cx,
                 vram,
                 registers <- new_mutex!(Registers::new(size), "mgpu_registers"),
                 idle <- new_condvar!("mgpu_idle"),
@@ -255,7 +256,7 @@ impl Gpu {
     }
 }
 
-impl Drop for Gpu {
+impl Drop for OpenGpu {
     fn drop(&mut self) {
         // What is in progress is given up after its step; the worker's end is waited for.
         self.core.registers.lock().stop();
@@ -263,7 +264,7 @@ impl Drop for Gpu {
 }
 
 #[vtable]
-impl Device for Gpu {
+impl Driver for Gpu {
     const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"mgpu_rs";
     const TYPES: &'static [Type] = &[
@@ -285,31 +286,31 @@ impl Device for Gpu {
     ];
 
     type Parent = Arc<Mutex<u32>>;
-    type Instance = Lease;
+    type Open = OpenGpu;
 
     fn available(free: &Self::Parent, type_index: usize) -> u32 {
         let wanted = MODELS[type_index].vram_mib;
         free.lock().checked_div(wanted).unwrap_or(0)
     }
 
-    fn create(new: &NewDevice<'_, Self>) -> Result<Lease> {
+    fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
         let model = &MODELS[new.type_index];
         let mut free = new.parent.lock();
         *free = free.checked_sub(model.vram_mib).ok_or(ENOSPC)?;
-        Ok(Lease {
+        Ok(Self {
             model,
             free: new.parent.clone(),
         })
     }
 
-    fn identity(lease: &Lease) -> Identity {
+    fn identity(&self) -> Identity {
         let mut bars = [Bar::None; 6];
         bars[uapi::BAR_REGISTERS] = Bar::Memory32 {
             size: uapi::REGISTERS_SIZE,
             prefetchable: false,
         };
         bars[uapi::BAR_VRAM] = Bar::Memory64 {
-            size: Self::size(lease.model).into(),
+            size: OpenGpu::size(self.model).into(),
             prefetchable: true,
         };
         bars[uapi::BAR_MSIX] = Bar::Memory32 {
@@ -334,11 +335,14 @@ impl Device for Gpu {
         }
     }
 
-    fn open(lease: &Lease, dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
-        Self::new(lease.model, dev)
+    fn open(&self, cx: Arc<Context>) -> impl PinInit<OpenGpu, Error> {
+        OpenGpu::new(self.model, cx)
     }
+}
 
-    fn read(&self, _dev: &OpenDevice, bar: usize, offset: u64, data: &mut [u8]) -> Result {
+#[vtable]
+impl Operations for OpenGpu {
+    fn read(&self, _cx: &Context, bar: usize, offset: u64, data: &mut [u8]) -> Result {
         // Registers are of 32 bits; what is narrower or wider, and the MSI-X table, reads as zero.
         if bar == uapi::BAR_REGISTERS && data.len() == 4 {
             let value = self.core.registers.lock().read(offset);
@@ -347,7 +351,7 @@ impl Device for Gpu {
         Ok(())
     }
 
-    fn write(&self, _dev: &OpenDevice, bar: usize, offset: u64, data: &[u8]) -> Result {
+    fn write(&self, _cx: &Context, bar: usize, offset: u64, data: &[u8]) -> Result {
         if let (uapi::BAR_REGISTERS, Ok(value)) = (bar, <[u8; 4]>::try_from(data)) {
             let mut registers = self.core.registers.lock();
             let effects = registers.write(offset, u32::from_le_bytes(value));
@@ -371,14 +375,14 @@ impl Device for Gpu {
         })
     }
 
-    fn reset(&self, dev: &OpenDevice) {
+    fn reset(&self, cx: &Context) {
         let mut registers = self.core.registers.lock();
         registers.stop();
         self.core.wait_idle(&mut registers);
         registers.reset();
         if let Err(e) = self.core.vram.clear() {
-            dev_err!(dev.device(), "mgpu: VRAM was not cleared: {e:?}\n");
+            dev_err!(cx.device(), "mgpu: VRAM was not cleared: {e:?}\n");
         }
-        dev.set_interrupt(registers.interrupt_level());
+        cx.set_interrupt(registers.interrupt_level());
     }
 }

@@ -5,12 +5,12 @@
 use crate::{
     pages,
     state::{BadState, State},
-    Gpu,
+    OpenGpu,
 };
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_sdk::{
-    model::stream::{name, Format, Name, Refusal, Tag, HEADER_LEN},
-    DeviceMemory, Migrate, OpenDevice, Pending, Phase, Progress, RecordWriter,
+    model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN},
+    Context, DeviceMemory, Migrate, Pending, Phase, Progress, RecordWriter,
 };
 
 /// The registers and work in progress: [`State::encode`].
@@ -37,7 +37,7 @@ pub(crate) struct Arrived {
 }
 
 #[vtable]
-impl Migrate for Gpu {
+impl Migrate for OpenGpu {
     const FORMAT: Format = Format {
         name: name("mgpu_rs"),
         version: 1,
@@ -57,14 +57,14 @@ impl Migrate for Gpu {
         [Self::size(self.model).into(), 0]
     }
 
-    fn quiesce(&self, _dev: &OpenDevice) -> Result {
+    fn quiesce(&self, _cx: &Context) -> Result {
         let mut registers = self.core.registers.lock();
         registers.stop();
         self.core.wait_idle(&mut registers);
         Ok(())
     }
 
-    fn resume(&self, _dev: &OpenDevice) {
+    fn resume(&self, _cx: &Context) {
         let mut registers = self.core.registers.lock();
         let effects = registers.start();
         self.act(&registers, effects);
@@ -137,25 +137,25 @@ impl Migrate for Gpu {
         })
     }
 
-    fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), Refusal> {
+    fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
         let size = Self::size(self.model);
         if tag == VRAM {
             let (offset, data) = pages::decode(payload, size).map_err(refusal)?;
             let written = arrived.vram.write(offset, data);
-            return written.map_err(|_| Refusal::BadState("pages beyond VRAM"));
+            return written.map_err(|_| LoadError::BadState("pages beyond VRAM"));
         }
         arrived.state = Some(State::decode(payload, size).map_err(refusal)?);
         Ok(())
     }
 
-    fn complete(&self, arrived: &Arrived) -> Result<(), Refusal> {
-        let missing = Refusal::BadState("the registers are missing");
+    fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
+        let missing = LoadError::BadState("the registers are missing");
         arrived.state.map(|_| ()).ok_or(missing)
     }
 
-    fn commit(&self, dev: &OpenDevice, mut arrived: Arrived) {
+    fn commit(&self, cx: &Context, mut arrived: Arrived) {
         if let Err(e) = self.core.vram.copy_from(&arrived.vram, &mut arrived.page) {
-            dev_err!(dev.device(), "mgpu: VRAM was not taken over: {e:?}\n");
+            dev_err!(cx.device(), "mgpu: VRAM was not taken over: {e:?}\n");
         }
         if let Some(state) = arrived.state {
             let mut registers = self.core.registers.lock();
@@ -165,6 +165,6 @@ impl Migrate for Gpu {
     }
 }
 
-fn refusal(bad: BadState) -> Refusal {
-    Refusal::BadState(bad.as_str())
+fn refusal(bad: BadState) -> LoadError {
+    LoadError::BadState(bad.as_str())
 }

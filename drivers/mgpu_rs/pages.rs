@@ -2,8 +2,8 @@
 
 //! VRAM as it migrates: runs of pages.
 //!
-//! The payload of a record is `{ le64 offset, data }`: the offset in VRAM is a multiple of [`PAGE`],
-//! the data at least one and at most [`RUN_PAGES`] whole pages.
+//! The payload of a record is `{ le64 offset, data }`: the offset in VRAM is a multiple of
+//! [`PAGE`], the data at least one and at most [`RUN_PAGES`] whole pages.
 
 use crate::state::{require, BadState};
 

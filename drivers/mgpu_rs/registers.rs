@@ -175,7 +175,8 @@ impl Registers {
         self.stopped = true;
     }
 
-    /// Work is given out again. The interrupt is to follow [`interrupt_level`](Self::interrupt_level).
+    /// Work is given out again. The interrupt is to follow
+    /// [`interrupt_level`](Self::interrupt_level).
     pub fn start(&mut self) -> Effects {
         self.stopped = false;
         self.effects(true)

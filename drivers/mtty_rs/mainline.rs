@@ -120,8 +120,8 @@ pub enum Piece {
     Port(State),
 }
 
-/// Takes a stream byte by byte. A session that is given up and begun anew leaves a second header in the
-/// stream, where a port could be.
+/// Takes a stream byte by byte. A session that is given up and begun anew leaves a second header in
+/// the stream, where a port could be.
 pub struct Reader {
     /// The header or port that is arriving, and how many bytes of it have.
     piece: [u8; PORT_LEN],

@@ -15,8 +15,8 @@
 //! echo 1 > /sys/bus/mdev/devices/$uuid/remove
 //! ```
 //!
-//! What a port does is in `uart.rs`, what of it migrates in `state.rs`, and mainline's stream format
-//! in `mainline.rs`. None of them needs a kernel; this file is what joins them to the SDK.
+//! What a port does is in `uart.rs`, what of it migrates in `state.rs`, and mainline's stream
+//! format in `mainline.rs`. None of them needs a kernel; this file is what joins them to the SDK.
 
 #![forbid(unsafe_code)]
 
@@ -32,9 +32,10 @@ use kernel::{
 use mdev_sdk::{
     model::{
         config::{Bar, Identity},
-        stream::{name, Format, Name, Refusal, Tag, HEADER_LEN},
+        stream::{name, Format, LoadError, Name, Tag, HEADER_LEN},
     },
-    Codec, Device, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress, RecordWriter, Type,
+    Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress, RecordWriter,
+    Type,
 };
 use state::{BadState, State};
 use uart::Uart;
@@ -89,13 +90,14 @@ const CARDS: [Card; 4] = [
     },
 ];
 
-/// A share of the ports that the module can make; given back when dropped.
-struct Lease {
+/// A card from `create` to `remove`: a share of the ports that the module can make, given back when
+/// dropped.
+struct Mtty {
     card: &'static Card,
     free: Arc<Mutex<usize>>,
 }
 
-impl Drop for Lease {
+impl Drop for Mtty {
     fn drop(&mut self) {
         *self.free.lock() += self.card.ports;
     }
@@ -105,22 +107,22 @@ type Ports = [Uart; PORTS_OF_A_CARD];
 
 /// An open card. A card of one port never shows the second.
 #[pin_data]
-struct Mtty {
+struct OpenMtty {
     card: &'static Card,
     #[pin]
     ports: Mutex<Ports>,
 }
 
-impl Mtty {
+impl OpenMtty {
     /// Lets the interrupt follow the ports, whose lock is held.
     #[inline]
-    fn update_interrupt(dev: &OpenDevice, ports: &Ports) {
-        dev.set_interrupt(ports.iter().any(Uart::irq_level));
+    fn update_interrupt(cx: &Context, ports: &Ports) {
+        cx.set_interrupt(ports.iter().any(Uart::irq_level));
     }
 }
 
 #[vtable]
-impl Device for Mtty {
+impl Driver for Mtty {
     const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"mtty_rs";
     const TYPES: &'static [Type] = &[
@@ -147,7 +149,7 @@ impl Device for Mtty {
     ];
 
     type Parent = Arc<Mutex<usize>>;
-    type Instance = Lease;
+    type Open = OpenMtty;
 
     fn available(free: &Self::Parent, type_index: usize) -> u32 {
         free.lock()
@@ -155,19 +157,19 @@ impl Device for Mtty {
             .unwrap_or(0) as u32
     }
 
-    fn create(new: &NewDevice<'_, Self>) -> Result<Lease> {
+    fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
         let card = &CARDS[new.type_index];
         let mut free = new.parent.lock();
         *free = free.checked_sub(card.ports).ok_or(ENOSPC)?;
-        Ok(Lease {
+        Ok(Self {
             card,
             free: new.parent.clone(),
         })
     }
 
-    fn identity(lease: &Lease) -> Identity {
+    fn identity(&self) -> Identity {
         let mut bars = [Bar::None; 6];
-        bars[..lease.card.ports].fill(Bar::Io { size: PORT_SIZE });
+        bars[..self.card.ports].fill(Bar::Io { size: PORT_SIZE });
         Identity {
             vendor: 0x4348,
             device: 0x3253,
@@ -178,54 +180,57 @@ impl Device for Mtty {
             revision: 0x10,
             intx: true,
             // Mainline's card has no capabilities, and QEMU compares them.
-            msi: lease.card.codec == Codec::Records,
+            msi: self.card.codec == Codec::Records,
             msix: None,
             bars,
         }
     }
 
-    fn config_size(lease: &Lease) -> usize {
-        match lease.card.codec {
+    fn config_size(&self) -> usize {
+        match self.card.codec {
             Codec::Records => 256,
             // As mainline has it. QEMU takes a size that is not 256 for that of an express device.
             Codec::Own => 255,
         }
     }
 
-    fn open(lease: &Lease, _dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            card: lease.card,
+    fn open(&self, _cx: Arc<Context>) -> impl PinInit<OpenMtty, Error> {
+        try_pin_init!(OpenMtty {
+            card: self.card,
             ports <- new_mutex!([Uart::new(), Uart::new()], "mtty_card"),
         })
     }
+}
 
+#[vtable]
+impl Operations for OpenMtty {
     #[inline]
-    fn read(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &mut [u8]) -> Result {
+    fn read(&self, cx: &Context, bar: usize, offset: u64, data: &mut [u8]) -> Result {
         let mut ports = self.ports.lock();
         // A wide access to byte-wide ports is that many accesses.
         let port = &mut ports[bar];
         for (i, byte) in data.iter_mut().enumerate() {
             *byte = port.read((offset as usize + i) as u8);
         }
-        Self::update_interrupt(dev, &ports);
+        Self::update_interrupt(cx, &ports);
         Ok(())
     }
 
     #[inline]
-    fn write(&self, dev: &OpenDevice, bar: usize, offset: u64, data: &[u8]) -> Result {
+    fn write(&self, cx: &Context, bar: usize, offset: u64, data: &[u8]) -> Result {
         let mut ports = self.ports.lock();
         let port = &mut ports[bar];
         for (i, byte) in data.iter().enumerate() {
             port.write((offset as usize + i) as u8, *byte);
         }
-        Self::update_interrupt(dev, &ports);
+        Self::update_interrupt(cx, &ports);
         Ok(())
     }
 
-    fn reset(&self, dev: &OpenDevice) {
+    fn reset(&self, cx: &Context) {
         let mut ports = self.ports.lock();
         ports.iter_mut().for_each(Uart::reset);
-        Self::update_interrupt(dev, &ports);
+        Self::update_interrupt(cx, &ports);
     }
 }
 
@@ -237,7 +242,7 @@ struct Arrived {
 }
 
 #[vtable]
-impl Migrate for Mtty {
+impl Migrate for OpenMtty {
     const FORMAT: Format = Format {
         name: name("mtty_rs"),
         version: 1,
@@ -263,11 +268,11 @@ impl Migrate for Mtty {
     }
 
     // A card changes only when it is accessed, so it has nothing to stop.
-    fn quiesce(&self, _dev: &OpenDevice) -> Result {
+    fn quiesce(&self, _cx: &Context) -> Result {
         Ok(())
     }
 
-    fn resume(&self, _dev: &OpenDevice) {}
+    fn resume(&self, _cx: &Context) {}
 
     fn start_saving(&self) -> Result<usize> {
         Ok(0)
@@ -323,18 +328,18 @@ impl Migrate for Mtty {
         })
     }
 
-    fn load(&self, arrived: &mut Arrived, _tag: Tag, payload: &[u8]) -> Result<(), Refusal> {
+    fn load(&self, arrived: &mut Arrived, _tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
         let (port, state) = payload
             .split_first()
-            .ok_or(Refusal::BadState("an empty record"))?;
+            .ok_or(LoadError::BadState("an empty record"))?;
         let slot = arrived.ports[..self.card.ports]
             .get_mut(usize::from(*port))
-            .ok_or(Refusal::BadState("a port that the card has not"))?;
+            .ok_or(LoadError::BadState("a port that the card has not"))?;
         *slot = Some(State::decode(state).map_err(refusal)?);
         Ok(())
     }
 
-    fn load_raw(&self, arrived: &mut Arrived, _offset: u64, bytes: &[u8]) -> Result<(), Refusal> {
+    fn load_raw(&self, arrived: &mut Arrived, _offset: u64, bytes: &[u8]) -> Result<(), LoadError> {
         let ports = &mut arrived.ports[..self.card.ports];
         for byte in bytes {
             let piece = arrived.reader.push(*byte, self.card.ports as u32);
@@ -343,32 +348,32 @@ impl Migrate for Mtty {
                 Some(mainline::Piece::Header) => ports.fill(None),
                 Some(mainline::Piece::Port(state)) => {
                     let slot = ports.iter_mut().find(|slot| slot.is_none());
-                    *slot.ok_or(Refusal::BadState("more ports than the card has"))? = Some(state);
+                    *slot.ok_or(LoadError::BadState("more ports than the card has"))? = Some(state);
                 }
             }
         }
         Ok(())
     }
 
-    fn complete(&self, arrived: &Arrived) -> Result<(), Refusal> {
+    fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
         let ports = &arrived.ports[..self.card.ports];
         if !arrived.reader.is_whole() || ports.iter().any(Option::is_none) {
-            return Err(Refusal::BadState("a port is missing"));
+            return Err(LoadError::BadState("a port is missing"));
         }
         Ok(())
     }
 
-    fn commit(&self, dev: &OpenDevice, arrived: Arrived) {
+    fn commit(&self, cx: &Context, arrived: Arrived) {
         let mut ports = self.ports.lock();
         for (port, state) in ports.iter_mut().zip(arrived.ports) {
             if let Some(state) = state {
                 *port = Uart::restore(state);
             }
         }
-        Self::update_interrupt(dev, &ports);
+        Self::update_interrupt(cx, &ports);
     }
 }
 
-fn refusal(bad: BadState) -> Refusal {
-    Refusal::BadState(bad.as_str())
+fn refusal(bad: BadState) -> LoadError {
+    LoadError::BadState(bad.as_str())
 }

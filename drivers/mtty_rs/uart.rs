@@ -308,7 +308,8 @@ impl Uart {
         }
     }
 
-    /// Does what may move modem inputs, and notes which it did. RI counts only when it goes off (TERI).
+    /// Does what may move modem inputs, and notes which it did. RI counts only when it goes off
+    /// (TERI).
     fn watching_inputs<R>(&mut self, change: impl FnOnce(&mut Self) -> R) -> R {
         let before = self.modem_inputs();
         let result = change(self);

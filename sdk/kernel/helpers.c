@@ -72,6 +72,12 @@ void rust_helper_memcpy_to_page(struct page *page, size_t offset, const char *fr
 	memcpy_to_page(page, offset, from, len);
 }
 
+void rust_helper_memzero_page(struct page *page, size_t offset, size_t len);
+void rust_helper_memzero_page(struct page *page, size_t offset, size_t len)
+{
+	memzero_page(page, offset, len);
+}
+
 /*
  * Under a name of its own and without the type: with CONFIG_IOMMUFD_DRIVER the kernel crate binds both,
  * without it neither, for the function is then an inline one that does nothing.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A scratch card, the driver of Documentation/vendor-guide.md: 64 KiB of memory that a guest maps, and
-//! a doorbell that makes the card fetch a page of guest memory into it.
+//! A scratch card, the driver of Documentation/vendor-guide.md: 64 KiB of memory that a guest maps,
+//! and a doorbell that makes the card fetch a page of guest memory into it.
 //!
 //! | BAR | offset | register | |
 //! |---|---:|---|---|
@@ -16,9 +16,9 @@
 use kernel::sync::{Arc, CondVar, Mutex, MutexGuard};
 use kernel::{new_condvar, new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
-use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag, HEADER_LEN};
-use mdev_sdk::{Device, DeviceMemory, Migrate, NewDevice, OpenDevice, Pending, Phase, Progress};
-use mdev_sdk::{RecordWriter, Task, Type, Worker};
+use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
+use mdev_sdk::{Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase};
+use mdev_sdk::{Progress, RecordWriter, Task, Type, Worker};
 
 mdev_sdk::module_mdev_driver! {
     driver: Scratch,
@@ -51,10 +51,11 @@ fn number(bytes: &[u8]) -> u64 {
         .fold(0, |high, low| high << 8 | u64::from(*low))
 }
 
-/// One of the cards that the parent can have; given back when dropped.
-struct Lease(Arc<Mutex<u32>>);
+/// A card from `create` to `remove`: one of those that the parent can have, given back when
+/// dropped.
+struct Scratch(Arc<Mutex<u32>>);
 
-impl Drop for Lease {
+impl Drop for Scratch {
     fn drop(&mut self) {
         *self.0.lock() += 1;
     }
@@ -75,7 +76,7 @@ struct Registers {
 /// What the callbacks and the worker share.
 #[pin_data]
 struct Card {
-    dev: Arc<OpenDevice>,
+    cx: Arc<Context>,
     memory: Arc<DeviceMemory>,
     #[pin]
     registers: Mutex<Registers>,
@@ -96,7 +97,7 @@ impl Card {
 
     fn copy(&self, from: u64, page: usize) -> Result {
         let mut data = KVec::from_elem(0, PAGE, GFP_KERNEL)?;
-        self.dev.memory().read(from, &mut data)?;
+        self.cx.memory().read(from, &mut data)?;
         self.memory.write(page * PAGE, &data)
     }
 }
@@ -113,34 +114,34 @@ impl Task for Copier {
         let mut registers = card.registers.lock();
         registers.job = None;
         registers.events |= if copied.is_ok() { DONE } else { ERROR };
-        card.dev.set_interrupt(true);
+        card.cx.set_interrupt(true);
         card.idle.notify_all();
     }
 }
 
 /// An open card. The worker is the first field, so that it has ended before the rest goes.
-struct Scratch {
+struct OpenScratch {
     worker: Worker<Copier>,
     card: Arc<Card>,
 }
 
-impl Scratch {
-    fn new(dev: Arc<OpenDevice>) -> Result<Self> {
+impl OpenScratch {
+    fn new(cx: Arc<Context>) -> Result<Self> {
         let memory = DeviceMemory::new(PAGES * PAGE)?;
         let card = pin_init!(Card {
-            dev,
+            cx,
             memory,
             registers <- new_mutex!(Registers::default(), "scratch_registers"),
             idle <- new_condvar!("scratch_idle"),
         });
         let card = Arc::pin_init(card, GFP_KERNEL)?;
         let worker = Worker::new(Copier(card.clone()))?;
-        Ok(Scratch { worker, card })
+        Ok(OpenScratch { worker, card })
     }
 }
 
 #[vtable]
-impl Device for Scratch {
+impl Driver for Scratch {
     const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"scratch";
     const TYPES: &'static [Type] = &[Type {
@@ -149,19 +150,19 @@ impl Device for Scratch {
         description: c"64 KiB of memory and a doorbell that fills it",
     }];
     type Parent = Arc<Mutex<u32>>;
-    type Instance = Lease;
+    type Open = OpenScratch;
 
     fn available(free: &Self::Parent, _type_index: usize) -> u32 {
         *free.lock()
     }
 
-    fn create(new: &NewDevice<'_, Self>) -> Result<Lease> {
+    fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
         let mut free = new.parent.lock();
         *free = free.checked_sub(1).ok_or(ENOSPC)?;
-        Ok(Lease(new.parent.clone()))
+        Ok(Scratch(new.parent.clone()))
     }
 
-    fn identity(_lease: &Lease) -> Identity {
+    fn identity(&self) -> Identity {
         let memory = |size: usize, prefetchable| Bar::Memory32 {
             size: size as u32,
             prefetchable,
@@ -183,11 +184,14 @@ impl Device for Scratch {
         }
     }
 
-    fn open(_lease: &Lease, dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
-        Scratch::new(dev)
+    fn open(&self, cx: Arc<Context>) -> impl PinInit<OpenScratch, Error> {
+        OpenScratch::new(cx)
     }
+}
 
-    fn read(&self, _dev: &OpenDevice, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
+#[vtable]
+impl Operations for OpenScratch {
+    fn read(&self, _cx: &Context, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
         let registers = self.card.registers.lock();
         let mut bytes = [0; REGISTERS_SIZE];
         bytes[0x04] = registers.events | if registers.job.is_some() { BUSY } else { 0 };
@@ -196,7 +200,7 @@ impl Device for Scratch {
         Ok(())
     }
 
-    fn write(&self, dev: &OpenDevice, _bar: usize, offset: u64, data: &[u8]) -> Result {
+    fn write(&self, cx: &Context, _bar: usize, offset: u64, data: &[u8]) -> Result {
         let mut registers = self.card.registers.lock();
         match offset {
             DOORBELL if registers.stopped => return Err(EBUSY),
@@ -208,7 +212,7 @@ impl Device for Scratch {
             ADDRESS if data.len() == 8 => registers.address = number(data),
             _ => {}
         }
-        dev.set_interrupt(registers.events != 0);
+        cx.set_interrupt(registers.events != 0);
         Ok(())
     }
 
@@ -216,13 +220,13 @@ impl Device for Scratch {
         (bar == MEMORY_BAR).then_some(&self.card.memory)
     }
 
-    fn reset(&self, dev: &OpenDevice) {
+    fn reset(&self, cx: &Context) {
         let mut registers = self.card.stop();
         if let Err(e) = self.card.memory.clear() {
-            dev_err!(dev.device(), "scratch: memory not cleared: {e:?}\n");
+            dev_err!(cx.device(), "scratch: memory not cleared: {e:?}\n");
         }
         *registers = Registers::default();
-        dev.set_interrupt(false);
+        cx.set_interrupt(false);
     }
 }
 
@@ -246,7 +250,7 @@ struct Arrived {
 }
 
 #[vtable]
-impl Migrate for Scratch {
+impl Migrate for OpenScratch {
     const FORMAT: Format = Format {
         name: name("scratch"),
         version: 1,
@@ -265,12 +269,12 @@ impl Migrate for Scratch {
         [self.card.memory.size() as u64, 0]
     }
 
-    fn quiesce(&self, _dev: &OpenDevice) -> Result {
+    fn quiesce(&self, _cx: &Context) -> Result {
         drop(self.card.stop());
         Ok(())
     }
 
-    fn resume(&self, _dev: &OpenDevice) {
+    fn resume(&self, _cx: &Context) {
         self.card.registers.lock().stopped = false;
     }
 
@@ -337,8 +341,8 @@ impl Migrate for Scratch {
         })
     }
 
-    fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), Refusal> {
-        let bad = Refusal::BadState;
+    fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
+        let bad = LoadError::BadState;
         let (first, rest) = payload.split_first().ok_or(bad("an empty record"))?;
         if tag == MEMORY && rest.len() == PAGE {
             let written = arrived.memory.write(usize::from(*first) * PAGE, rest);
@@ -356,19 +360,19 @@ impl Migrate for Scratch {
         Ok(())
     }
 
-    fn complete(&self, arrived: &Arrived) -> Result<(), Refusal> {
-        let missing = Refusal::BadState("the registers are missing");
+    fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
+        let missing = LoadError::BadState("the registers are missing");
         arrived.registers.map(|_| ()).ok_or(missing)
     }
 
-    fn commit(&self, dev: &OpenDevice, mut arrived: Arrived) {
+    fn commit(&self, cx: &Context, mut arrived: Arrived) {
         let memory = &self.card.memory;
         if let Err(e) = memory.copy_from(&arrived.memory, &mut arrived.buffer) {
-            dev_err!(dev.device(), "scratch: memory not taken over: {e:?}\n");
+            dev_err!(cx.device(), "scratch: memory not taken over: {e:?}\n");
         }
         if let Some(registers) = arrived.registers {
             *self.card.registers.lock() = registers;
-            dev.set_interrupt(registers.events != 0);
+            cx.set_interrupt(registers.events != 0);
         }
     }
 }

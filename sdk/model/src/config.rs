@@ -13,11 +13,22 @@ pub const SIZE: usize = 256;
 /// Number of base address registers of a type 0 header.
 pub const BARS: usize = 6;
 
+// Registers and their bits, by the names of `include/uapi/linux/pci_regs.h`.
+const VENDOR_ID: usize = 0x00;
+const DEVICE_ID: usize = 0x02;
 const COMMAND: usize = 0x04;
+/// In the upper byte.
+const COMMAND_INTX_DISABLE: u8 = 0x04;
 const STATUS: usize = 0x06;
-const BAR0: usize = 0x10;
+/// In the lower byte, and the line's level.
+const STATUS_INTERRUPT: u8 = 0x08;
+const CLASS_REVISION: usize = 0x08;
+const BASE_ADDRESS_0: usize = 0x10;
+const SUBSYSTEM_VENDOR_ID: usize = 0x2c;
+const SUBSYSTEM_ID: usize = 0x2e;
 const CAPABILITY_LIST: usize = 0x34;
 const INTERRUPT_LINE: usize = 0x3c;
+const INTERRUPT_PIN: usize = 0x3d;
 
 /// I/O space, memory space, bus master, parity, SERR#, INTx disable.
 const COMMAND_WRITABLE: u16 = 0x0547;
@@ -187,17 +198,17 @@ impl ConfigSpace {
             bytes: [0; SIZE],
             writable: [0; SIZE],
         };
-        new.put(0x00, &identity.vendor.to_le_bytes());
-        new.put(0x02, &identity.device.to_le_bytes());
+        new.put(VENDOR_ID, &identity.vendor.to_le_bytes());
+        new.put(DEVICE_ID, &identity.device.to_le_bytes());
         new.allow(COMMAND, &COMMAND_WRITABLE.to_le_bytes());
         new.put(STATUS, &STATUS_DEVSEL_MEDIUM.to_le_bytes());
         new.put(
-            0x08,
+            CLASS_REVISION,
             &(identity.class << 8 | u32::from(identity.revision)).to_le_bytes(),
         );
         for (i, bar) in identity.bars.iter().enumerate() {
             let (bits, writable) = bar.register();
-            let at = BAR0 + 4 * i;
+            let at = BASE_ADDRESS_0 + 4 * i;
             // A 64-bit BAR continues in the next register, the others leave that one alone.
             let len = if matches!(bar, Bar::Memory64 { .. }) {
                 8
@@ -209,10 +220,13 @@ impl ConfigSpace {
                 new.allow(at, &writable.to_le_bytes()[..len]);
             }
         }
-        new.put(0x2c, &identity.subsystem_vendor.to_le_bytes());
-        new.put(0x2e, &identity.subsystem.to_le_bytes());
+        new.put(
+            SUBSYSTEM_VENDOR_ID,
+            &identity.subsystem_vendor.to_le_bytes(),
+        );
+        new.put(SUBSYSTEM_ID, &identity.subsystem.to_le_bytes());
         new.allow(INTERRUPT_LINE, &[0xff]);
-        new.put(0x3d, &[u8::from(identity.intx)]);
+        new.put(INTERRUPT_PIN, &[u8::from(identity.intx)]);
         // The next capability is linked to here.
         let mut link = CAPABILITY_LIST;
         if identity.msi {
@@ -264,15 +278,22 @@ impl ConfigSpace {
     }
 
     /// Copies the bytes from `offset` on into `data`; `false` if they reach beyond the space.
+    /// Interrupt Status is `asserted`, the level of the line, of a function that has one.
     #[must_use]
-    pub fn read(&self, offset: u64, data: &mut [u8]) -> bool {
-        match Self::range(offset, data.len()) {
-            Some(range) => {
-                data.copy_from_slice(&self.bytes[range]);
-                true
-            }
-            None => false,
+    pub fn read(&self, offset: u64, data: &mut [u8], asserted: bool) -> bool {
+        let Some(range) = Self::range(offset, data.len()) else {
+            return false;
+        };
+        data.copy_from_slice(&self.bytes[range.clone()]);
+        if asserted && self.bytes[INTERRUPT_PIN] != 0 && range.contains(&STATUS) {
+            data[STATUS - range.start] |= STATUS_INTERRUPT;
         }
+        true
+    }
+
+    /// Returns whether Interrupt Disable is set: the function must not assert INTx.
+    pub fn disables_intx(&self) -> bool {
+        self.bytes[COMMAND + 1] & COMMAND_INTX_DISABLE != 0
     }
 
     /// Writes the writable bits of `data` at `offset`; `false` if it reaches beyond the space, and

@@ -3,12 +3,13 @@
 //! A device's DMA log: which pages of guest memory it has written since they were last reported.
 //!
 //! Pages are numbers: an IOVA divided by the size of a page. They are kept as bits in [`Leaf`]s of
-//! [`Leaf::PAGES`] pages; a leaf without a bit does not exist. So a report takes time in the pages that are
-//! dirty, and memory is a bit a page where the dirty ones lie together. It is bounded by
+//! [`Leaf::PAGES`] pages; a leaf without a bit does not exist. So a report takes time in the pages
+//! that are dirty, and memory is a bit a page where the dirty ones lie together. It is bounded by
 //! [`MAX_LEAVES`]; a log that would outgrow it, or for which there is no memory, calls everything
 //! dirty until it is stopped: it may say too much, but never too little.
 //!
-//! Source: `VFIO_DEVICE_FEATURE_DMA_LOGGING_START` and its neighbours in `include/uapi/linux/vfio.h`.
+//! Source: `VFIO_DEVICE_FEATURE_DMA_LOGGING_START` and its neighbours in
+//! `include/uapi/linux/vfio.h`.
 
 use core::ops::RangeInclusive;
 
@@ -102,8 +103,8 @@ impl Leaf {
     }
 }
 
-/// Where a log keeps its leaves: an ordered map from a leaf's index, which is the number of its first
-/// page divided by [`Leaf::PAGES`].
+/// Where a log keeps its leaves: an ordered map from a leaf's index, which is the number of its
+/// first page divided by [`Leaf::PAGES`].
 pub trait Leaves {
     /// The leaf at `index`.
     fn get(&mut self, index: u64) -> Option<&mut Leaf>;
@@ -223,8 +224,8 @@ impl<L: Leaves> DirtyLog<L> {
         }
     }
 
-    /// Takes the first dirty pages among `pages`, those of one leaf. They are clean from now on, but for
-    /// those in `held`, to which the device goes on writing.
+    /// Takes the first dirty pages among `pages`, those of one leaf. They are clean from now on,
+    /// but for those in `held`, to which the device goes on writing.
     pub fn take(&mut self, pages: &RangeInclusive<u64>, held: &[RangeInclusive<u64>]) -> Report {
         match self.state {
             State::Stopped => return Report::Stopped,

@@ -4,11 +4,11 @@
 //!
 //! VFIO's INTx is level triggered and automasked: a signal masks the interrupt, and unmasking
 //! signals again if the device still asserts its line (`drivers/vfio/pci/vfio_pci_intrs.c` is the
-//! model). MSI and MSI-X are edges. Nothing is signalled while the device is stopped; what was asserted
-//! meanwhile is signalled once it runs again.
+//! model). MSI and MSI-X are edges. Nothing is signalled while the device is stopped; what was
+//! asserted meanwhile is signalled once it runs again.
 //!
-//! Who gets a signal of INTx raises an interrupt line, and lowers it when it unmasks. A line that is
-//! raised when a VM stops is raised at its next host too, where nobody knows whose it is. So the
+//! Who gets a signal of INTx raises an interrupt line, and lowers it when it unmasks. A line that
+//! is raised when a VM stops is raised at its next host too, where nobody knows whose it is. So the
 //! device that comes there signals once, whatever its level: then its user lowers the line as ever.
 
 /// How user space has configured the interrupt of a device.
@@ -36,6 +36,10 @@ enum Mask {
 
 /// The interrupt line of a device and the path from it to user space.
 ///
+/// Interrupt Disable of PCI's command register keeps INTx from being signalled, and nothing else:
+/// what is asserted when it is cleared is signalled then, unless user space has masked INTx as
+/// well.
+///
 /// Methods that return `bool` say whether the eventfd of the current [`Mode`] is to be signalled
 /// now.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub struct Line {
     armed: bool,
     asserted: bool,
     mask: Mask,
+    /// Interrupt Disable.
+    disabled: bool,
     stopped: bool,
     /// INTx is signalled at the next opportunity, asserted or not; never set in a message mode.
     owed: bool,
@@ -64,6 +70,7 @@ impl Line {
             armed: false,
             asserted: false,
             mask: Mask::Open,
+            disabled: false,
             stopped: false,
             owed: false,
         }
@@ -75,8 +82,8 @@ impl Line {
     }
 
     /// User space configures `mode`, with an eventfd if `armed`. A change of mode forgets the mask;
-    /// another eventfd for the same mode does not. An interrupt that is already asserted is delivered
-    /// through the new path.
+    /// another eventfd for the same mode does not. An interrupt that is already asserted is
+    /// delivered through the new path.
     #[must_use]
     pub fn set_mode(&mut self, mode: Mode, armed: bool) -> bool {
         if self.mode != mode {
@@ -113,14 +120,21 @@ impl Line {
         self.mode == Mode::Intx && self.deliver()
     }
 
+    /// The guest sets or clears Interrupt Disable.
+    #[must_use]
+    pub fn set_disabled(&mut self, disabled: bool) -> bool {
+        self.disabled = disabled;
+        self.mode == Mode::Intx && self.deliver()
+    }
+
     /// Whether INTx was signalled and not unmasked since, or is to be on account of
     /// [`restore`](Self::restore): what a saved device has to say of its interrupt.
     pub fn signalled(&self) -> bool {
         self.mask == Mask::BySignal || self.owed
     }
 
-    /// The device is one now that was saved with [`signalled`](Self::signalled) at another host. Its new
-    /// user was not signalled, so that is made up for when the device runs with INTx.
+    /// The device is one now that was saved with [`signalled`](Self::signalled) at another host.
+    /// Its new user was not signalled, so that is made up for when the device runs with INTx.
     #[must_use]
     pub fn restore(&mut self, signalled: bool) -> bool {
         self.owed = signalled && !self.sends_messages();
@@ -132,18 +146,19 @@ impl Line {
         self.stopped = true;
     }
 
-    /// The device runs. An asserted MSI is signalled once more: whether its edge was seen before the
-    /// stop is not known here, and a spurious interrupt is harmless where a lost one is not.
+    /// The device runs. An asserted MSI is signalled once more: whether its edge was seen before
+    /// the stop is not known here, and a spurious interrupt is harmless where a lost one is not.
     #[must_use]
     pub fn start(&mut self) -> bool {
         self.stopped = false;
         self.deliver()
     }
 
-    /// The device was reset: the line falls and the device runs. Mode and mask are user space's and
-    /// stay.
+    /// The device was reset: the line falls, the command register is clear, and the device runs.
+    /// Mode and mask are user space's and stay.
     pub fn reset(&mut self) {
         self.asserted = false;
+        self.disabled = false;
         self.stopped = false;
         self.owed = false;
     }
@@ -160,7 +175,8 @@ impl Line {
             Mode::None => false,
             Mode::Msi | Mode::Msix => self.asserted,
             Mode::Intx => {
-                let now = (self.asserted || self.owed) && self.mask == Mask::Open;
+                let wanted = self.asserted || self.owed;
+                let now = wanted && self.mask == Mask::Open && !self.disabled;
                 if now {
                     self.mask = Mask::BySignal;
                     self.owed = false;

@@ -14,6 +14,8 @@
 //! - [`region`]: the offsets of a VFIO device file.
 //! - [`v1`]: the registers of protocol v1's migration region.
 //! - [`dirty_log`]: which pages of guest memory the device has written.
+//! - [`page_set`]: which pages of its own memory have been.
+//! - [`paging`]: how ranges of bytes lie in pages.
 
 #![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
@@ -21,6 +23,8 @@
 pub mod config;
 pub mod dirty_log;
 pub mod irq;
+pub mod page_set;
+pub mod paging;
 pub mod region;
 pub mod state;
 pub mod stream;

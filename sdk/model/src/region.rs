@@ -23,8 +23,8 @@ pub const fn split(pos: u64) -> (u32, u64) {
     )
 }
 
-/// The width in bytes of the next access of `left` bytes at `offset`: the largest power of two up to
-/// `widest`, itself one, that is aligned and does not overshoot. Zero only if `left` is zero.
+/// The width in bytes of the next access of `left` bytes at `offset`: the largest power of two up
+/// to `widest`, itself one, that is aligned and does not overshoot. Zero only if `left` is zero.
 #[inline]
 pub const fn access_width(offset: u64, left: usize, widest: usize) -> usize {
     if left == 0 {

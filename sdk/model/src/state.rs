@@ -5,7 +5,7 @@
 //! Source: `enum vfio_device_mig_state` in `include/uapi/linux/vfio.h`. A device of this SDK always
 //! offers STOP_COPY, P2P and PRE_COPY together, so there is one table and not four. A request for a
 //! distant state is walked as single arcs ([`State::step_to`]); each arc means one thing to the
-//! device ([`Arc`]).
+//! device ([`Transition`]).
 
 /// A migration state. The values are those of the UAPI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +31,9 @@ pub enum State {
 
 /// What a single arc asks of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arc {
-    /// RUNNING to RUNNING_P2P, PRE_COPY to PRE_COPY_P2P: the device touches no memory any more, neither
-    /// the guest's nor, where that is mapped for it, another device's.
+pub enum Transition {
+    /// RUNNING to RUNNING_P2P, PRE_COPY to PRE_COPY_P2P: the device touches no memory any more,
+    /// neither the guest's nor, where that is mapped for it, another device's.
     Quiesce,
     /// The way back.
     Resume,
@@ -41,11 +41,13 @@ pub enum Arc {
     HoldInterrupts,
     /// STOP to RUNNING_P2P: interrupts that are due are signalled.
     ReleaseInterrupts,
-    /// RUNNING to PRE_COPY, RUNNING_P2P to PRE_COPY_P2P: a saving session opens, the device runs on.
+    /// RUNNING to PRE_COPY, RUNNING_P2P to PRE_COPY_P2P: a saving session opens, the device runs
+    /// on.
     BeginPreCopy,
     /// PRE_COPY to RUNNING, PRE_COPY_P2P to RUNNING_P2P: the saving session is given up.
     AbandonPreCopy,
-    /// PRE_COPY_P2P to STOP_COPY: no more interrupts, and the open saving session enters its last phase.
+    /// PRE_COPY_P2P to STOP_COPY: no more interrupts, and the open saving session enters its last
+    /// phase.
     FinishPreCopy,
     /// STOP to STOP_COPY: a saving session opens in its last phase.
     BeginStopCopy,
@@ -83,7 +85,7 @@ impl State {
     /// The states on the way are those of `vfio_mig_get_next_state()` for a device that offers
     /// STOP_COPY, P2P and PRE_COPY: a session (PRE_COPY, STOP_COPY, RESUMING) is never entered on
     /// the way to somewhere else.
-    pub fn step_to(self, target: State) -> Option<(State, Arc)> {
+    pub fn step_to(self, target: State) -> Option<(State, Transition)> {
         let next = match (self, target) {
             (State::Error, _) | (_, State::Error) => return None,
             (a, b) if a == b => return None,
@@ -109,19 +111,19 @@ impl State {
     }
 
     /// What the direct arc to `next` means, if there is one.
-    fn arc_to(self, next: State) -> Option<Arc> {
+    fn arc_to(self, next: State) -> Option<Transition> {
         Some(match (self, next) {
-            (Running, RunningP2p) | (PreCopy, PreCopyP2p) => Arc::Quiesce,
-            (RunningP2p, Running) | (PreCopyP2p, PreCopy) => Arc::Resume,
-            (RunningP2p, Stop) => Arc::HoldInterrupts,
-            (Stop, RunningP2p) => Arc::ReleaseInterrupts,
-            (Running, PreCopy) | (RunningP2p, PreCopyP2p) => Arc::BeginPreCopy,
-            (PreCopy, Running) | (PreCopyP2p, RunningP2p) => Arc::AbandonPreCopy,
-            (PreCopyP2p, StopCopy) => Arc::FinishPreCopy,
-            (Stop, StopCopy) => Arc::BeginStopCopy,
-            (StopCopy, Stop) => Arc::EndStopCopy,
-            (Stop, Resuming) => Arc::BeginResuming,
-            (Resuming, Stop) => Arc::Commit,
+            (Running, RunningP2p) | (PreCopy, PreCopyP2p) => Transition::Quiesce,
+            (RunningP2p, Running) | (PreCopyP2p, PreCopy) => Transition::Resume,
+            (RunningP2p, Stop) => Transition::HoldInterrupts,
+            (Stop, RunningP2p) => Transition::ReleaseInterrupts,
+            (Running, PreCopy) | (RunningP2p, PreCopyP2p) => Transition::BeginPreCopy,
+            (PreCopy, Running) | (PreCopyP2p, RunningP2p) => Transition::AbandonPreCopy,
+            (PreCopyP2p, StopCopy) => Transition::FinishPreCopy,
+            (Stop, StopCopy) => Transition::BeginStopCopy,
+            (StopCopy, Stop) => Transition::EndStopCopy,
+            (Stop, Resuming) => Transition::BeginResuming,
+            (Resuming, Stop) => Transition::Commit,
             _ => return None,
         })
     }

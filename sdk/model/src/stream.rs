@@ -4,10 +4,10 @@
 //! checksum.
 //!
 //! A session is a [`Tag::MATCH`] record, any number of others, and one [`Tag::END`] record whose
-//! checksum covers all bytes before it. [`Loader`] takes the bytes in any segmentation and hands whole
-//! decisions to a [`Sink`]; [`Tally`] keeps their count and checksum in
-//! either direction.
-//! Documentation/stream-format.md says the same byte by byte. All integers are little endian.
+//! checksum covers all bytes before it. [`Loader`] takes the bytes in any segmentation and hands
+//! whole decisions to a [`Sink`]; [`StreamChecksum`] keeps their count and checksum in either
+//! direction. Documentation/stream-format.md says the same byte by byte. All integers are little
+//! endian.
 
 mod end;
 mod interrupt;
@@ -15,8 +15,8 @@ mod load;
 mod match_data;
 mod record;
 
-pub use end::{Crc32c, Tally, END_LEN};
+pub use end::{Crc32c, StreamChecksum, END_LEN};
 pub use interrupt::{Interrupt, INTERRUPT_LEN};
 pub use load::{Known, Loader, Sink};
 pub use match_data::{name, Format, MatchData, Name, FRAMING, MAGIC, MATCH_LEN};
-pub use record::{Header, Refusal, Tag, HEADER_LEN};
+pub use record::{Header, LoadError, Tag, HEADER_LEN};

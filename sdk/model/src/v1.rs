@@ -3,28 +3,29 @@
 //! The registers of protocol v1: a region that begins as `struct vfio_device_migration_info` and
 //! ends as a window through which a stream goes in chunks.
 //!
-//! Source: `include/uapi/linux/vfio.h`, which since protocol v2 has the structure and the bits but not
-//! the rules any more; those are in Documentation/protocols.md. The state machine is that of protocol
-//! v2 ([`State`]), of which v1's bits name a part. What a register does to a migration is left to a
-//! [`Session`].
+//! Source: `include/uapi/linux/vfio.h`, which since protocol v2 has the structure and the bits but
+//! not the rules any more; those are in Documentation/protocols.md. The state machine is that of
+//! protocol v2 ([`State`]), of which v1's bits name a part. What a register does to a migration is
+//! left to a [`Session`].
 
 use crate::state::State;
 
 /// Index of the region: the first one behind those that each PCI device has.
 pub const REGION: u32 = 9;
 
-/// Where the window begins in the region: aligned to a page of any size that Linux has, so that it can
-/// be mapped and the registers cannot.
+/// Where the window begins in the region: aligned to a page of any size that Linux has, so that it
+/// can be mapped and the registers cannot.
 pub const DATA_OFFSET: u64 = 0x1_0000;
 
-/// Bytes of the window: the most that a chunk can have, for a driver that saves that much in one step.
+/// Bytes of the window: the most that a chunk can have, for a driver that saves that much in one
+/// step.
 pub const WINDOW: u64 = 16 << 20;
 
 /// Bytes of the region.
 pub const SIZE: u64 = DATA_OFFSET + WINDOW;
 
-/// What is enough for a chunk. User space sends a chunk in one go and looks at the bandwidth that it may
-/// use between two; and the same memory is used for each, so little of it is fast.
+/// What is enough for a chunk. User space sends a chunk in one go and looks at the bandwidth that
+/// it may use between two; and the same memory is used for each, so little of it is fast.
 const ENOUGH: u64 = 1 << 20;
 
 const RUNNING: u32 = 1 << 0;
@@ -64,8 +65,8 @@ pub enum Register {
     DeviceState,
     /// Reads as 0; what is written is ignored.
     Reserved,
-    /// How much the current state still has to give, 0 if nothing. Reading it also says that the chunk
-    /// whose size was read before has been taken.
+    /// How much the current state still has to give, 0 if nothing. Reading it also says that the
+    /// chunk whose size was read before has been taken.
     PendingBytes,
     /// Where in the region the chunk is.
     DataOffset,
@@ -88,8 +89,8 @@ pub enum Access {
 }
 
 impl Access {
-    /// What `len` bytes at `offset` of the region are. Registers have a width and an alignment; there
-    /// is nothing between them and the window, and nothing behind that.
+    /// What `len` bytes at `offset` of the region are. Registers have a width and an alignment;
+    /// there is nothing between them and the window, and nothing behind that.
     pub fn of(offset: u64, len: usize) -> Option<Self> {
         if let Some(at) = offset.checked_sub(DATA_OFFSET) {
             let left = usize::try_from(WINDOW.checked_sub(at).filter(|left| *left > 0)?).ok()?;
@@ -127,8 +128,8 @@ impl Chunk {
     }
 }
 
-/// The migration behind the registers, as far as it is this protocol's: a session that was opened by
-/// another one is not there.
+/// The migration behind the registers, as far as it is this protocol's: a session that was opened
+/// by another one is not there.
 pub trait Session {
     /// The errors of a session.
     type Error;
@@ -141,11 +142,11 @@ pub trait Session {
     fn set_state(&mut self, target: State) -> Result<(), Self::Error>;
     /// The chunk of the saving session, if one is open.
     fn chunk(&mut self) -> Option<&mut Chunk>;
-    /// How much the saving session still has to give in this state, without the chunk. While the device
-    /// is stopped it is 0 only if there is nothing.
+    /// How much the saving session still has to give in this state, without the chunk. While the
+    /// device is stopped it is 0 only if there is nothing.
     fn pending(&mut self) -> Result<u64, Self::Error>;
-    /// Puts what comes next into the window, whole records while they fit into `enough` bytes; how many
-    /// bytes it was, 0 only if nothing is pending.
+    /// Puts what comes next into the window, whole records while they fit into `enough` bytes; how
+    /// many bytes it was, 0 only if nothing is pending.
     fn save(&mut self, enough: u64) -> Result<u64, Self::Error>;
     /// Loads the first `len` bytes of the window; invalid if no loading session is open.
     fn load(&mut self, len: u64) -> Result<(), Self::Error>;

@@ -111,7 +111,10 @@ fn an_access_beyond_the_space_does_nothing() {
         (u64::MAX, 1),
     ] {
         let mut data = vec![0xa5; len];
-        assert!(!config.read(offset, &mut data), "{len} bytes at {offset}");
+        assert!(
+            !config.read(offset, &mut data, false),
+            "{len} bytes at {offset}"
+        );
         assert_eq!(data, vec![0xa5; len]);
 
         let mut written = config.clone();
@@ -121,8 +124,8 @@ fn an_access_beyond_the_space_does_nothing() {
         );
         assert_eq!(written.bytes(), config.bytes());
     }
-    assert!(config.read(255, &mut [0]));
-    assert!(config.read(0, &mut [0; SIZE]));
+    assert!(config.read(255, &mut [0], false));
+    assert!(config.read(0, &mut [0; SIZE], false));
 }
 
 fn writes() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
@@ -199,4 +202,40 @@ fn an_msix_table_has_to_be_aligned_inside_of_a_bar_and_apart_from_its_pending_bi
     ] {
         assert_eq!(identity.is_valid(), valid, "{:?}", identity.msix);
     }
+}
+
+#[test]
+fn interrupt_status_is_the_level_of_the_line_whatever_else_is_set() {
+    let mut config = ConfigSpace::new(&FULL);
+    for command in [0x0003u16, 0x0403] {
+        assert!(config.write(0x04, &command.to_le_bytes()));
+        assert_eq!(config.disables_intx(), command & 0x0400 != 0);
+        for asserted in [false, true] {
+            let mut both = [0; 4];
+            assert!(config.read(0x04, &mut both, asserted));
+            let both = u32::from_le_bytes(both);
+            assert_eq!(both >> 16 & 8 != 0, asserted);
+            assert_eq!(both as u16, command);
+        }
+    }
+    // Wherever the access begins and ends, and nowhere else.
+    for (offset, len) in [(0x06, 1), (0x06, 2), (0x00, 256), (0x05, 2)] {
+        let (mut low, mut high) = (vec![0; len], vec![0; len]);
+        assert!(config.read(offset, &mut low, false) && config.read(offset, &mut high, true));
+        low[0x06 - offset as usize] |= 8;
+        assert_eq!(low, high);
+    }
+    // It is no part of what is saved, and so of what two hosts must have in common.
+    assert_eq!(config.bytes()[0x06] & 8, 0);
+}
+
+#[test]
+fn a_function_without_a_line_has_no_interrupt_status() {
+    let identity = Identity {
+        intx: false,
+        ..FULL
+    };
+    let mut status = [0];
+    assert!(ConfigSpace::new(&identity).read(0x06, &mut status, true));
+    assert_eq!(status[0] & 8, 0);
 }

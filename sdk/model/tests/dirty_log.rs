@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-/// Leaves in a map; only so many, to fail as an allocation does. It counts how often one is looked for.
+/// Leaves in a map; only so many, to fail as an allocation does. It counts how often one is looked
+/// for.
 #[derive(Debug)]
 struct Map {
     leaves: BTreeMap<u64, Leaf>,
@@ -198,8 +199,8 @@ fn a_report_costs_by_what_is_dirty_and_not_by_the_size_of_memory() {
     for memory in [gib, 1024 * gib, LAST + 1] {
         let memory = 0..=memory - 1;
         assert_eq!(cost(memory.clone(), 0), 1);
-        // To find a leaf, to take its pages and to remove it; and to see that no more follows, unless
-        // the last one is the last of memory.
+        // To find a leaf, to take its pages and to remove it; and to see that no more follows,
+        // unless the last one is the last of memory.
         assert!((3 * 64..=3 * 64 + 1).contains(&cost(memory, 64)));
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::stream::*;
-use mdev_model::stream::{Refusal, Tag, Tally, END_LEN, HEADER_LEN};
+use mdev_model::stream::{LoadError, StreamChecksum, Tag, END_LEN, HEADER_LEN};
 
 /// A session whose closing record has the given header and payload.
 fn ending(header: &[u8], payload: &[u8]) -> Vec<u8> {
@@ -27,30 +27,30 @@ fn the_closing_record_must_be_mandatory_of_its_length_and_tell_the_sessions() {
         (
             raw_header(11, 0, end),
             payload.to_vec(),
-            Refusal::WrongLength,
+            LoadError::WrongLength,
         ),
         (
             raw_header(13, 0, end),
             payload.to_vec(),
-            Refusal::WrongLength,
+            LoadError::WrongLength,
         ),
         (
             raw_header(u64::MAX, 0, end),
             payload.to_vec(),
-            Refusal::WrongLength,
+            LoadError::WrongLength,
         ),
         (
             raw_header(12, 1, end),
             payload.to_vec(),
-            Refusal::WrongLength,
+            LoadError::WrongLength,
         ),
-        (header.to_vec(), told(length + 1), Refusal::WrongLength),
-        (header.to_vec(), told(length - 1), Refusal::WrongLength),
-        (header.to_vec(), told(length + 28), Refusal::WrongLength),
+        (header.to_vec(), told(length + 1), LoadError::WrongLength),
+        (header.to_vec(), told(length - 1), LoadError::WrongLength),
+        (header.to_vec(), told(length + 28), LoadError::WrongLength),
         (
             header.to_vec(),
             [&payload[..8], &[0; 4]].concat(),
-            Refusal::WrongChecksum,
+            LoadError::WrongChecksum,
         ),
     ] {
         assert_eq!(
@@ -76,7 +76,7 @@ fn the_length_is_that_of_all_records_before_the_closing_one() {
     let end = session.len() - HEADER_LEN - END_LEN;
     assert_eq!(session[end + HEADER_LEN..][..8], (end as u64).to_le_bytes());
 
-    let mut tally = Tally::new(kernel_crc32c);
+    let mut tally = StreamChecksum::new(kernel_crc32c);
     assert_eq!(tally.length(), 0);
     session[..end]
         .chunks(7)
@@ -87,9 +87,9 @@ fn the_length_is_that_of_all_records_before_the_closing_one() {
 
 #[test]
 fn bytes_without_a_reference_count_as_the_others_and_after_an_error_not_at_all() {
-    let mut whole = Tally::new(kernel_crc32c);
+    let mut whole = StreamChecksum::new(kernel_crc32c);
     whole.account(b"memory");
-    let mut pieces = Tally::new(kernel_crc32c);
+    let mut pieces = StreamChecksum::new(kernel_crc32c);
     pieces.account(b"mem");
     assert_eq!(pieces.try_account(9, |_| Err("a fault")), Err("a fault"));
     let sum = |seed| Ok::<_, ()>(kernel_crc32c(seed, b"ory"));

@@ -10,8 +10,8 @@ mod common;
 use common::stream::kernel_crc32c;
 use mdev_model::config::{self, Bar, ConfigSpace, Identity};
 use mdev_model::stream::{
-    name, Format, Header, Interrupt, Known, Loader, MatchData, Refusal, Sink, Tag, Tally, END_LEN,
-    FRAMING, HEADER_LEN, INTERRUPT_LEN, MAGIC, MATCH_LEN,
+    name, Format, Header, Interrupt, Known, LoadError, Loader, MatchData, Sink, StreamChecksum,
+    Tag, END_LEN, FRAMING, HEADER_LEN, INTERRUPT_LEN, MAGIC, MATCH_LEN,
 };
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -75,7 +75,7 @@ fn port() -> [u8; PORT_LEN] {
 
 #[test]
 fn the_model_writes_the_golden_session() {
-    let (mut bytes, mut tally) = (Vec::new(), Tally::new(kernel_crc32c));
+    let (mut bytes, mut tally) = (Vec::new(), StreamChecksum::new(kernel_crc32c));
     let data = MatchData::new(&FORMAT, name("mtty-1"), [1, 0]);
     let config = card();
     let records: [(Tag, bool, &[u8]); 4] = [
@@ -109,7 +109,7 @@ struct Card {
 }
 
 impl Sink for Card {
-    fn begin(&mut self, data: &MatchData) -> Result<(), Refusal> {
+    fn begin(&mut self, data: &MatchData) -> Result<(), LoadError> {
         data.check(&FORMAT, name("mtty-1"), [1, 0])
     }
 
@@ -122,12 +122,12 @@ impl Sink for Card {
         }
     }
 
-    fn payload(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn payload(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
         self.arriving.extend(bytes);
         Ok(())
     }
 
-    fn record(&mut self, tag: Tag) -> Result<(), Refusal> {
+    fn record(&mut self, tag: Tag) -> Result<(), LoadError> {
         let payload = std::mem::take(&mut self.arriving);
         match tag {
             Tag::CONFIG => self.config = payload,
@@ -137,7 +137,7 @@ impl Sink for Card {
         Ok(())
     }
 
-    fn complete(&mut self) -> Result<(), Refusal> {
+    fn complete(&mut self) -> Result<(), LoadError> {
         Ok(())
     }
 }

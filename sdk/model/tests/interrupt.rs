@@ -2,7 +2,7 @@
 
 //! The record that says what was signalled of the interrupt.
 
-use mdev_model::stream::{Interrupt, Refusal};
+use mdev_model::stream::{Interrupt, LoadError};
 
 const SIGNALLED: Interrupt = Interrupt {
     intx_signalled: true,
@@ -24,12 +24,12 @@ fn what_is_written_is_read() {
 fn another_length_and_each_unknown_flag_are_refused() {
     for len in [0, 1, 3, 5, 8] {
         let refusal = Interrupt::decode(&vec![0; len]).unwrap_err();
-        assert!(matches!(refusal, Refusal::BadState(_)), "{len}");
+        assert!(matches!(refusal, LoadError::BadState(_)), "{len}");
     }
     for bit in 1..32 {
         for flags in [1 << bit, 1 << bit | 1] {
             let refusal = Interrupt::decode(&u32::to_le_bytes(flags)).unwrap_err();
-            assert!(matches!(refusal, Refusal::BadState(_)), "{flags:#x}");
+            assert!(matches!(refusal, LoadError::BadState(_)), "{flags:#x}");
         }
     }
 }

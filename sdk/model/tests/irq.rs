@@ -8,18 +8,6 @@ use common::irq::Event::{self, Mask, Reset, Restore, Set, Start, Stop, Unmask};
 use common::irq::*;
 use mdev_model::irq::{Line, Mode};
 
-const QUIET: bool = false;
-const SIGNAL: bool = true;
-
-/// Runs the events on a new line and compares what each of them signals; returns the line.
-fn script(events: &[(Event, bool)]) -> Line {
-    let mut line = Line::new();
-    for (i, &(event, expected)) in events.iter().enumerate() {
-        assert_eq!(run(&mut line, event), expected, "event {i}, {event:?}");
-    }
-    line
-}
-
 #[test]
 fn an_intx_signal_masks_the_interrupt() {
     script(&[

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::irq::Event::{self, Mask, Reset, Restore, Set, Start, Stop, Unmask};
+use common::irq::Event::{self, Disable, Mask, Reset, Restore, Set, Start, Stop, Unmask};
 use common::irq::*;
 use mdev_model::irq::{Line, Mode};
 use proptest::prelude::*;
@@ -18,6 +18,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Start),
         1 => Just(Reset),
         2 => any::<bool>().prop_map(Restore),
+        2 => any::<bool>().prop_map(Disable),
         2 => prop_oneof![Just(INTX), Just(INTX_UNARMED), Just(MSI), Just(MSI_UNARMED),
             Just(MSIX), Just(OFF)],
     ]
@@ -34,6 +35,8 @@ struct Rules {
     masked: bool,
     /// It was signalled and has not unmasked it.
     heard: bool,
+    /// The guest keeps the device from asserting INTx.
+    disabled: bool,
     /// The user space of another host was, and this one was not yet.
     missed: bool,
 }
@@ -47,7 +50,11 @@ impl Rules {
             Unmask => (self.masked, self.heard) = (false, false),
             Stop => self.running = false,
             Start => self.running = true,
-            Reset => (self.level, self.running, self.missed) = (false, true, false),
+            Reset => {
+                (self.level, self.running) = (false, true);
+                (self.missed, self.disabled) = (false, false);
+            }
+            Disable(disabled) => self.disabled = disabled,
             Restore(signalled) => self.missed = signalled,
             Event::Mode(mode, armed) => {
                 self.masked &= self.mode == mode;
@@ -59,7 +66,7 @@ impl Rules {
         match self.mode {
             Mode::None => false,
             Mode::Intx => {
-                let now = able && (self.level || self.missed) && !self.masked;
+                let now = able && (self.level || self.missed) && !self.masked && !self.disabled;
                 self.masked |= now;
                 self.heard |= now;
                 self.missed &= !now;
@@ -84,6 +91,7 @@ proptest! {
             level: false,
             masked: false,
             heard: false,
+            disabled: false,
             missed: false,
         };
         for (i, &event) in events.iter().enumerate() {
@@ -103,7 +111,7 @@ proptest! {
             run(&mut line, event);
         }
         // Whatever went before: running, armed, asserted INTx, and one signal for one unmask.
-        for event in [OFF, Restore(false), Set(true), Start, Mask] {
+        for event in [OFF, Restore(false), Disable(false), Set(true), Start, Mask] {
             run(&mut line, event);
         }
         prop_assert!(run(&mut line, INTX), "the new mode forgets the mask");

@@ -5,7 +5,7 @@
 mod common;
 
 use common::stream::*;
-use mdev_model::stream::{name, Format, MatchData, Refusal, MATCH_LEN};
+use mdev_model::stream::{name, Format, LoadError, MatchData, MATCH_LEN};
 use proptest::prelude::*;
 
 fn own() -> MatchData {
@@ -13,7 +13,7 @@ fn own() -> MatchData {
 }
 
 /// What the receiver says to a session with `payload` as its match data.
-fn refusal_of(payload: &[u8; MATCH_LEN]) -> Option<Refusal> {
+fn refusal_of(payload: &[u8; MATCH_LEN]) -> Option<LoadError> {
     let whole = Session::with(&own()).cut();
     let header = &whole[..whole.len() - MATCH_LEN];
     refusal(&[header, payload].concat())
@@ -49,12 +49,12 @@ fn the_devices_own_match_data_is_accepted() {
 #[test]
 fn each_field_that_differs_in_any_bit_is_refused_with_its_own_reason() {
     let by_field = [
-        (0..8, Refusal::NotOurs),         // magic
-        (8..10, Refusal::NotOurs),        // framing
-        (14..16, Refusal::NotOurs),       // reserved
-        (16..32, Refusal::OtherFormat),   // format
-        (32..48, Refusal::OtherType),     // type
-        (48..64, Refusal::OtherGeometry), // geometry
+        (0..8, LoadError::NotOurs),         // magic
+        (8..10, LoadError::NotOurs),        // framing
+        (14..16, LoadError::NotOurs),       // reserved
+        (16..32, LoadError::OtherFormat),   // format
+        (32..48, LoadError::OtherType),     // type
+        (48..64, LoadError::OtherGeometry), // geometry
     ];
     for (field, expected) in by_field {
         for at in field {
@@ -71,13 +71,13 @@ fn each_field_that_differs_in_any_bit_is_refused_with_its_own_reason() {
 fn the_first_difference_in_the_order_of_the_checks_is_the_reason() {
     let mut data = own();
     data.geometry[1] += 1;
-    assert_eq!(refusal_of(&data.encode()), Some(Refusal::OtherGeometry));
+    assert_eq!(refusal_of(&data.encode()), Some(LoadError::OtherGeometry));
     data.kind = name("sample-2");
-    assert_eq!(refusal_of(&data.encode()), Some(Refusal::OtherType));
+    assert_eq!(refusal_of(&data.encode()), Some(LoadError::OtherType));
     data.version = 1;
-    assert_eq!(refusal_of(&data.encode()), Some(Refusal::OtherVersion));
+    assert_eq!(refusal_of(&data.encode()), Some(LoadError::OtherVersion));
     data.format = name("other");
-    assert_eq!(refusal_of(&data.encode()), Some(Refusal::OtherFormat));
+    assert_eq!(refusal_of(&data.encode()), Some(LoadError::OtherFormat));
 }
 
 /// Whether a driver that writes `version` and reads from `oldest` on takes a stream of version
@@ -95,7 +95,7 @@ fn takes((version, oldest): (u16, u16), stream: (u16, u16)) -> bool {
     };
     match data.check(&format, TYPE, GEOMETRY) {
         Ok(()) => true,
-        Err(Refusal::OtherVersion) => false,
+        Err(LoadError::OtherVersion) => false,
         Err(other) => panic!("{other:?}"),
     }
 }

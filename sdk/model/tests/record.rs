@@ -5,7 +5,7 @@
 mod common;
 
 use common::stream::*;
-use mdev_model::stream::{Header, Refusal, Tag, MATCH_LEN};
+use mdev_model::stream::{Header, LoadError, Tag, MATCH_LEN};
 use proptest::prelude::*;
 
 const OPTIONAL: u32 = 1;
@@ -60,7 +60,11 @@ fn every_flag_but_optional_is_refused() {
         for flags in [1 << bit, 1 << bit | OPTIONAL] {
             for tag in [SHORT, UNKNOWN, Tag::MATCH, Tag::END] {
                 let stream = with_header(0, flags, tag);
-                assert_eq!(refusal(&stream), Some(Refusal::UnknownFlags), "{flags:#x}");
+                assert_eq!(
+                    refusal(&stream),
+                    Some(LoadError::UnknownFlags),
+                    "{flags:#x}"
+                );
             }
         }
     }
@@ -71,7 +75,7 @@ fn a_record_that_is_neither_known_nor_optional_is_refused() {
     // 0, the first of the SDK's tags that is not taken, the last of them, and drivers'.
     for tag in [0, 4, 0xff, UNKNOWN.0, u32::MAX] {
         let stream = with_header(0, 0, Tag(tag));
-        assert_eq!(refusal(&stream), Some(Refusal::UnknownRecord), "{tag:#x}");
+        assert_eq!(refusal(&stream), Some(LoadError::UnknownRecord), "{tag:#x}");
         let stream = with_header(0, OPTIONAL, Tag(tag));
         assert_eq!(refusal(&stream), None, "{tag:#x}");
     }
@@ -99,7 +103,7 @@ fn a_record_that_is_too_long_is_refused_by_its_header_alone() {
         for size in [most + 1, most + (1 << 32), u64::MAX - 15, u64::MAX] {
             for flags in [0, OPTIONAL] {
                 let header = with_header(size, flags, tag);
-                assert_eq!(refusal(&header), Some(Refusal::RecordTooLong), "{size}");
+                assert_eq!(refusal(&header), Some(LoadError::RecordTooLong), "{size}");
 
                 // Nor is any of a payload that comes along passed on.
                 let outcome = receive([&[header, vec![7; 2 * LONG_MOST]].concat()[..]]);
@@ -129,7 +133,7 @@ fn a_stream_that_does_not_begin_with_match_data_is_refused_by_its_first_header()
         for flags in [0, OPTIONAL] {
             let header = raw_header(12, flags, tag.0);
             assert_eq!(refusal(&header[..15]), None);
-            assert_eq!(refusal(&header), Some(Refusal::NoMatchData), "{tag:?}");
+            assert_eq!(refusal(&header), Some(LoadError::NoMatchData), "{tag:?}");
         }
     }
 }
@@ -139,12 +143,12 @@ fn match_data_of_another_length_or_optional_is_refused_by_its_header() {
     let right = MATCH_LEN as u64;
     for size in [0, right - 1, right + 1, u64::MAX] {
         let header = raw_header(size, 0, Tag::MATCH.0);
-        assert_eq!(refusal(&header), Some(Refusal::NoMatchData), "{size}");
+        assert_eq!(refusal(&header), Some(LoadError::NoMatchData), "{size}");
         let later = with_header(size, 0, Tag::MATCH);
-        assert_eq!(refusal(&later), Some(Refusal::NoMatchData), "{size}");
+        assert_eq!(refusal(&later), Some(LoadError::NoMatchData), "{size}");
     }
     let optional = raw_header(right, OPTIONAL, Tag::MATCH.0);
-    assert_eq!(refusal(&optional), Some(Refusal::NoMatchData));
+    assert_eq!(refusal(&optional), Some(LoadError::NoMatchData));
     assert_eq!(refusal(&raw_header(right, 0, Tag::MATCH.0)), None);
 }
 
@@ -158,20 +162,20 @@ fn tags_of_the_sdk_and_of_drivers_do_not_meet() {
 #[test]
 fn each_refusal_has_a_reason_of_its_own() {
     let refusals = [
-        Refusal::UnknownFlags,
-        Refusal::NoMatchData,
-        Refusal::NotOurs,
-        Refusal::OtherFormat,
-        Refusal::OtherVersion,
-        Refusal::OtherType,
-        Refusal::OtherGeometry,
-        Refusal::UnknownRecord,
-        Refusal::RecordTooLong,
-        Refusal::WrongLength,
-        Refusal::WrongChecksum,
-        Refusal::BadState("a driver's own"),
-        Refusal::NoMemory,
-        Refusal::Killed,
+        LoadError::UnknownFlags,
+        LoadError::NoMatchData,
+        LoadError::NotOurs,
+        LoadError::OtherFormat,
+        LoadError::OtherVersion,
+        LoadError::OtherType,
+        LoadError::OtherGeometry,
+        LoadError::UnknownRecord,
+        LoadError::RecordTooLong,
+        LoadError::WrongLength,
+        LoadError::WrongChecksum,
+        LoadError::BadState("a driver's own"),
+        LoadError::NoMemory,
+        LoadError::Killed,
     ];
     let reasons: std::collections::HashSet<_> = refusals.iter().map(|r| r.reason()).collect();
     assert_eq!(reasons.len(), refusals.len());

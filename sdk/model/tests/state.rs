@@ -5,29 +5,29 @@
 //! One derives the way from the direct arcs and the rules in `include/uapi/linux/vfio.h`, the other
 //! is what `vfio_mig_get_next_state()` answers.
 
-use mdev_model::state::{Arc, State};
+use mdev_model::state::{State, Transition};
 use std::collections::VecDeque;
 use State::{Error, PreCopy, PreCopyP2p, Resuming, Running, RunningP2p, Stop, StopCopy};
 
 /// The direct arcs of the UAPI for a device with STOP_COPY, P2P and PRE_COPY, and what each asks.
-const ARCS: [(State, State, Arc); 16] = [
-    (Running, RunningP2p, Arc::Quiesce),
-    (RunningP2p, Running, Arc::Resume),
-    (RunningP2p, Stop, Arc::HoldInterrupts),
-    (Stop, RunningP2p, Arc::ReleaseInterrupts),
-    (Stop, StopCopy, Arc::BeginStopCopy),
-    (StopCopy, Stop, Arc::EndStopCopy),
-    (Stop, Resuming, Arc::BeginResuming),
-    (Resuming, Stop, Arc::Commit),
-    (Running, PreCopy, Arc::BeginPreCopy),
-    (PreCopy, Running, Arc::AbandonPreCopy),
-    (RunningP2p, PreCopyP2p, Arc::BeginPreCopy),
-    (PreCopyP2p, RunningP2p, Arc::AbandonPreCopy),
-    (PreCopy, PreCopyP2p, Arc::Quiesce),
-    (PreCopyP2p, PreCopy, Arc::Resume),
-    (PreCopyP2p, StopCopy, Arc::FinishPreCopy),
+const ARCS: [(State, State, Transition); 16] = [
+    (Running, RunningP2p, Transition::Quiesce),
+    (RunningP2p, Running, Transition::Resume),
+    (RunningP2p, Stop, Transition::HoldInterrupts),
+    (Stop, RunningP2p, Transition::ReleaseInterrupts),
+    (Stop, StopCopy, Transition::BeginStopCopy),
+    (StopCopy, Stop, Transition::EndStopCopy),
+    (Stop, Resuming, Transition::BeginResuming),
+    (Resuming, Stop, Transition::Commit),
+    (Running, PreCopy, Transition::BeginPreCopy),
+    (PreCopy, Running, Transition::AbandonPreCopy),
+    (RunningP2p, PreCopyP2p, Transition::BeginPreCopy),
+    (PreCopyP2p, RunningP2p, Transition::AbandonPreCopy),
+    (PreCopy, PreCopyP2p, Transition::Quiesce),
+    (PreCopyP2p, PreCopy, Transition::Resume),
+    (PreCopyP2p, StopCopy, Transition::FinishPreCopy),
     // Not for use: a finished pre-copy is not taken up again. Here so that the rule has to act.
-    (StopCopy, PreCopyP2p, Arc::BeginPreCopy),
+    (StopCopy, PreCopyP2p, Transition::BeginPreCopy),
 ];
 
 fn is_saving(state: State) -> bool {
@@ -75,7 +75,7 @@ fn shortest_paths(from: State, to: State) -> Vec<Vec<State>> {
 }
 
 /// The states and arcs of the model's way, without `from`; `None` if it refuses.
-fn walk(from: State, to: State) -> Option<Vec<(State, Arc)>> {
+fn walk(from: State, to: State) -> Option<Vec<(State, Transition)>> {
     let mut steps = Vec::new();
     let mut at = from;
     while at != to {
@@ -162,7 +162,7 @@ fn only_the_last_step_opens_a_session() {
     let opens = |arc| {
         matches!(
             arc,
-            Arc::BeginPreCopy | Arc::BeginStopCopy | Arc::BeginResuming
+            Transition::BeginPreCopy | Transition::BeginStopCopy | Transition::BeginResuming
         )
     };
     for (from, to) in pairs() {
@@ -184,7 +184,12 @@ fn only_the_last_step_opens_a_session() {
 
 #[test]
 fn a_session_that_is_left_is_ended_once() {
-    let ends = |arc| matches!(arc, Arc::AbandonPreCopy | Arc::EndStopCopy | Arc::Commit);
+    let ends = |arc| {
+        matches!(
+            arc,
+            Transition::AbandonPreCopy | Transition::EndStopCopy | Transition::Commit
+        )
+    };
     for (from, to) in pairs() {
         let Some(steps) = walk(from, to) else {
             continue;

@@ -6,7 +6,7 @@
 mod common;
 
 use common::stream::*;
-use mdev_model::stream::{Refusal, END_LEN, HEADER_LEN, MATCH_LEN};
+use mdev_model::stream::{LoadError, END_LEN, HEADER_LEN, MATCH_LEN};
 use proptest::prelude::*;
 
 /// Position of the first record after match data.
@@ -144,10 +144,10 @@ fn a_session_with_a_record_dropped_repeated_or_moved_is_refused() {
     let with = |records: &[&[u8]]| [start, &records.concat(), end].concat();
 
     assert_eq!(refusal(&with(&[&a, &b])), None);
-    assert_eq!(refusal(&with(&[&a])), Some(Refusal::WrongLength));
-    assert_eq!(refusal(&with(&[&a, &a, &b])), Some(Refusal::WrongLength));
-    assert_eq!(refusal(&with(&[&b, &a])), Some(Refusal::WrongChecksum));
-    assert_eq!(refusal(&with(&[&a, &a])), Some(Refusal::WrongChecksum));
+    assert_eq!(refusal(&with(&[&a])), Some(LoadError::WrongLength));
+    assert_eq!(refusal(&with(&[&a, &a, &b])), Some(LoadError::WrongLength));
+    assert_eq!(refusal(&with(&[&b, &a])), Some(LoadError::WrongChecksum));
+    assert_eq!(refusal(&with(&[&a, &a])), Some(LoadError::WrongChecksum));
 }
 
 #[test]
@@ -156,14 +156,14 @@ fn a_refusal_is_for_good() {
     let refused = Session::new().record(UNKNOWN, b"").cut();
     assert_eq!(
         loader.push(&refused, &mut receiver),
-        Err(Refusal::UnknownRecord)
+        Err(LoadError::UnknownRecord)
     );
 
     let before = receiver.clone();
     for session in [&whole_session()[..], &[0]] {
         assert_eq!(
             loader.push(session, &mut receiver),
-            Err(Refusal::UnknownRecord)
+            Err(LoadError::UnknownRecord)
         );
         assert!(!loader.is_complete());
     }
@@ -230,7 +230,7 @@ fn a_second_session_for_another_device_is_refused_though_the_first_was_whole() {
     let mut other = whole_session();
     other[FIRST - 1] ^= 1;
     let stream = [whole_session(), other].concat();
-    assert_eq!(refusal(&stream), Some(Refusal::OtherGeometry));
+    assert_eq!(refusal(&stream), Some(LoadError::OtherGeometry));
 }
 
 #[test]
@@ -240,6 +240,6 @@ fn only_a_session_may_follow_a_session() {
     let record = Session::new().record(SHORT, b"late").cut()[FIRST..].to_vec();
     for after in [end, &record] {
         let stream = [&session, after].concat();
-        assert_eq!(refusal(&stream), Some(Refusal::NoMatchData));
+        assert_eq!(refusal(&stream), Some(LoadError::NoMatchData));
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The registers of `memory_rs.rs`, by their place in a channel of BAR 0, of which there are four. They
-//! are written only and have 64 bits, unless it says something else.
+//! The registers of `memory_rs.rs`, by their place in a channel of BAR 0, of which there are four.
+//! They are written only and have 64 bits, unless it says something else.
 
-/// BARs 1 and 2 are this many bytes of `DeviceMemory` each, which is zero when the device is opened.
+/// BARs 1 and 2 are this many bytes of `DeviceMemory` each, which is zero when the device is
+/// opened.
 pub const DEVICE_SIZE: usize = 0x1_0000;
 
 /// Channels: each has arguments, a buffer and a guard of its own.
@@ -14,24 +15,24 @@ pub const CHANNEL: u64 = 0x4000;
 pub const IOVA: u64 = 0x00;
 /// How many bytes.
 pub const LENGTH: u64 = 0x08;
-/// For what begins with KEPT: where in the kept range. For PIN_OFTEN: how often. For PIN_DMA: how many
-/// milliseconds it takes to stop the hardware.
+/// For what begins with KEPT: where in the kept range. For PIN_OFTEN: how often. For PIN_DMA: how
+/// many milliseconds it takes to stop the hardware.
 pub const OFFSET: u64 = 0x10;
-/// 32 bits: makes a call, of those below. ENOENT for what needs a kept range of another kind, E2BIG for
-/// more bytes than the buffer has, otherwise the SDK's errors. Every call of `DeviceMemory` is for the
-/// memory of BAR 1; LENGTH is then its bytes, and OFFSET its first byte.
+/// 32 bits: makes a call, of those below. ENOENT for what needs a kept range of another kind, E2BIG
+/// for more bytes than the buffer has, otherwise the SDK's errors. Every call of `DeviceMemory` is
+/// for the memory of BAR 1; LENGTH is then its bytes, and OFFSET its first byte.
 pub const CALL: u64 = 0x18;
 /// 32 bits, read only, in every channel: how often hardware was told to stop since the device was
 /// created.
 pub const STOPS: u64 = 0x1c;
-/// 32 bits, read only: pages that KEPT_WALK has come by, pins that PIN_OFTEN has made, or what a call of
-/// `DeviceMemory` returns.
+/// 32 bits, read only: pages that KEPT_WALK has come by, pins that PIN_OFTEN has made, or what a
+/// call of `DeviceMemory` returns.
 pub const WALKED: u64 = 0x20;
-/// 64 bits, write only, in every channel: where the next open of the device pins a page with `pin_dma`; it
-/// goes on when that page was taken away. 0 is nowhere.
+/// 64 bits, write only, in every channel: where the next open of the device pins a page with
+/// `pin_dma`; it goes on when that page was taken away. 0 is nowhere.
 pub const AT_OPEN: u64 = 0x28;
-/// 32 bits, write only, in every channel: unless it is 0, BAR 2 has the memory of BAR 1 in the next open
-/// of the device.
+/// 32 bits, write only, in every channel: unless it is 0, BAR 2 has the memory of BAR 1 in the next
+/// open of the device.
 pub const ONE_MEMORY: u64 = 0x30;
 /// To the end of the channel: bytes that are copied.
 pub const BUFFER: u64 = 0x2000;
@@ -65,13 +66,13 @@ pub const DEVICE_WRITE: u32 = 12;
 pub const DEVICE_CLEAR: u32 = 13;
 /// `DeviceMemory::start_tracking`.
 pub const START_TRACKING: u32 = 14;
-/// `DeviceMemory::take_dirty`, of at most LENGTH bytes. WALKED is the length of the run, or 0, and its
-/// first byte's place is in the buffer, in 64 bits.
+/// `DeviceMemory::take_dirty`, of at most LENGTH bytes. WALKED is the length of the run, or 0, and
+/// its first byte's place is in the buffer, in 64 bits.
 pub const TAKE_DIRTY: u32 = 15;
 /// `DeviceMemory::dirty_bytes`.
 pub const DIRTY_BYTES: u32 = 16;
 /// `DeviceMemory::used_bytes`.
 pub const USED_BYTES: u32 = 17;
-/// `DeviceMemory::copy_from` another one, of LENGTH bytes, into which the first page of the buffer was
-/// written at each page whose bit is set in OFFSET.
+/// `DeviceMemory::copy_from` another one, of LENGTH bytes, into which the first page of the buffer
+/// was written at each page whose bit is set in OFFSET.
 pub const DEVICE_COPY: u32 = 18;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A card whose registers are the calls of the SDK's `GuestMemory` and `DeviceMemory`, so that a test
-//! makes each of them with whatever arguments, and gets the call's error as that of its write. Its
-//! registers are in `memory_registers.rs`.
+//! A card whose registers are the calls of the SDK's `GuestMemory` and `DeviceMemory`, so that a
+//! test makes each of them with whatever arguments, and gets the call's error as that of its write.
+//! Its registers are in `memory_registers.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -17,11 +17,13 @@ use kernel::sync::{Arc, Completion, Mutex};
 use kernel::time::{delay::fsleep, Delta};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
-use mdev_sdk::{Device, DeviceMemory, Dma, NewDevice, OpenDevice, Pinned, Read, Type, Write};
+use mdev_sdk::{
+    Context, DeviceMemory, Dma, Driver, NewDevice, Operations, Pinned, Read, Type, Write,
+};
 use memory_registers::*;
 
 mdev_sdk::module_mdev_driver! {
-    driver: Card,
+    driver: MemoryRs,
     parent: c"memory_rs",
     parent_driver: c"memory_rs",
     parent_data: (),
@@ -79,8 +81,8 @@ impl Channel {
         )
     }
 
-    /// A copy of what a call takes from or puts into the buffer: the call may wait for user space, so it
-    /// runs without a lock.
+    /// A copy of what a call takes from or puts into the buffer: the call may wait for user space,
+    /// so it runs without a lock.
     fn bytes(&self, length: usize) -> Result<KVec<u8>> {
         let mut bytes = KVec::new();
         let registers = self.registers.lock();
@@ -95,13 +97,13 @@ impl Channel {
         drop(old);
     }
 
-    fn call(&self, dev: &OpenDevice, mdev: &Arc<Mdev>, call: u32) -> Result {
+    fn call(&self, cx: &Context, mdev: &Arc<Mdev>, call: u32) -> Result {
         let Arguments {
             iova,
             length,
             offset,
         } = self.registers.lock().arguments;
-        let memory = dev.memory();
+        let memory = cx.memory();
         match call {
             READ => {
                 let mut bytes = self.bytes(length)?;
@@ -181,7 +183,7 @@ struct Card {
 }
 
 impl Card {
-    fn new(mdev: Arc<Mdev>, dev: &OpenDevice) -> Result<Self> {
+    fn new(mdev: Arc<Mdev>, cx: &Context) -> Result<Self> {
         for memory in &mdev.memories {
             memory.clear()?;
         }
@@ -194,7 +196,7 @@ impl Card {
                 told.0.stops.fetch_add(1, Relaxed);
                 told.1.complete_all();
             };
-            let _page = dev.memory().pin_dma(iova, PAGE_SIZE, stop)?;
+            let _page = cx.memory().pin_dma(iova, PAGE_SIZE, stop)?;
             gone.wait_for_completion();
         }
         Ok(Card {
@@ -217,8 +219,11 @@ impl Card {
     }
 }
 
+/// The card from `create` to `remove`.
+struct MemoryRs(Arc<Mdev>);
+
 #[vtable]
-impl Device for Card {
+impl Driver for MemoryRs {
     const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"memory_rs";
     const TYPES: &'static [Type] = &[Type {
@@ -227,13 +232,13 @@ impl Device for Card {
         description: c"Card of a test",
     }];
     type Parent = ();
-    type Instance = Arc<Mdev>;
+    type Open = Card;
 
     fn available(_parent: &(), _type_index: usize) -> u32 {
         CARDS
     }
 
-    fn create(_new: &NewDevice<'_, Self>) -> Result<Arc<Mdev>> {
+    fn create(_new: &NewDevice<'_, Self>) -> Result<Self> {
         let new = Mdev {
             stops: Atomic::new(0),
             at_open: Atomic::new(0),
@@ -243,10 +248,10 @@ impl Device for Card {
                 DeviceMemory::new(DEVICE_SIZE)?,
             ],
         };
-        Ok(Arc::new(new, GFP_KERNEL)?)
+        Ok(MemoryRs(Arc::new(new, GFP_KERNEL)?))
     }
 
-    fn identity(_mdev: &Arc<Mdev>) -> Identity {
+    fn identity(&self) -> Identity {
         let mut bars = [Bar::None; 6];
         bars[0] = Bar::Memory32 {
             size: CHANNEL as u32 * CHANNELS as u32,
@@ -270,11 +275,14 @@ impl Device for Card {
         }
     }
 
-    fn open(mdev: &Arc<Mdev>, dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
-        Card::new(mdev.clone(), &dev)
+    fn open(&self, cx: Arc<Context>) -> impl PinInit<Card, Error> {
+        Card::new(self.0.clone(), &cx)
     }
+}
 
-    fn read(&self, _dev: &OpenDevice, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
+#[vtable]
+impl Operations for Card {
+    fn read(&self, _cx: &Context, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
         let (channel, offset) = self.channel(offset);
         let registers = channel.registers.lock();
         let value = match offset {
@@ -293,7 +301,7 @@ impl Device for Card {
         Ok(())
     }
 
-    fn write(&self, dev: &OpenDevice, _bar: usize, offset: u64, data: &[u8]) -> Result {
+    fn write(&self, cx: &Context, _bar: usize, offset: u64, data: &[u8]) -> Result {
         let (channel, offset) = self.channel(offset);
         if offset >= BUFFER {
             let at = (offset - BUFFER) as usize;
@@ -308,7 +316,7 @@ impl Device for Card {
             AT_OPEN => self.mdev.at_open.store(wide()?, Relaxed),
             ONE_MEMORY => self.mdev.one_memory.store(narrow()?, Relaxed),
             OFFSET => channel.registers.lock().arguments.offset = wide()? as usize,
-            CALL => return channel.call(dev, &self.mdev, narrow()?),
+            CALL => return channel.call(cx, &self.mdev, narrow()?),
             _ => return Err(ENOTSUPP),
         }
         Ok(())
@@ -321,7 +329,7 @@ impl Device for Card {
         }
     }
 
-    fn reset(&self, _dev: &OpenDevice) {
+    fn reset(&self, _cx: &Context) {
         for channel in &self.channels {
             channel.keep(Kept::Nothing);
         }

@@ -7,7 +7,7 @@
 macro_rules! does_not_migrate {
     ($card:ty, $driver:literal, $kind:literal) => {
         const _: () = {
-            use mdev_sdk::model::stream::{name, Format, Name, Refusal, Tag};
+            use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag};
             use mdev_sdk::{Migrate, Pending, Phase, Progress, RecordWriter};
 
             #[vtable]
@@ -30,11 +30,11 @@ macro_rules! does_not_migrate {
                     [0, 0]
                 }
 
-                fn quiesce(&self, _dev: &OpenDevice) -> Result {
+                fn quiesce(&self, _cx: &Context) -> Result {
                     Err(ENOTSUPP)
                 }
 
-                fn resume(&self, _dev: &OpenDevice) {}
+                fn resume(&self, _cx: &Context) {}
 
                 fn start_saving(&self) -> Result {
                     Err(ENOTSUPP)
@@ -57,15 +57,15 @@ macro_rules! does_not_migrate {
                     Err(ENOTSUPP)
                 }
 
-                fn load(&self, (): &mut (), _: Tag, _: &[u8]) -> Result<(), Refusal> {
-                    Err(Refusal::NotOurs)
+                fn load(&self, (): &mut (), _: Tag, _: &[u8]) -> Result<(), LoadError> {
+                    Err(LoadError::NotOurs)
                 }
 
-                fn complete(&self, (): &()) -> Result<(), Refusal> {
-                    Err(Refusal::NotOurs)
+                fn complete(&self, (): &()) -> Result<(), LoadError> {
+                    Err(LoadError::NotOurs)
                 }
 
-                fn commit(&self, _dev: &OpenDevice, (): ()) {}
+                fn commit(&self, _cx: &Context, (): ()) {}
             }
         };
     };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The registers of the benchmarks' card, by their place in BAR 0: of 32 bits each, written only, and
-//! written at once. `pin_rs.rs` and `pin_c.c` are two drivers of that card.
+//! The registers of the benchmarks' card, by their place in BAR 0: of 32 bits each, written only,
+//! and written at once. `pin_rs.rs` and `pin_c.c` are two drivers of that card.
 
 /// The first page of the range, counted from IOVA 0.
 pub const FIRST: u64 = 0x00;

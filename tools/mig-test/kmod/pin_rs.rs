@@ -13,11 +13,11 @@ use kernel::page::PAGE_SIZE;
 use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
-use mdev_sdk::{Device, NewDevice, OpenDevice, Type};
+use mdev_sdk::{Context, Driver, NewDevice, Operations, Type};
 use pin_registers::*;
 
 mdev_sdk::module_mdev_driver! {
-    driver: Card,
+    driver: PinRs,
     parent: c"pin_rs",
     parent_driver: c"pin_rs",
     parent_data: (),
@@ -54,12 +54,12 @@ struct Card {
 }
 
 impl Card {
-    fn run(&self, dev: &OpenDevice, registers: &Registers, rounds: u32) -> Result {
+    fn run(&self, cx: &Context, registers: &Registers, rounds: u32) -> Result {
         if registers.pages > PAGES_MAX {
             return Err(EINVAL);
         }
         for _ in 0..rounds {
-            let pinned = dev.memory().pin_write(registers.iova(), registers.len())?;
+            let pinned = cx.memory().pin_write(registers.iova(), registers.len())?;
             for page in 0..registers.pages as usize {
                 pinned.write(page * PAGE_SIZE, &self.data[..registers.bytes])?;
             }
@@ -68,8 +68,11 @@ impl Card {
     }
 }
 
+/// The card from `create` to `remove`, when there is nothing to keep.
+struct PinRs;
+
 #[vtable]
-impl Device for Card {
+impl Driver for PinRs {
     const OWNER: &'static ThisModule = mdev_sdk::this_module!();
     const NAME: &'static CStr = c"pin_rs";
     const TYPES: &'static [Type] = &[Type {
@@ -78,17 +81,17 @@ impl Device for Card {
         description: c"Card of a benchmark",
     }];
     type Parent = ();
-    type Instance = ();
+    type Open = Card;
 
     fn available(_parent: &(), _type_index: usize) -> u32 {
         1
     }
 
-    fn create(_new: &NewDevice<'_, Self>) -> Result {
-        Ok(())
+    fn create(_new: &NewDevice<'_, Self>) -> Result<Self> {
+        Ok(PinRs)
     }
 
-    fn identity(_instance: &()) -> Identity {
+    fn identity(&self) -> Identity {
         let mut bars = [Bar::None; 6];
         bars[0] = Bar::Memory32 {
             size: PAGE_SIZE as u32,
@@ -108,23 +111,26 @@ impl Device for Card {
         }
     }
 
-    fn open(_instance: &(), _dev: Arc<OpenDevice>) -> impl PinInit<Self, Error> {
+    fn open(&self, _cx: Arc<Context>) -> impl PinInit<Card, Error> {
         let registers = Registers {
             first: 0,
             pages: 1,
             bytes: 0,
         };
-        try_pin_init!(Self {
+        try_pin_init!(Card {
             data: [0xa5; BYTES_MAX],
             registers <- new_mutex!(registers, "pin_registers"),
         })
     }
+}
 
-    fn read(&self, _dev: &OpenDevice, _bar: usize, _offset: u64, _data: &mut [u8]) -> Result {
+#[vtable]
+impl Operations for Card {
+    fn read(&self, _cx: &Context, _bar: usize, _offset: u64, _data: &mut [u8]) -> Result {
         Ok(())
     }
 
-    fn write(&self, dev: &OpenDevice, _bar: usize, offset: u64, data: &[u8]) -> Result {
+    fn write(&self, cx: &Context, _bar: usize, offset: u64, data: &[u8]) -> Result {
         let value = u32::from_le_bytes(data.try_into().map_err(|_| EINVAL)?);
         // A copy: guest memory is reached without a lock.
         let registers = *self.registers.lock();
@@ -132,13 +138,13 @@ impl Device for Card {
             FIRST => self.registers.lock().first = value,
             PAGES if value > 0 => self.registers.lock().pages = value,
             BYTES if value as usize <= BYTES_MAX => self.registers.lock().bytes = value as usize,
-            RUN => return self.run(dev, &registers, value),
+            RUN => return self.run(cx, &registers, value),
             _ => return Err(EINVAL),
         }
         Ok(())
     }
 
-    fn reset(&self, _dev: &OpenDevice) {}
+    fn reset(&self, _cx: &Context) {}
 }
 
 does_not_migrate!(Card, "pin_rs", "pin_rs-1");

@@ -8,6 +8,7 @@ use anyhow::{bail, Result};
 use crate::counts::Counts;
 use crate::lab::modules::{self, Goal};
 use crate::lab::{format, run_logged, Choice, Kernel, Lab};
+use crate::layout;
 
 /// A check of the source tree. One that stands for many tests says how they went.
 pub type Check = fn(&Lab) -> Result<Done>;
@@ -31,7 +32,10 @@ pub const BUILDS: [(&str, Check); 2] = [
 ];
 
 /// The others, which run beside the first VM.
-pub const CHECKS: [(&str, Check); 5] = [
+pub const CHECKS: [(&str, Check); 6] = [
+    ("layout", |lab| {
+        layout::check(&lab.project).map(|()| Done::Passed)
+    }),
     ("host-tests", host_tests),
     ("host-clippy", host_clippy),
     ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
@@ -127,7 +131,8 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     Ok(Done::Passed)
 }
 
-/// The same source builds for the other series, too: the modules, the tests' and the guide's driver.
+/// The same source builds for the other series, too: the modules, the tests' and the guide's
+/// driver.
 fn other_kernels(lab: &Lab) -> Result<Done> {
     let others = Kernel::STOCK.into_iter();
     for kernel in others.filter(|kernel| *kernel != lab.default_kernel()) {

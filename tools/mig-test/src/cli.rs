@@ -106,8 +106,8 @@ impl TestArgs {
 /// For which kernel.
 #[derive(Args, Clone, Copy)]
 pub struct KernelArgs {
-    /// The kernel: the newest of Debian's if this is left out. Another than the default one is fetched at
-    /// its first use; the debug kernel is then built, which takes long
+    /// The kernel: the newest of Debian's if this is left out. Another than the default one is
+    /// fetched at its first use; the debug kernel is then built, which takes long
     #[arg(long, value_enum)]
     kernel: Option<Kernel>,
 }
@@ -167,8 +167,9 @@ pub struct RunArgs {
     /// Set an option of the scenarios; --list says which there are
     #[arg(long = "option", short, value_name = "NAME=VALUE", value_parser = option)]
     pub options: Vec<(String, String)>,
-    /// Also load this in the lab VM: a module built for its kernel, or the folder of a driver's source,
-    /// which is built in the lab. For tests of a driver of yours, with --option mdev=PARENT/TYPE
+    /// Also load this in the lab VM: a module built for its kernel, or the folder of a driver's
+    /// source, which is built in the lab. For tests of a driver of yours, with --option
+    /// mdev=PARENT/TYPE
     #[arg(long = "module", value_name = "PATH")]
     pub modules: Vec<PathBuf>,
     /// Use the kernel modules as they were built last

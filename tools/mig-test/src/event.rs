@@ -2,8 +2,8 @@
 //! What the host and the agent in the lab VM say to each other: one JSON object a line.
 //!
 //! The agent says [`Event::Ready`]; the host answers with one [`Job`]; the agent runs it, says what
-//! happens, ends with [`Event::Bye`] and powers the VM off. It may end early, after any scenario: the
-//! rest of the job wants a new VM then.
+//! happens, ends with [`Event::Bye`] and powers the VM off. It may end early, after any scenario:
+//! the rest of the job wants a new VM then.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether the kernel is whole after a scenario: its log, pinned pages, and on the debug kernel leaks. And
-//! whether devices or QEMUs are left.
+//! Whether the kernel is whole after a scenario: its log, pinned pages, and on the debug kernel
+//! leaks. And whether devices or QEMUs are left.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::kernel_log::KernelLog;
 use crate::mdev;
 
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
-/// What kmemleak does not report yet, because a pointer to it may be on its way. It is a matter of time
-/// alone: there is nothing else to wait for.
+/// What kmemleak does not report yet, because a pointer to it may be on its way. It is a matter of
+/// time alone: there is nothing else to wait for.
 const YOUNG: Duration = Duration::from_secs(6);
 /// What the names of QEMU's programs begin with.
 const QEMU: &str = "qemu-system";

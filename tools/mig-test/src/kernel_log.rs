@@ -38,7 +38,8 @@ const COMPLAINTS: [&str; 23] = [
     "rust_kernel: panicked",
     "kernel panic",
 ];
-/// What comes before the reason when a device has refused a stream. No complaint: somebody may want it.
+/// What comes before the reason when a device has refused a stream. No complaint: somebody may want
+/// it.
 const REFUSED: &str = "mdev: incoming state refused: ";
 /// The lines after a complaint that belong to it: the head of a call trace.
 const CONTEXT: usize = 12;

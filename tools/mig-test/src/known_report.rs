@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The one report of lockdep's that is not about this project's modules.
 //!
-//! The type1 container calls a device's `dma_unmap` with `device_list_lock` held, a device that has pages
-//! pinned unpins them there, and that takes `lock`. Opening a device takes the two the other way round.
-//! So whatever driver pins, the first unmap of a pinned page is reported. A report that has any other lock
-//! in it is none of this.
+//! The type1 container calls a device's `dma_unmap` with `device_list_lock` held, a device that has
+//! pages pinned unpins them there, and that takes `lock`. Opening a device takes the two the other
+//! way round. So whatever driver pins, the first unmap of a pinned page is reported. A report that
+//! has any other lock in it is none of this.
 
 /// The first line of a report on the order of locks.
 const FIRST: &str = "WARNING: possible circular locking dependency detected";

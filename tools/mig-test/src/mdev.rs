@@ -105,8 +105,8 @@ impl Mdev {
 
 impl Drop for Mdev {
     fn drop(&mut self) {
-        // A scenario that removes the device itself has nothing left to remove here. A device that stays
-        // is found by who looks at what the scenario has left.
+        // A scenario that removes the device itself has nothing left to remove here. A device that
+        // stays is found by who looks at what the scenario has left.
         let _ = self.write_remove("1");
     }
 }

@@ -6,7 +6,8 @@ use crate::lab::{Choice, Kernel, Platform};
 use crate::qemu::version::Qemu;
 use crate::scenario::{self, Scenario};
 
-/// Where `mig-test test` runs scenarios. `mig-test test --qemu 7.2` runs what migrates guests there.
+/// Where `mig-test test` runs scenarios. `mig-test test --qemu 7.2` runs what migrates guests
+/// there.
 pub const USUAL: &[Choice] = &[OWN, V1];
 /// The same for `mig-test test --all`.
 pub const ALL: &[Choice] = &[OWN, V1, LATEST, DEBUG];

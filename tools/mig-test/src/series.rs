@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The same scenarios many times in a row, each time in a VM that has just booted: how often do they pass?
+//! The same scenarios many times in a row, each time in a VM that has just booted: how often do
+//! they pass?
 
 use std::fmt;
 use std::hint::black_box;
@@ -34,8 +35,8 @@ pub struct SeriesArgs {
     pub stop_at_failure: bool,
 }
 
-/// Threads that do nothing but run, at the priority of everything else, until this is dropped. They are
-/// this process's own, so they cannot outlive it, and share what its VM shares.
+/// Threads that do nothing but run, at the priority of everything else, until this is dropped. They
+/// are this process's own, so they cannot outlive it, and share what its VM shares.
 pub struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -168,8 +169,8 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Runs `once` so many times, prints a line for each and then counts, and keeps the files of the first
-/// failure. `report` is given all turns after each of them. Fails if any has failed.
+/// Runs `once` so many times, prints a line for each and then counts, and keeps the files of the
+/// first failure. `report` is given all turns after each of them. Fails if any has failed.
 pub fn run(
     lab: &Lab,
     times: u32,

@@ -24,8 +24,8 @@ fn room(processors: usize, meminfo: &str) -> usize {
     processors.min(memory as usize).max(1)
 }
 
-/// Runs all tasks, each once, in their order as far as places get free. `run` is also told the place, from
-/// 1 on: no two tasks have it at a time.
+/// Runs all tasks, each once, in their order as far as places get free. `run` is also told the
+/// place, from 1 on: no two tasks have it at a time.
 pub fn work_off<T: Send>(places: usize, tasks: Vec<T>, run: &(dyn Fn(usize, T) + Sync)) {
     let tasks = Mutex::new(VecDeque::from(tasks));
     let next = || {

@@ -20,7 +20,8 @@ use crate::side_by_side::{places, work_off};
 
 /// What is done side by side.
 enum Task<'a> {
-    /// Checks of the source tree, one after the other: they share cargo, and the folders of modules.
+    /// Checks of the source tree, one after the other: they share cargo, and the folders of
+    /// modules.
     Checks,
     /// Scenarios in a VM.
     Vm(&'a Batch, Part),

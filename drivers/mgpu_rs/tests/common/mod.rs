@@ -233,8 +233,8 @@ pub fn any_fence() -> impl Strategy<Value = Cmd> {
     (0..DATA_LEN as u64 / 16, any::<u64>()).prop_map(|(at, value)| fence(DATA + 16 * at, value))
 }
 
-/// Any command that has to succeed, unless it is a BLIT that overlaps in two strides. Boxed, since a
-/// test's stack has no room for hundreds of these strategies.
+/// Any command that has to succeed, unless it is a BLIT that overlaps in two strides. Boxed, since
+/// a test's stack has no room for hundreds of these strategies.
 pub fn any_good() -> impl Strategy<Value = Cmd> {
     prop_oneof![
         1 => Just(nop()).boxed(),

@@ -14,16 +14,16 @@ const CRC_SEED: u32 = !0;
 
 /// Count and checksum of the bytes of a session, saved or loaded so far.
 #[derive(Debug)]
-pub struct Tally {
+pub struct StreamChecksum {
     pub(super) crc32c: Crc32c,
     crc: u32,
     length: u64,
 }
 
-impl Tally {
+impl StreamChecksum {
     /// The tally of no bytes.
     pub fn new(crc32c: Crc32c) -> Self {
-        Tally {
+        StreamChecksum {
             crc32c,
             crc: CRC_SEED,
             length: 0,
@@ -36,8 +36,8 @@ impl Tally {
         self.add(bytes.len());
     }
 
-    /// Accounts for the next `len` bytes of the session, to which nobody has a reference: `crc32c` is
-    /// given the seed. After an error of it nothing is accounted for.
+    /// Accounts for the next `len` bytes of the session, to which nobody has a reference: `crc32c`
+    /// is given the seed. After an error of it nothing is accounted for.
     pub fn try_account<E>(
         &mut self,
         len: usize,

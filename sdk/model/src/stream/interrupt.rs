@@ -2,7 +2,7 @@
 
 //! What a stream says of the device's interrupt: which signals user space has not dealt with.
 
-use super::record::Refusal;
+use super::record::LoadError;
 
 /// Length in bytes of the payload of a [`Tag::INTERRUPT`](super::Tag::INTERRUPT) record.
 pub const INTERRUPT_LEN: usize = 4;
@@ -13,8 +13,8 @@ const INTX_SIGNALLED: u32 = 1;
 /// What was signalled at the source when the device was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupt {
-    /// INTx was signalled and not unmasked since: an interrupt line may be raised for it, and travels
-    /// with the VM.
+    /// INTx was signalled and not unmasked since: an interrupt line may be raised for it, and
+    /// travels with the VM.
     pub intx_signalled: bool,
 }
 
@@ -36,10 +36,10 @@ impl Interrupt {
     }
 
     /// Reads the payload of an interrupt record; another length or an unknown flag is refused.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, LoadError> {
         let bytes = bytes
             .try_into()
-            .map_err(|_| Refusal::BadState("the interrupt record has another length"))?;
+            .map_err(|_| LoadError::BadState("the interrupt record has another length"))?;
         match u32::from_le_bytes(bytes) {
             0 => Ok(Interrupt {
                 intx_signalled: false,
@@ -47,7 +47,9 @@ impl Interrupt {
             INTX_SIGNALLED => Ok(Interrupt {
                 intx_signalled: true,
             }),
-            _ => Err(Refusal::BadState("the interrupt record has unknown flags")),
+            _ => Err(LoadError::BadState(
+                "the interrupt record has unknown flags",
+            )),
         }
     }
 }

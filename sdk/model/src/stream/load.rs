@@ -3,9 +3,9 @@
 //! Reading a stream: any segmentation in, whole decisions out.
 
 use super::{
-    end::{Crc32c, Tally, END_LEN},
+    end::{Crc32c, StreamChecksum, END_LEN},
     match_data::{MatchData, MATCH_LEN},
-    record::{Fields, Header, Refusal, Tag, HEADER_LEN},
+    record::{Fields, Header, LoadError, Tag, HEADER_LEN},
 };
 
 /// What is to become of a record whose header was read.
@@ -21,16 +21,16 @@ pub enum Known {
 pub trait Sink {
     /// A session begins: whatever an earlier one left is to be forgotten. Refuses match data that
     /// does not fit the device.
-    fn begin(&mut self, data: &MatchData) -> Result<(), Refusal>;
+    fn begin(&mut self, data: &MatchData) -> Result<(), LoadError>;
     /// Whether records with `tag` are known, and how long they can be.
     fn known(&self, tag: Tag) -> Known;
     /// Takes the next bytes of the payload of the current record.
-    fn payload(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
+    fn payload(&mut self, bytes: &[u8]) -> Result<(), LoadError>;
     /// The payload of the current record is complete.
-    fn record(&mut self, tag: Tag) -> Result<(), Refusal>;
-    /// The session is complete and its checksum right. After `Ok` the state can be committed without
-    /// fail.
-    fn complete(&mut self) -> Result<(), Refusal>;
+    fn record(&mut self, tag: Tag) -> Result<(), LoadError>;
+    /// The session is complete and its checksum right. After `Ok` the state can be committed
+    /// without fail.
+    fn complete(&mut self) -> Result<(), LoadError>;
 }
 
 /// Where a [`Loader`] stands between two calls.
@@ -47,13 +47,13 @@ enum Step {
     /// The session is complete.
     Complete,
     /// The session was refused.
-    Refused(Refusal),
+    Refused(LoadError),
 }
 
 /// Reads a stream in any segmentation.
 #[derive(Debug)]
 pub struct Loader {
-    tally: Tally,
+    tally: StreamChecksum,
     step: Step,
     began: bool,
     /// Header or own payload that is being collected: the first `filled` bytes count.
@@ -65,7 +65,7 @@ impl Loader {
     /// A loader that has read nothing.
     pub fn new(crc32c: Crc32c) -> Self {
         Loader {
-            tally: Tally::new(crc32c),
+            tally: StreamChecksum::new(crc32c),
             step: Step::Header,
             began: false,
             buffer: [0; MATCH_LEN],
@@ -79,7 +79,7 @@ impl Loader {
     }
 
     /// Takes all of `input`, or refuses the stream; after a refusal nothing is taken any more.
-    pub fn push(&mut self, mut input: &[u8], sink: &mut impl Sink) -> Result<(), Refusal> {
+    pub fn push(&mut self, mut input: &[u8], sink: &mut impl Sink) -> Result<(), LoadError> {
         while !input.is_empty() {
             let taken = match self.advance(input, sink) {
                 Ok(taken) => taken,
@@ -93,7 +93,7 @@ impl Loader {
         Ok(())
     }
 
-    fn advance(&mut self, input: &[u8], sink: &mut impl Sink) -> Result<usize, Refusal> {
+    fn advance(&mut self, input: &[u8], sink: &mut impl Sink) -> Result<usize, LoadError> {
         match self.step {
             Step::Refused(refusal) => Err(refusal),
             Step::Complete => {
@@ -144,26 +144,26 @@ impl Loader {
         taken
     }
 
-    fn header(&mut self, sink: &mut impl Sink) -> Result<(), Refusal> {
+    fn header(&mut self, sink: &mut impl Sink) -> Result<(), LoadError> {
         let bytes: [u8; HEADER_LEN] = Fields(&self.buffer).take();
         let header = Header::decode(&bytes)?;
         self.filled = 0;
         if header.tag == Tag::MATCH {
             if header.size != MATCH_LEN as u64 || header.optional {
-                return Err(Refusal::NoMatchData);
+                return Err(LoadError::NoMatchData);
             }
             // A session begins anew, also in the middle of another one that was given up.
-            self.tally = Tally::new(self.tally.crc32c);
+            self.tally = StreamChecksum::new(self.tally.crc32c);
             self.tally.account(&bytes);
             self.step = Step::Own(Tag::MATCH);
             return Ok(());
         }
         if !self.began {
-            return Err(Refusal::NoMatchData);
+            return Err(LoadError::NoMatchData);
         }
         if header.tag == Tag::END {
             if header.size != END_LEN as u64 || header.optional {
-                return Err(Refusal::WrongLength);
+                return Err(LoadError::WrongLength);
             }
             // The length counts the records before this one, so it is not accounted yet.
             self.step = Step::Own(Tag::END);
@@ -172,16 +172,16 @@ impl Loader {
         self.tally.account(&bytes);
         match sink.known(header.tag) {
             Known::UpTo(most) if header.size <= most => self.pass(header.tag, header.size, sink),
-            Known::UpTo(_) => Err(Refusal::RecordTooLong),
+            Known::UpTo(_) => Err(LoadError::RecordTooLong),
             Known::No if header.optional => {
                 self.skip(header.size);
                 Ok(())
             }
-            Known::No => Err(Refusal::UnknownRecord),
+            Known::No => Err(LoadError::UnknownRecord),
         }
     }
 
-    fn own_payload(&mut self, tag: Tag, sink: &mut impl Sink) -> Result<(), Refusal> {
+    fn own_payload(&mut self, tag: Tag, sink: &mut impl Sink) -> Result<(), LoadError> {
         self.filled = 0;
         if tag == Tag::MATCH {
             let bytes: [u8; MATCH_LEN] = self.buffer;
@@ -193,17 +193,17 @@ impl Loader {
         }
         let mut at = Fields(&self.buffer);
         if u64::from_le_bytes(at.take()) != self.tally.length() {
-            return Err(Refusal::WrongLength);
+            return Err(LoadError::WrongLength);
         }
         if self.tally.end()[HEADER_LEN..] != self.buffer[..END_LEN] {
-            return Err(Refusal::WrongChecksum);
+            return Err(LoadError::WrongChecksum);
         }
         sink.complete()?;
         self.step = Step::Complete;
         Ok(())
     }
 
-    fn pass(&mut self, tag: Tag, left: u64, sink: &mut impl Sink) -> Result<(), Refusal> {
+    fn pass(&mut self, tag: Tag, left: u64, sink: &mut impl Sink) -> Result<(), LoadError> {
         self.step = if left == 0 {
             sink.record(tag)?;
             Step::Header

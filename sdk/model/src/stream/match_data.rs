@@ -2,7 +2,7 @@
 
 //! Match data: what source and destination must have in common, said before any state moves.
 
-use super::record::{Fields, Refusal};
+use super::record::{Fields, LoadError};
 
 /// Length in bytes of the payload of a [`Tag::MATCH`](super::Tag::MATCH) record.
 pub const MATCH_LEN: usize = 64;
@@ -92,15 +92,15 @@ impl MatchData {
     }
 
     /// Reads the payload of a match record.
-    pub fn decode(bytes: &[u8; MATCH_LEN]) -> Result<Self, Refusal> {
+    pub fn decode(bytes: &[u8; MATCH_LEN]) -> Result<Self, LoadError> {
         let mut at = Fields(bytes);
         if at.take() != MAGIC || u16::from_le_bytes(at.take()) != FRAMING {
-            return Err(Refusal::NotOurs);
+            return Err(LoadError::NotOurs);
         }
         let version = u16::from_le_bytes(at.take());
         let readable_by = u16::from_le_bytes(at.take());
         if at.take() != [0u8; 2] {
-            return Err(Refusal::NotOurs);
+            return Err(LoadError::NotOurs);
         }
         Ok(MatchData {
             version,
@@ -111,19 +111,19 @@ impl MatchData {
         })
     }
 
-    /// Whether a device of type `kind` and `geometry`, whose driver reads `format`, can load a stream
-    /// with this match data.
-    pub fn check(&self, format: &Format, kind: Name, geometry: [u64; 2]) -> Result<(), Refusal> {
+    /// Whether a device of type `kind` and `geometry`, whose driver reads `format`, can load a
+    /// stream with this match data.
+    pub fn check(&self, format: &Format, kind: Name, geometry: [u64; 2]) -> Result<(), LoadError> {
         if self.format != format.name {
-            Err(Refusal::OtherFormat)
+            Err(LoadError::OtherFormat)
         } else if self.version < format.oldest
             || (self.version > format.version && self.readable_by > format.version)
         {
-            Err(Refusal::OtherVersion)
+            Err(LoadError::OtherVersion)
         } else if self.kind != kind {
-            Err(Refusal::OtherType)
+            Err(LoadError::OtherType)
         } else if self.geometry != geometry {
-            Err(Refusal::OtherGeometry)
+            Err(LoadError::OtherGeometry)
         } else {
             Ok(())
         }

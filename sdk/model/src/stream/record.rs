@@ -47,14 +47,14 @@ impl Header {
     }
 
     /// Reads a header; an unknown flag is refused.
-    pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, Refusal> {
+    pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, LoadError> {
         let mut at = Fields(bytes);
         let header = Header {
             size: u64::from_le_bytes(at.take()),
             optional: match u32::from_le_bytes(at.take()) {
                 0 => false,
                 FLAG_OPTIONAL => true,
-                _ => return Err(Refusal::UnknownFlags),
+                _ => return Err(LoadError::UnknownFlags),
             },
             tag: Tag(u32::from_le_bytes(at.take())),
         };
@@ -77,7 +77,7 @@ impl Fields<'_> {
 
 /// Why a stream is refused. The first refusal ends the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum LoadError {
     /// A record header has a flag that this version does not know.
     UnknownFlags,
     /// The session does not begin with a match record of the right length.
@@ -108,24 +108,24 @@ pub enum Refusal {
     Killed,
 }
 
-impl Refusal {
+impl LoadError {
     /// The reason in words, for the kernel log.
     pub fn reason(self) -> &'static str {
         match self {
-            Refusal::UnknownFlags => "a record has unknown flags",
-            Refusal::NoMatchData => "the stream does not begin with match data",
-            Refusal::NotOurs => "the match data has another magic or framing",
-            Refusal::OtherFormat => "the stream was saved by another driver",
-            Refusal::OtherVersion => "the stream's version is outside of the accepted window",
-            Refusal::OtherType => "the stream was saved by a device of another type",
-            Refusal::OtherGeometry => "the stream was saved by a device of another geometry",
-            Refusal::UnknownRecord => "an unknown record is not optional",
-            Refusal::RecordTooLong => "a record is longer than its tag allows",
-            Refusal::WrongLength => "the closing record has another length",
-            Refusal::WrongChecksum => "the closing record has another checksum",
-            Refusal::BadState(reason) => reason,
-            Refusal::NoMemory => "no memory for a record",
-            Refusal::Killed => "the process is being killed",
+            LoadError::UnknownFlags => "a record has unknown flags",
+            LoadError::NoMatchData => "the stream does not begin with match data",
+            LoadError::NotOurs => "the match data has another magic or framing",
+            LoadError::OtherFormat => "the stream was saved by another driver",
+            LoadError::OtherVersion => "the stream's version is outside of the accepted window",
+            LoadError::OtherType => "the stream was saved by a device of another type",
+            LoadError::OtherGeometry => "the stream was saved by a device of another geometry",
+            LoadError::UnknownRecord => "an unknown record is not optional",
+            LoadError::RecordTooLong => "a record is longer than its tag allows",
+            LoadError::WrongLength => "the closing record has another length",
+            LoadError::WrongChecksum => "the closing record has another checksum",
+            LoadError::BadState(reason) => reason,
+            LoadError::NoMemory => "no memory for a record",
+            LoadError::Killed => "the process is being killed",
         }
     }
 }

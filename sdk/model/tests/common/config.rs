@@ -56,7 +56,7 @@ pub fn with_bar(bar: Bar) -> Identity {
 
 pub fn read<const N: usize>(config: &ConfigSpace, offset: u64) -> [u8; N] {
     let mut out = [0; N];
-    assert!(config.read(offset, &mut out));
+    assert!(config.read(offset, &mut out, false));
     out
 }
 

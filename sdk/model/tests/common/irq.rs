@@ -15,6 +15,8 @@ pub enum Event {
     Reset,
     /// The device comes from a host where its INTx was signalled and not unmasked, or was not.
     Restore(bool),
+    /// The guest sets or clears Interrupt Disable.
+    Disable(bool),
     /// User space configures a mode, with or without an eventfd.
     Mode(Mode, bool),
 }
@@ -33,6 +35,7 @@ pub fn run(line: &mut Line, event: Event) -> bool {
         Event::Unmask => line.unmask(),
         Event::Start => line.start(),
         Event::Restore(signalled) => line.restore(signalled),
+        Event::Disable(disabled) => line.set_disabled(disabled),
         Event::Mode(mode, armed) => line.set_mode(mode, armed),
         Event::Mask => {
             line.mask();
@@ -47,4 +50,16 @@ pub fn run(line: &mut Line, event: Event) -> bool {
             false
         }
     }
+}
+
+pub const QUIET: bool = false;
+pub const SIGNAL: bool = true;
+
+/// Runs the events on a new line and compares what each of them signals; returns the line.
+pub fn script(events: &[(Event, bool)]) -> Line {
+    let mut line = Line::new();
+    for (i, &(event, expected)) in events.iter().enumerate() {
+        assert_eq!(run(&mut line, event), expected, "event {i}, {event:?}");
+    }
+    line
 }

@@ -4,7 +4,7 @@
 //! and the kernel's checksum by other means.
 
 use mdev_model::stream::{
-    name, Format, Header, Known, Loader, MatchData, Name, Refusal, Sink, Tag, Tally,
+    name, Format, Header, Known, LoadError, Loader, MatchData, Name, Sink, StreamChecksum, Tag,
 };
 
 pub const FORMAT: Format = Format {
@@ -44,7 +44,7 @@ pub fn raw_header(size: u64, flags: u32, tag: u32) -> Vec<u8> {
 /// A session as it is written.
 pub struct Session {
     bytes: Vec<u8>,
-    tally: Tally,
+    tally: StreamChecksum,
 }
 
 impl Session {
@@ -56,7 +56,7 @@ impl Session {
     pub fn with(data: &MatchData) -> Self {
         let empty = Session {
             bytes: Vec::new(),
-            tally: Tally::new(kernel_crc32c),
+            tally: StreamChecksum::new(kernel_crc32c),
         };
         empty.record(Tag::MATCH, &data.encode())
     }
@@ -117,7 +117,7 @@ pub enum Call {
 }
 
 /// What the receiver answers when it is told to refuse.
-pub const REFUSED: Refusal = Refusal::BadState("as told");
+pub const REFUSED: LoadError = LoadError::BadState("as told");
 
 /// A device that takes [`FORMAT`], and remembers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -132,7 +132,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    fn answer(&self, call: Call) -> Result<(), Refusal> {
+    fn answer(&self, call: Call) -> Result<(), LoadError> {
         if self.refuses == Some(call) {
             Err(REFUSED)
         } else {
@@ -142,7 +142,7 @@ impl Receiver {
 }
 
 impl Sink for Receiver {
-    fn begin(&mut self, data: &MatchData) -> Result<(), Refusal> {
+    fn begin(&mut self, data: &MatchData) -> Result<(), LoadError> {
         self.answer(Call::Begin)?;
         data.check(&FORMAT, TYPE, GEOMETRY)?;
         self.begun += 1;
@@ -159,19 +159,19 @@ impl Sink for Receiver {
         }
     }
 
-    fn payload(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn payload(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
         self.answer(Call::Payload)?;
         self.arriving.extend(bytes);
         Ok(())
     }
 
-    fn record(&mut self, tag: Tag) -> Result<(), Refusal> {
+    fn record(&mut self, tag: Tag) -> Result<(), LoadError> {
         self.answer(Call::Record)?;
         self.records.push((tag, std::mem::take(&mut self.arriving)));
         Ok(())
     }
 
-    fn complete(&mut self) -> Result<(), Refusal> {
+    fn complete(&mut self) -> Result<(), LoadError> {
         self.answer(Call::Complete)?;
         self.completed += 1;
         Ok(())
@@ -181,7 +181,7 @@ impl Sink for Receiver {
 /// How a stream was received.
 #[derive(Debug, PartialEq)]
 pub struct Outcome {
-    pub result: Result<(), Refusal>,
+    pub result: Result<(), LoadError>,
     pub complete: bool,
     pub receiver: Receiver,
 }
@@ -199,7 +199,7 @@ pub fn receive<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
 }
 
 /// Why the stream is refused; `None` if it is not.
-pub fn refusal(stream: &[u8]) -> Option<Refusal> {
+pub fn refusal(stream: &[u8]) -> Option<LoadError> {
     let Outcome {
         result, complete, ..
     } = receive([stream]);

@@ -30,8 +30,8 @@ pub enum Error {
     Broken,
 }
 
-/// A device whose stream is records of the given lengths, a part of them to be had while it runs. The
-/// bytes of a record are its number.
+/// A device whose stream is records of the given lengths, a part of them to be had while it runs.
+/// The bytes of a record are its number.
 pub struct Device {
     state: State,
     pub records: Vec<usize>,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An initramfs with one file in it: the guest program as `/init`.
 //!
-//! The format is the kernel's "newc" cpio (Documentation/driver-api/early-userspace/buffer-format.rst
-//! in the kernel tree). `/dev/console` comes from the archive built into every kernel.
+//! The format is the kernel's "newc" cpio
+//! (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel tree). `/dev/console`
+//! comes from the archive built into every kernel.
 
 /// Packs a program as `/init`, and other files beside it.
 pub fn pack(init: &[u8], files: &[(String, Vec<u8>)]) -> Vec<u8> {

@@ -13,8 +13,8 @@ pub const PREFIX: &str = "MIG-GUEST ";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Message {
-    /// The cards are found and set up, the serial card's data flows. Holds the registers that it came
-    /// up with, before the program touched them.
+    /// The cards are found and set up, the serial card's data flows. Holds the registers that it
+    /// came up with, before the program touched them.
     Ready {
         /// Registers of each port as found.
         found: Vec<Registers>,

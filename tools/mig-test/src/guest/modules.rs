@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The kernel's modules that the guest needs to use its IOMMU: those of VFIO.
 
-/// In the order in which they are loaded, each with its place among the kernel's modules and its parameters.
+/// In the order in which they are loaded, each with its place among the kernel's modules and its
+/// parameters.
 pub const VFIO: [(&str, &str); 5] = [
     ("virt/lib/irqbypass", ""),
     ("drivers/vfio/vfio", ""),

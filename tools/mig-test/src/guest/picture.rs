@@ -6,8 +6,8 @@ pub const WIDTH: usize = 320;
 /// Rows.
 pub const HEIGHT: usize = 240;
 
-/// A pixel of the picture with some number: red, green and blue from the third byte down. Every other
-/// number changes every field of the board, and every place changes the ramp on it.
+/// A pixel of the picture with some number: red, green and blue from the third byte down. Every
+/// other number changes every field of the board, and every place changes the ramp on it.
 pub fn pixel(number: u32, x: usize, y: usize) -> u32 {
     let field = (x / 20 + y / 20 * (WIDTH / 20)) as u32;
     let colour = (number << 10 | field).wrapping_mul(0x9e37_79b1) & 0x00ff_ff00;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Chooses a kernel of the distribution: the newest of some series of which the mirror has everything.
+//! Chooses a kernel of the distribution: the newest of some series of which the mirror has
+//! everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 

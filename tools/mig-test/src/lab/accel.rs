@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether KVM serves on this machine. A device node that opens is no proof: only a boot is. That is tried
-//! once, and holds until this machine boots again.
+//! Whether KVM serves on this machine. A device node that opens is no proof: only a boot is. That
+//! is tried once, and holds until this machine boots again.
 
 use std::fmt;
 use std::fs;
@@ -36,8 +36,8 @@ pub enum Kvm {
     NoExtension,
     /// Only a trial can say.
     Untried,
-    /// It has been tried since this machine booted: whether it boots the lab VM, and nests, and how many
-    /// seconds that took to see.
+    /// It has been tried since this machine booted: whether it boots the lab VM, and nests, and how
+    /// many seconds that took to see.
     Tried(bool, f64),
 }
 
@@ -82,8 +82,8 @@ pub fn known(cache: &Cache, components: &Components) -> Result<Kvm> {
     Ok(recall(&file, &boot_id()?, &qemu_instance(components)))
 }
 
-/// Whether the processor says that it can run virtual machines: Intel's way, or AMD's. On x86 there is no
-/// KVM without one of them.
+/// Whether the processor says that it can run virtual machines: Intel's way, or AMD's. On x86 there
+/// is no KVM without one of them.
 fn has_extension(cpuinfo: &str) -> bool {
     let mut flags = cpuinfo.lines().filter(|line| line.starts_with("flags"));
     flags.any(|line| {

@@ -10,8 +10,8 @@ use super::apt::Mirror;
 use super::component::Build;
 use super::{check, task};
 
-/// Documentation is a fifth of the files, and nobody reads it there. The finished root is flushed to
-/// the disk as a whole, so dpkg need not flush each file.
+/// Documentation is a fifth of the files, and nobody reads it there. The finished root is flushed
+/// to the disk as a whole, so dpkg need not flush each file.
 const LEAN: [&str; 4] = [
     "--dpkgopt=force-unsafe-io",
     "--dpkgopt=path-exclude=/usr/share/doc/*",

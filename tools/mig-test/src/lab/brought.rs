@@ -27,8 +27,9 @@ pub fn check(given: &[PathBuf], options: &BTreeMap<String, String>) -> Result<()
     Ok(())
 }
 
-/// Lays out the modules of the project, those of `apart` and those that `given` names, as files or as the folders of their
-/// source. Returns the options with those that have the scenarios load them.
+/// Lays out the modules of the project, those of `apart` and those that `given` names, as files or
+/// as the folders of their source. Returns the options with those that have the scenarios load
+/// them.
 pub fn install(
     lab: &Lab,
     kernel: Kernel,

@@ -2,8 +2,8 @@
 //! The cache folder: one folder a component, complete or absent.
 //!
 //! A component is built under a name that ends in `.partial`, gets its manifest last, is flushed to
-//! the disk and then renamed. So whatever stands under its final name is whole, however the build of
-//! another one ended. The name carries a digest of the recipe: a changed recipe is another name.
+//! the disk and then renamed. So whatever stands under its final name is whole, however the build
+//! of another one ended. The name carries a digest of the recipe: a changed recipe is another name.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -16,8 +16,8 @@ pub struct Component {
     pub name: &'static str,
     /// What it is, for `mig-test lab status`.
     pub about: &'static str,
-    /// The option of the command line that asks for it, if it is not the default. Without one, every
-    /// command needs it.
+    /// The option of the command line that asks for it, if it is not the default. Without one,
+    /// every command needs it.
     pub only_for: Option<&'static str>,
     /// The room that its build takes, in MiB.
     pub space: u64,
@@ -152,7 +152,8 @@ impl Components {
         self.unavailable.get(name).map(String::as_str)
     }
 
-    /// The kernel of commands that name none. Until the root is made it is the newest that is known.
+    /// The kernel of commands that name none. Until the root is made it is the newest that is
+    /// known.
     pub fn default_kernel(&self) -> Kernel {
         let root = self.get(root::TRIXIE.name);
         let name = root.map(|root| root.fact(root::DEFAULT_KERNEL));
@@ -170,8 +171,8 @@ impl Components {
             .collect()
     }
 
-    /// What has to be built: what every command needs, and the components in `wanted`, with those that
-    /// they are built from.
+    /// What has to be built: what every command needs, and the components in `wanted`, with those
+    /// that they are built from.
     fn missing(&self, wanted: &[&str]) -> Vec<&'static Component> {
         let mut missing = Vec::new();
         let mut wanted = wanted.to_vec();
@@ -212,8 +213,8 @@ impl Components {
         Ok(())
     }
 
-    /// Builds what is missing or out of date. What that is may change with the root, which knows the
-    /// default kernel.
+    /// Builds what is missing or out of date. What that is may change with the root, which knows
+    /// the default kernel.
     pub fn set_up(
         &mut self,
         cache: &Cache,

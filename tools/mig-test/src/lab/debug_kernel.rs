@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The debug kernel: the source of Debian's newest kernel with the kernel's own checkers in it, which
-//! Debian's has not: KASAN, lockdep, kmemleak, fault injection; and iommufd.
+//! The debug kernel: the source of Debian's newest kernel with the kernel's own checkers in it,
+//! which Debian's has not: KASAN, lockdep, kmemleak, fault injection; and iommufd.
 
 use std::collections::BTreeMap;
 use std::fs;

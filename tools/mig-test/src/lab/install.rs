@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What leaves the lab: modules for a machine that runs one of Debian's kernels, and the description of the
-//! kernel side for an editor.
+//! What leaves the lab: modules for a machine that runs one of Debian's kernels, and the
+//! description of the kernel side for an editor.
 
 use std::fs;
 use std::path::Path;

@@ -67,8 +67,8 @@ fn records<S: Serializer>(figures: &[Value], serializer: S) -> Result<S::Ok, S::
     serializer.collect_seq(records)
 }
 
-/// Removes the files of scenarios that have failed before. For the beginning of a command: what is there
-/// at its end is its own.
+/// Removes the files of scenarios that have failed before. For the beginning of a command: what is
+/// there at its end is its own.
 pub fn forget_files(lab: &Lab) -> Result<()> {
     let out = seat::out(&lab.work);
     match fs::remove_dir_all(&out) {
@@ -79,8 +79,8 @@ pub fn forget_files(lab: &Lab) -> Result<()> {
     }
 }
 
-/// Keeps the files of scenarios that have failed, and of the first seat's last VM, from later turns of the same command.
-/// Returns where.
+/// Keeps the files of scenarios that have failed, and of the first seat's last VM, from later turns
+/// of the same command. Returns where.
 pub fn keep_files(lab: &Lab) -> Result<PathBuf> {
     let kept = lab.work.join(KEPT);
     cache::remove(&kept)?;
@@ -90,8 +90,8 @@ pub fn keep_files(lab: &Lab) -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// Runs `scenarios` and returns a verdict on each. A scenario that takes the VM down has failed; the
-/// others go on in a new one.
+/// Runs `scenarios` and returns a verdict on each. A scenario that takes the VM down has failed;
+/// the others go on in a new one.
 pub fn run(
     lab: &Lab,
     seat: &Seat,

@@ -97,8 +97,8 @@ impl Lab {
         choice.platform(self.default_kernel())
     }
 
-    /// The plainest platform of those that the lab was opened for: one of Debian's kernels, and the lab's
-    /// own QEMU.
+    /// The plainest platform of those that the lab was opened for: one of Debian's kernels, and the
+    /// lab's own QEMU.
     pub fn simplest(&self) -> Platform {
         let first = self.choices.first().copied().unwrap_or_default();
         self.platform(Choice::kernel(self.platform(first).guest))

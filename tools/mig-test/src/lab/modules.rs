@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds the project's modules and mainline's C mtty for a kernel of the lab. What was built of the same
-//! is not built again.
+//! Builds the project's modules and mainline's C mtty for a kernel of the lab. What was built of
+//! the same is not built again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,8 +91,8 @@ pub const GUIDE: Apart<'_> = Apart {
     folder: "kmod-guide",
 };
 
-/// What tests and benchmarks need: a card whose registers are the calls of `GuestMemory`, and one that
-/// pins, with the SDK and without.
+/// What tests and benchmarks need: a card whose registers are the calls of `GuestMemory`, and one
+/// that pins, with the SDK and without.
 pub const TESTS: Apart<'_> = Apart {
     what: "building the tests' own modules",
     source: "tools/mig-test/kmod",

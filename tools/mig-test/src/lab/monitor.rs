@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Hears from QEMU that it has stopped the lab VM. Nobody in the VM could tell: without this it would be
-//! silent until a deadline.
+//! Hears from QEMU that it has stopped the lab VM. Nobody in the VM could tell: without this it
+//! would be silent until a deadline.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
-/// Speaks QMP until QEMU says that the VM stands still, or ends. Returns the state that it is in then, as
-/// QMP names it: `internal-error` where KVM cannot go on.
+/// Speaks QMP until QEMU says that the VM stands still, or ends. Returns the state that it is in
+/// then, as QMP names it: `internal-error` where KVM cannot go on.
 pub fn await_stop(stream: UnixStream) -> Option<String> {
     let mut commands = stream.try_clone().ok()?;
     let mut say = |command: &str| {
@@ -45,8 +45,8 @@ mod tests {
     use super::*;
     use std::thread;
 
-    /// What is heard from a QEMU that says the lines of `script`. One that begins with ">" is what it must
-    /// be told first.
+    /// What is heard from a QEMU that says the lines of `script`. One that begins with ">" is what
+    /// it must be told first.
     fn heard(script: &[&str]) -> Option<String> {
         let (ours, mut qemu) = UnixStream::pair().unwrap();
         let listener = thread::spawn(move || await_stop(ours));

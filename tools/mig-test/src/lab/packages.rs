@@ -55,7 +55,8 @@ impl Packages {
         self.query(&[&["show", "--all-versions"], names].concat())
     }
 
-    /// Fetches packages, each as `NAME=VERSION`, into a new folder. apt checks them against the lists.
+    /// Fetches packages, each as `NAME=VERSION`, into a new folder. apt checks them against the
+    /// lists.
     pub fn download(
         &self,
         build: &Build,

@@ -74,8 +74,8 @@ impl Kernel {
     }
 }
 
-/// What a command line says of a platform. No kernel means the default one, which the lab knows: the
-/// newest that the mirror had when the root was made.
+/// What a command line says of a platform. No kernel means the default one, which the lab knows:
+/// the newest that the mirror had when the root was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Choice {
     /// The kernel.

@@ -78,10 +78,12 @@ pub fn component(qemu: Qemu) -> &'static str {
 }
 
 const PACKAGE: &str = "qemu-system-x86";
-/// `base-files` has the links `/lib` and `/lib64`; the others are what a migration to `exec:` starts.
+/// `base-files` has the links `/lib` and `/lib64`; the others are what a migration to `exec:`
+/// starts.
 const BESIDE: &str = "base-files coreutils dash";
 
-/// Programs that a package's scripts would set up are of no use here, so packages are unpacked only.
+/// Programs that a package's scripts would set up are of no use here, so packages are unpacked
+/// only.
 const VARIANT: &str = "extract";
 
 fn suites(qemu: Qemu) -> &'static [&'static str] {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Lays out modules so that modprobe finds them and their dependencies in the lab VM: those of the packaged
-//! kernel, and above them, in `updates`, those of this project.
+//! Lays out modules so that modprobe finds them and their dependencies in the lab VM: those of the
+//! packaged kernel, and above them, in `updates`, those of this project.
 //!
-//! The indexes of all modules take seconds to make, and an edit seldom changes them: they are kept as long
-//! as each module still says the same of itself. So they may know modules that are not laid out.
+//! The indexes of all modules take seconds to make, and an edit seldom changes them: they are kept
+//! as long as each module still says the same of itself. So they may know modules that are not laid
+//! out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -52,8 +53,8 @@ impl Layout {
     }
 }
 
-/// Lays out the project's modules, those of `apart` and mainline's C mtty, as they are built for a kernel,
-/// and `more`. There is room for every kernel.
+/// Lays out the project's modules, those of `apart` and mainline's C mtty, as they are built for a
+/// kernel, and `more`. There is room for every kernel.
 pub fn stage(lab: &Lab, kernel: Kernel, apart: &[Apart], more: &[PathBuf]) -> Result<()> {
     let mut found = Vec::new();
     let apart = apart.iter().map(|apart| apart.folder);
@@ -131,7 +132,8 @@ pub fn stage(lab: &Lab, kernel: Kernel, apart: &[Apart], more: &[PathBuf]) -> Re
     Ok(())
 }
 
-/// What a module says that modprobe's indexes repeat: its name, what it depends on, what asks for it.
+/// What a module says that modprobe's indexes repeat: its name, what it depends on, what asks for
+/// it.
 fn says_of_itself(file: &[u8]) -> String {
     const TOLD: [&[u8]; 5] = [b"alias=", b"depends=", b"name=", b"softdep=", b"weakdep="];
     let strings = file.split(|byte| *byte == 0);

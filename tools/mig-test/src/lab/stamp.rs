@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Names what something is built from, by content: equal names, equal results. Times of files say less; a
-//! checkout, a copy and a build that changes nothing all set them.
+//! Names what something is built from, by content: equal names, equal results. Times of files say
+//! less; a checkout, a copy and a build that changes nothing all set them.
 
 use std::fs;
 use std::path::Path;

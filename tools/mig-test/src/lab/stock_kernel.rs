@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Debian's kernels, one of each series: what boots, and a build tree with the Rust metadata that no
-//! package carries.
+//! Debian's kernels, one of each series: what boots, and a build tree with the Rust metadata that
+//! no package carries.
 //!
 //! Configured and prepared with the packages' own configuration and compilers, the tree yields the
 //! symbol names of the running kernel: they hold hashes of the crates, so one differing input would

@@ -20,6 +20,7 @@ use super::{monitor, qemu_root, stock_kernel, Kernel, Platform, Seat};
 use crate::agent::PORT;
 use crate::event::{Event, Job};
 use crate::kernel_log;
+use crate::kernel_parameters::WATCH_NO_MEMORY;
 
 /// Lines of the console that an error repeats.
 const TAIL: usize = 25;
@@ -69,8 +70,8 @@ impl Accelerator {
             Accelerator::Kvm => "host",
             // Figures are counted with the processor that QEMU shows by itself.
             Accelerator::Icount => "max",
-            // The translator moves a string element by element. A kernel that is told that bytes are
-            // fast moves bytes; one that is not, eight at a time.
+            // The translator moves a string element by element. A kernel that is told that bytes
+            // are fast moves bytes; one that is not, eight at a time.
             Accelerator::Tcg | Accelerator::TcgRacing => "max,-erms,-fsrm",
         }
     }
@@ -125,7 +126,8 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
         Kernel::Debug => {
             let tree = lab.ready(machine.platform.kernel.tree());
             chroot = chroot.reading(&tree.path, place::KBUILD);
-            // While it finds out that there are five levels of page tables, KASAN takes them for four.
+            // While it finds out that there are five levels of page tables, KASAN takes them for
+            // four.
             processor += ",la57=off";
             // What a report is about may have destroyed anything, so nothing goes on after one.
             (
@@ -135,7 +137,8 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
         }
     };
     if qemu_root::loses_wakeups(lab_qemu.fact("qemu")) {
-        // A timer that ticks by itself is heard with the next tick; one that is set anew each time, never.
+        // A timer that ticks by itself is heard with the next tick; one that is set anew each time,
+        // never.
         parameters += " nohz=off highres=off";
     }
     let mut qemu = chroot.command("qemu-system-x86_64");
@@ -155,11 +158,11 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
     .arg("-initrd")
     .arg(format!("{}/{INITRAMFS}", place::BOOT))
     // The clock goes on while this machine holds the VM up, so a watchdog of a few seconds barks at
-    // nothing, and ticks get lost, of which the kernel counts some at boot to see that the timer works.
-    // What hangs runs into its scenario's deadline.
+    // nothing, and ticks get lost, of which the kernel counts some at boot to see that the timer
+    // works. What hangs runs into its scenario's deadline.
     .arg("-append")
     .arg(format!(
-        "console=ttyS0 quiet panic=-1 nosoftlockup no_timer_check{parameters}"
+        "console=ttyS0 quiet panic=-1 nosoftlockup no_timer_check {WATCH_NO_MEMORY}{parameters}"
     ))
     .arg("-fsdev")
     .arg(share("root", place::ROOT) + ",readonly=on")
@@ -172,9 +175,9 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
     .args(["-device", "virtio-9p-pci,fsdev=job,mount_tag=job"])
     .args(["-device", "virtio-rng-pci"]);
     if machine.accelerator != Accelerator::Tcg {
-        // A device that an IOMMU keeps from memory, as vfio-pci wants it; others are not behind it. Not
-        // where guests run on a translated processor. Interrupts are not remapped: with that, a VM on a
-        // busy machine was seen to lose its timer's and to stand still.
+        // A device that an IOMMU keeps from memory, as vfio-pci wants it; others are not behind it.
+        // Not where guests run on a translated processor. Interrupts are not remapped: with that, a
+        // VM on a busy machine was seen to lose its timer's and to stand still.
         qemu.args(["-device", "intel-iommu,intremap=off", "-device", "edu"]);
     }
     if extra {
@@ -286,7 +289,8 @@ impl Vm {
         Ok(())
     }
 
-    /// What QEMU and the console said last; of the console, what the kernel complained of if it did.
+    /// What QEMU and the console said last; of the console, what the kernel complained of if it
+    /// did.
     fn last_words(&self) -> String {
         let mut text = String::new();
         for (what, file) in [("QEMU", "qemu.log"), ("console", "console.log")] {

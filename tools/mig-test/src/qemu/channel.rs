@@ -57,8 +57,8 @@ impl Channel {
         })
     }
 
-    /// The next line, without its end. Past the deadline there is none, whether lines come or not: a QEMU
-    /// whose migration does not converge tells of each pass it makes.
+    /// The next line, without its end. Past the deadline there is none, whether lines come or not:
+    /// a QEMU whose migration does not converge tells of each pass it makes.
     pub fn line(&mut self, process: &mut Process, what: &str, deadline: Instant) -> Result<String> {
         loop {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {

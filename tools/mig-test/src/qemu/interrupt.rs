@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The moment at which a card's INTx is raised in the guest's interrupt controller, the card asserts nothing
-//! any more, and the guest does nothing to it before it takes that interrupt: a VM is stopped again and again
-//! until it is there.
+//! The moment at which a card's INTx is raised in the guest's interrupt controller, the card
+//! asserts nothing any more, and the guest does nothing to it before it takes that interrupt: a VM
+//! is stopped again and again until it is there.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -30,8 +30,8 @@ pub struct Stops {
     pub raised: usize,
 }
 
-/// As many looks at a card that has nothing, one after the other, are a storm. A late signal of the device
-/// costs some ten; without one there are 10,000 before KVM lets the guest do anything else
+/// As many looks at a card that has nothing, one after the other, are a storm. A late signal of the
+/// device costs some ten; without one there are 10,000 before KVM lets the guest do anything else
 /// (`IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT`).
 const STORM: usize = 2000;
 
@@ -100,8 +100,8 @@ fn trace(vm: &mut Vm, enable: bool) -> Result<()> {
     Ok(())
 }
 
-/// The vector of the one pin to which the guest has routed an INTx of PCI, if the I/O APIC, as `info pic`
-/// shows it, has a request of it.
+/// The vector of the one pin to which the guest has routed an INTx of PCI, if the I/O APIC, as
+/// `info pic` shows it, has a request of it.
 fn raised(pic: &str) -> Result<Option<u8>> {
     let routed: Vec<_> = pic.lines().filter_map(pin).collect();
     let requests = pic
@@ -130,8 +130,9 @@ fn numbers(text: &str) -> impl Iterator<Item = u32> + '_ {
     words.filter_map(|word| word.parse().ok())
 }
 
-/// Whether the guest's processor takes interrupts, or is at this one: between the card's last look and the
-/// end of the interrupt its driver does nothing to the card. Elsewhere with interrupts off it may.
+/// Whether the guest's processor takes interrupts, or is at this one: between the card's last look
+/// and the end of the interrupt its driver does nothing to the card. Elsewhere with interrupts off
+/// it may.
 fn interrupt_is_next(vm: &mut Vm, vector: u8) -> Result<bool> {
     let (registers, lapic) = (vm.monitor("info registers")?, vm.monitor("info lapic")?);
     Ok(takes_interrupts(&registers)? || is_in_service(&lapic, vector)?)
@@ -154,8 +155,8 @@ fn is_in_service(lapic: &str, vector: u8) -> Result<bool> {
     Ok(numbers(service).any(|number| number == u32::from(vector)))
 }
 
-/// Whether the last thing that the guest has learned from the card is that there is nothing to do. Only a
-/// write of the guest gives it something to do again.
+/// Whether the last thing that the guest has learned from the card is that there is nothing to do.
+/// Only a write of the guest gives it something to do again.
 fn card_is_served(accesses: &str) -> bool {
     for line in accesses.lines().rev() {
         if line.contains("vfio_region_write") {

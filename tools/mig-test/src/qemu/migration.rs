@@ -27,7 +27,8 @@ pub struct Figures {
 /// - `return-path`: the destination's verdict reaches the source before the source lets go of the
 ///   guest, so a destination that refuses at the very end costs nothing;
 /// - `switchover-ack`: the switchover waits until the destination has the device's initial data, so
-///   an incompatible device is found out while the source's guest still runs. Not every QEMU has it.
+///   an incompatible device is found out while the source's guest still runs. Not every QEMU has
+///   it.
 fn enable_capabilities(vm: &mut Vm, stop: Stop) -> Result<()> {
     let mut capabilities = vec![
         capability(("events", true)),
@@ -126,7 +127,8 @@ pub fn dirty_syncs(source: &mut Vm) -> Result<u64> {
     count.context("QEMU does not count its looks for dirty pages")
 }
 
-/// Limits how long the guest may stand still, in milliseconds. A migration with more to send goes on.
+/// Limits how long the guest may stand still, in milliseconds. A migration with more to send goes
+/// on.
 pub fn limit_downtime(source: &mut Vm, ms: u64) -> Result<()> {
     source.command("migrate-set-parameters", json!({ "downtime-limit": ms }))?;
     Ok(())
@@ -153,8 +155,8 @@ pub fn limit_bandwidth(source: &mut Vm, bytes: u64) -> Result<()> {
 
 /// Cancels a migration that has come to a status and stays there, as [`await_status`] has found.
 ///
-/// Out of "pre-switchover" it may go by way of "device": QEMU lets the thread that waits there go before
-/// it writes down that the migration is cancelled.
+/// Out of "pre-switchover" it may go by way of "device": QEMU lets the thread that waits there go
+/// before it writes down that the migration is cancelled.
 pub fn cancel(source: &mut Vm, from: &str) -> Result<()> {
     source.command("migrate_cancel", json!({}))?;
     // The first status since: had the migration gone on, another would come before.
@@ -186,7 +188,8 @@ pub fn complete(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
     Ok(figures)
 }
 
-/// The same, but the source is still there, as the guest has left it. The destination has to succeed it.
+/// The same, but the source is still there, as the guest has left it. The destination has to
+/// succeed it.
 pub fn arrive(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
     await_status(source, "completed")
         .with_context(|| format!("the destination printed: {}", destination.stderr().trim()))?;
@@ -211,8 +214,9 @@ pub fn migrate(source: &mut Vm, destination: &mut Vm, socket: &Path) -> Result<F
 
 /// Stops the guest and writes it to a file, from which nothing comes back to QEMU.
 ///
-/// QEMU waits until what is left can be sent within the downtime limit. A device that stands still sends
-/// all it has at the end, so with the usual limit QEMU may wait for ever; nobody waits for this guest.
+/// QEMU waits until what is left can be sent within the downtime limit. A device that stands still
+/// sends all it has at the end, so with the usual limit QEMU may wait for ever; nobody waits for
+/// this guest.
 pub fn save(source: &mut Vm, file: &Path) -> Result<()> {
     source.command("stop", json!({}))?;
     source.command(

@@ -128,8 +128,8 @@ impl Editor {
         (data, cut)
     }
 
-    /// Looks at each byte once for the pattern's last one: a search of the guest's whole memory on an
-    /// emulated host has to be frugal.
+    /// Looks at each byte once for the pattern's last one: a search of the guest's whole memory on
+    /// an emulated host has to be frugal.
     fn find(&self, data: &[u8]) -> Option<usize> {
         let last = self.pattern.len() - 1;
         let ends = data.iter().enumerate().skip(last);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device's registers as the guest's processor would read them, also when it does not run any more.
+//! A device's registers as the guest's processor would read them, also when it does not run any
+//! more.
 
 use anyhow::{Context, Result};
 use serde_json::{json, Value};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What QEMU may say about a device and what it may not.
 
-/// Warnings that are inevitable: about dirty tracking on a kernel without an IOMMU that tracks, and about
-/// memory that a mediated device cannot hand out for PCI's peer-to-peer DMA, having no place on the bus.
+/// Warnings that are inevitable: about dirty tracking on a kernel without an IOMMU that tracks, and
+/// about memory that a mediated device cannot hand out for PCI's peer-to-peer DMA, having no place
+/// on the bus.
 const KNOWN: [&str; 2] = [
     "device and IOMMU dirty tracking",
     "VFIO dma-buf not supported in kernel",
@@ -11,8 +12,8 @@ const KNOWN: [&str; 2] = [
 /// Words that make a line a complaint.
 const COMPLAINTS: [&str; 5] = ["vfio", "warning", "error", "cannot", "failed"];
 
-/// The complaints on QEMU's standard error other than the known ones: each once, without the name of
-/// the program and the option that led to it.
+/// The complaints on QEMU's standard error other than the known ones: each once, without the name
+/// of the program and the option that led to it.
 pub fn complaints(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for line in text.lines() {

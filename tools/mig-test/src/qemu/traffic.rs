@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How much device state QEMU sends in which phase, from its trace events: `query-migrate` has the sum of
-//! all devices and phases alone. QEMU 7.2 does not have these events; its figures are 0.
+//! How much device state QEMU sends in which phase, from its trace events: `query-migrate` has the
+//! sum of all devices and phases alone. QEMU 7.2 does not have these events; its figures are 0.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,8 @@ const SENT: &str = "vfio_save_block";
 /// A device changes its state: ` (DEVICE) state STATE`.
 const STATE: &str = "vfio_migration_set_device_state";
 
-/// What makes QEMU write the events into a file. Of a pattern that fits no event it does not complain.
+/// What makes QEMU write the events into a file. Of a pattern that fits no event it does not
+/// complain.
 pub fn arguments(file: &Path) -> [String; 6] {
     let [option, log] = ["-trace", "-D"].map(str::to_owned);
     let pattern = |event: &str| format!("{event}*");

@@ -59,11 +59,13 @@ impl Qemu {
         }
     }
 
-    /// Further properties, each after a comma, of a vfio-pci device on a destination whose guest uses INTx.
+    /// Further properties, each after a comma, of a vfio-pci device on a destination whose guest
+    /// uses INTx.
     ///
-    /// QEMU since some release after 7.2 reads the route of INTx when it resets the device, before the
-    /// interrupt router has its own reset, and not again after it has loaded the router's state. KVM then
-    /// delivers the interrupts of a migrated device to GSI 0. Through QEMU itself they find their way.
+    /// QEMU since some release after 7.2 reads the route of INTx when it resets the device, before
+    /// the interrupt router has its own reset, and not again after it has loaded the router's
+    /// state. KVM then delivers the interrupts of a migrated device to GSI 0. Through QEMU itself
+    /// they find their way.
     pub fn destination_properties(self) -> &'static str {
         match self {
             Qemu::V7_2 => "",
@@ -71,12 +73,14 @@ impl Qemu {
         }
     }
 
-    /// Whether `query-migrate` says how many bytes devices had. In 7.2 that is compiled out by mistake.
+    /// Whether `query-migrate` says how many bytes devices had. In 7.2 that is compiled out by
+    /// mistake.
     pub fn counts_device_bytes(self) -> bool {
         self != Qemu::V7_2
     }
 
-    /// Whether it is known to migrate a VFIO device behind an IOMMU of the guest. QEMU 10.0 refuses to.
+    /// Whether it is known to migrate a VFIO device behind an IOMMU of the guest. QEMU 10.0 refuses
+    /// to.
     pub fn migrates_behind_iommu(self) -> bool {
         self == Qemu::V7_2
     }

@@ -18,6 +18,7 @@ use super::traffic::{self, Traffic};
 use super::version::Qemu;
 use crate::guest::message::{Checked, Counters, Registers};
 use crate::guest::{initramfs, modules};
+use crate::kernel_parameters::WATCH_NO_MEMORY;
 use crate::patience;
 
 /// What every VM of a scenario is started from.
@@ -51,7 +52,8 @@ impl Image {
     }
 }
 
-/// A module of the guest's kernel, and the name of its file. The kernel is in the folder of its modules.
+/// A module of the guest's kernel, and the name of its file. The kernel is in the folder of its
+/// modules.
 fn module(kernel: &Path, place: &str) -> Result<(String, Vec<u8>)> {
     let name = modules::file(place);
     let path = kernel.with_file_name("kernel").join(place);
@@ -115,8 +117,8 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Starts QEMU and waits for its monitor. A device that QEMU rejects is an error here, with what
-    /// QEMU printed.
+    /// Starts QEMU and waits for its monitor. A device that QEMU rejects is an error here, with
+    /// what QEMU printed.
     pub fn start(setup: &Setup, role: Role) -> Result<Vm> {
         let socket = |kind: &str| setup.dir.join(format!("{}-{kind}", setup.name));
         let (qmp_path, serial_path, debug_path) =
@@ -152,7 +154,7 @@ impl Vm {
             .arg(&setup.image.initramfs)
             .arg("-append")
             .arg(format!(
-                "console=ttyS0 noxsave quiet panic=-1 {}{}",
+                "console=ttyS0 noxsave quiet panic=-1 {WATCH_NO_MEMORY} {}{}",
                 setup.parameters,
                 if setup.image.iommu { IOMMU } else { "" },
             ))

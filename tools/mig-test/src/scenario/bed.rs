@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The test bed: a driver loaded, devices made, VMs started with them, and the checks every scenario
-//! shares.
+//! The test bed: a driver loaded, devices made, VMs started with them, and the checks every
+//! scenario shares.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,8 +53,8 @@ pub const MTTY_RS_COMPAT: Driver = Driver {
 };
 
 /// Mainline's driver. It offers a dirty log that cannot report on this kernel, so QEMU has to be
-/// kept from using it. Its FIFO passes for empty when all of its 16 bytes are taken, and loses them;
-/// so the guest sends no more than 15 at a time.
+/// kept from using it. Its FIFO passes for empty when all of its 16 bytes are taken, and loses
+/// them; so the guest sends no more than 15 at a time.
 pub const MTTY_C: Driver = Driver {
     module: "mtty",
     parent: "mtty",
@@ -259,8 +259,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Whether an interrupt line that arrives raised stays raised here, and the guest in an interrupt storm
-    /// (Documentation/findings.md). A guest rests while it moves to such a host.
+    /// Whether an interrupt line that arrives raised stays raised here, and the guest in an
+    /// interrupt storm (Documentation/findings.md). A guest rests while it moves to such a host.
     pub fn leaves_intx_raised(&self) -> bool {
         let mut modules = self.cards.iter().map(|card| card.driver.module);
         modules.any(|module| module == MTTY_C.module)
@@ -302,8 +302,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Demands a running guest whose data and registers are as they should be, and so is all that its
-    /// GPU has written if it has one.
+    /// Demands a running guest whose data and registers are as they should be, and so is all that
+    /// its GPU has written if it has one.
     pub fn check(host: &mut Host, before: &Checkpoint) -> Result<()> {
         host.vm.await_lines(LINES)?;
         let now = Checkpoint::take(&mut host.vm)?;
@@ -361,8 +361,8 @@ pub fn ensure_device_quiet(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Moves a guest whose data flows, unless it has to rest meanwhile, and demands that nothing happened to
-/// data and registers.
+/// Moves a guest whose data flows, unless it has to rest meanwhile, and demands that nothing
+/// happened to data and registers.
 pub fn migrate_checked(bed: &Bed, source: &mut Host, destination: &mut Host) -> Result<Figures> {
     source.vm.await_lines(LINES)?;
     let before = Checkpoint::take(&mut source.vm)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A guest that moves while its INTx is raised in the interrupt controller and its card asserts nothing
-//! any more. The raised line arrives with the guest, and somebody has to lower it there.
+//! A guest that moves while its INTx is raised in the interrupt controller and its card asserts
+//! nothing any more. The raised line arrives with the guest, and somebody has to lower it there.
 
 use anyhow::{bail, ensure, Context, Result};
 use serde_json::json;
@@ -92,8 +92,8 @@ fn relay(ctx: &mut Ctx, bed: &Bed, driver: &Driver, moves: usize) -> Result<()> 
     Ok(())
 }
 
-/// Each destination has a copy of the guest, which goes on at the source: a destination is no source with
-/// QEMU's default.
+/// Each destination has a copy of the guest, which goes on at the source: a destination is no
+/// source with QEMU's default.
 fn copies(ctx: &mut Ctx, bed: &Bed, driver: &Driver, moves: usize) -> Result<()> {
     let (mut source, before) = boot(bed, driver)?;
     for number in 1..=moves {

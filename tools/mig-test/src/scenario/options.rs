@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The options of scenarios, by name: one that nobody reads is refused, so that a slip of the pen is not
-//! taken for the default.
+//! The options of scenarios, by name: one that nobody reads is refused, so that a slip of the pen
+//! is not taken for the default.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::failure::unusable;
 /// Those that say which device to test, and the seed of what is random.
 const TARGET_AND_SEED: &[&str] = &["device", "driver", "mark", "mdev", "seed"];
 
-/// Who has options, and which: a scenario, or with a dash at the end all whose names begin like this. The
-/// first that fits counts.
+/// Who has options, and which: a scenario, or with a dash at the end all whose names begin like
+/// this. The first that fits counts.
 const OPTIONS: &[(&str, &[&str])] = &[
     ("mgpu-random", &["seed", "workloads"]),
     ("mgpu-guest-random", &["seed", "workloads"]),

@@ -59,8 +59,8 @@ fn shown() -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// The modules as this scenario has loaded them. They go when it ends, whichever way: who needs them next
-/// loads them with the default.
+/// The modules as this scenario has loaded them. They go when it ends, whichever way: who needs
+/// them next loads them with the default.
 struct Modules;
 
 impl Drop for Modules {

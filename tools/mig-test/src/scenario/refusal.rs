@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Destinations that must refuse: of another type, or given a torn or bent stream. The source's guest
-//! runs on and loses nothing, and can still leave for a destination that fits.
+//! Destinations that must refuse: of another type, or given a torn or bent stream. The source's
+//! guest runs on and loses nothing, and can still leave for a destination that fits.
 
 use anyhow::{ensure, Context, Result};
-use mdev_model::stream::{Header, Refusal, Tag, HEADER_LEN, MAGIC};
+use mdev_model::stream::{Header, LoadError, Tag, HEADER_LEN, MAGIC};
 use mgpu_model::pages::PAYLOAD_MAX;
 use mgpu_model::state::State;
 
@@ -42,12 +42,12 @@ struct Case {
     what: &'static str,
     pattern: Vec<u8>,
     change: Change,
-    /// What the device says of it. That a stream ends early is for QEMU to find out, and the device need
-    /// not hear of it.
-    refusal: Option<Refusal>,
+    /// What the device says of it. That a stream ends early is for QEMU to find out, and the device
+    /// need not hear of it.
+    refusal: Option<LoadError>,
 }
 
-fn case(what: &'static str, pattern: &[u8], change: Change, refusal: Option<Refusal>) -> Case {
+fn case(what: &'static str, pattern: &[u8], change: Change, refusal: Option<LoadError>) -> Case {
     Case {
         what,
         pattern: pattern.to_vec(),
@@ -75,7 +75,7 @@ fn serial_cases() -> Vec<Case> {
             "another version",
             &MAGIC,
             Change::Replace(VERSION, vec![0x77; 4]),
-            Some(Refusal::OtherVersion),
+            Some(LoadError::OtherVersion),
         ),
         case(
             "a torn stream, in the match data",
@@ -93,19 +93,19 @@ fn serial_cases() -> Vec<Case> {
             "a bent byte there",
             &config,
             Change::Invert(INSIDE),
-            Some(Refusal::WrongChecksum),
+            Some(LoadError::WrongChecksum),
         ),
         case(
             "an unknown record",
             &config,
             Change::Replace(TAG, vec![0xad, 0xde]),
-            Some(Refusal::UnknownRecord),
+            Some(LoadError::UnknownRecord),
         ),
         case(
             "a record too long",
             &config,
             Change::Replace(SIZE_HIGH, vec![0x7f]),
-            Some(Refusal::RecordTooLong),
+            Some(LoadError::RecordTooLong),
         ),
     ]
 }
@@ -116,7 +116,7 @@ fn gpu_cases() -> Vec<Case> {
     let vram = record(Tag(Tag::FIRST_DRIVER.0 + 1), PAYLOAD_MAX, &[]);
     // It comes once the guest stands still.
     let state = record(Tag::FIRST_DRIVER, State::LEN, &VRAM.to_le_bytes());
-    let bent = Some(Refusal::WrongChecksum);
+    let bent = Some(LoadError::WrongChecksum);
     vec![
         case(
             "a torn stream, in the GPU's memory",
@@ -158,7 +158,7 @@ fn run(ctx: &mut Ctx, kinds: &[Kind], others: &[Kind], cases: Vec<Case>) -> Resu
     let socket = bed.socket("other-migration");
     migration::listen(&mut destination.vm, &socket)?;
     migration::start(&mut source.vm, &socket, Stop::Never)?;
-    refused(&mut source, destination, log, Some(Refusal::OtherType))?;
+    refused(&mut source, destination, log, Some(LoadError::OtherType))?;
     Checkpoint::check(&mut source, &before).context("the source after the refusal")?;
 
     for case in cases {
@@ -185,13 +185,13 @@ fn run(ctx: &mut Ctx, kinds: &[Kind], others: &[Kind], cases: Vec<Case>) -> Resu
     Ok(Outcome::Passed)
 }
 
-/// Demands that the migration fails, that the destination ends as QEMU does after an error, and that its
-/// device has refused the stream for the right reason where it has to.
+/// Demands that the migration fails, that the destination ends as QEMU does after an error, and
+/// that its device has refused the stream for the right reason where it has to.
 fn refused(
     source: &mut Host,
     mut destination: Host,
     mut log: KernelLog,
-    refusal: Option<Refusal>,
+    refusal: Option<LoadError>,
 ) -> Result<()> {
     let ends = ["completed", "failed"];
     let status = migration::await_any_status(&mut source.vm, &ends)?;

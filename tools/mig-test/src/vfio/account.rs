@@ -49,8 +49,8 @@ impl Account {
         Ok(())
     }
 
-    /// The pages of a range that are dirty, counted from its first. They are clean afterwards, unless the
-    /// container finds them pinned.
+    /// The pages of a range that are dirty, counted from its first. They are clean afterwards,
+    /// unless the container finds them pinned.
     pub fn take(self, device: &Device, iova: u64, len: usize) -> Result<BTreeSet<usize>> {
         let dirty = match self {
             Account::Container => device.group()?.take_dirty(iova, len)?,

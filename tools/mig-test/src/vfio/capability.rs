@@ -29,8 +29,8 @@ pub enum Capability {
 }
 
 impl Device {
-    /// The capabilities of a region, asked for as QEMU does: once for the length, once for them all. A
-    /// chain that does not end is PROTO.
+    /// The capabilities of a region, asked for as QEMU does: once for the length, once for them
+    /// all. A chain that does not end is PROTO.
     pub fn capabilities(&self, index: u32) -> Result<Vec<Capability>> {
         let region = self.region(index, None)?;
         if region.flags & VFIO_REGION_INFO_FLAG_CAPS == 0 {

@@ -118,7 +118,8 @@ impl Group {
         Ok(bitmap.pages())
     }
 
-    /// VFIO_IOMMU_UNMAP_DMA of a mapping; returns the pages that were dirty, counted from its first.
+    /// VFIO_IOMMU_UNMAP_DMA of a mapping; returns the pages that were dirty, counted from its
+    /// first.
     pub fn unmap_dma_dirty(&self, iova: u64, len: usize) -> Result<Vec<usize>> {
         let bitmap = Bitmap::new(len)?;
         let packet = Packet::sized()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device's own account of the guest memory that it has written: VFIO_DEVICE_FEATURE_DMA_LOGGING_*.
+//! A device's own account of the guest memory that it has written:
+//! VFIO_DEVICE_FEATURE_DMA_LOGGING_*.
 
 use rustix::io::Result;
 use vfio_bindings::bindings::vfio::{
@@ -43,8 +44,8 @@ impl Device {
         self.feature(flags, &[], None).map(drop)
     }
 
-    /// The pages of a range that are dirty, counted from its first, in pages of some size. They are clean
-    /// afterwards.
+    /// The pages of a range that are dirty, counted from its first, in pages of some size. They are
+    /// clean afterwards.
     pub fn take_log(&self, iova: u64, length: usize, page_size: usize) -> Result<Vec<usize>> {
         let pages = length.div_ceil(page_size.max(1));
         let bitmap = Mapping::anonymous(pages.div_ceil(64).max(1) * 8)?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! An address space of iommufd, as <linux/iommufd.h> has it, for devices opened by a file of their own.
+//! An address space of iommufd, as <linux/iommufd.h> has it, for devices opened by a file of their
+//! own.
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -87,8 +87,8 @@ impl DataFile {
         self.poll(Duration::ZERO)
     }
 
-    /// Waits until it becomes readable, but not for so long; says whether it has woken this thread. At the end
-    /// of its time poll() looks once more, and would find what nobody was woken for.
+    /// Waits until it becomes readable, but not for so long; says whether it has woken this thread.
+    /// At the end of its time poll() looks once more, and would find what nobody was woken for.
     pub fn await_readable(&self, most: Duration) -> Result<bool> {
         let end = Instant::now() + most;
         Ok(self.poll(most)? && Instant::now() < end)
@@ -124,8 +124,8 @@ impl DataFile {
         Ok(())
     }
 
-    /// Reads pieces of the given size to the end of the stream, or to what has the meaning of one for
-    /// now (ENOMSG). Returns whether the end was final.
+    /// Reads pieces of the given size to the end of the stream, or to what has the meaning of one
+    /// for now (ENOMSG). Returns whether the end was final.
     pub fn read_to_end(&self, size: usize) -> Result<(Vec<u8>, bool)> {
         let mut all = Vec::new();
         let mut piece = vec![0; size];

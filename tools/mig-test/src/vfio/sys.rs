@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The ioctls of <linux/vfio.h> and <linux/userfaultfd.h>, and memory shared with the kernel: the only
-//! unsafe code of this program.
+//! The ioctls of <linux/vfio.h> and <linux/userfaultfd.h>, and memory shared with the kernel: the
+//! only unsafe code of this program.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_uint, c_void};
@@ -55,8 +55,8 @@ pub fn with_value(fd: impl AsFd, number: u32, value: c_uint) -> Result<c_int> {
     unsafe { ioctl::ioctl(fd, raw) }
 }
 
-/// Runs an ioctl whose argument is a structure that says its own length in its first four bytes. The
-/// kernel's answer replaces `bytes`.
+/// Runs an ioctl whose argument is a structure that says its own length in its first four bytes.
+/// The kernel's answer replaces `bytes`.
 pub fn with_sized(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int> {
     // A claim to more than there is room for does not get to the kernel.
     let claim = bytes
@@ -86,8 +86,8 @@ fn with_opcode(fd: impl AsFd, opcode: Opcode, bytes: &mut [u8]) -> Result<c_int>
     }
     let mut room = [0u64; ROOM / 8];
     let base = room.as_mut_ptr().cast::<u8>();
-    // SAFETY: `room` holds ROOM initialised bytes, is aligned for every member of the structures, and
-    // `bytes` is shorter than that and lies elsewhere.
+    // SAFETY: `room` holds ROOM initialised bytes, is aligned for every member of the structures,
+    // and `bytes` is shorter than that and lies elsewhere.
     unsafe { base.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     let raw = Raw {
         opcode,
@@ -115,8 +115,8 @@ pub fn new_userfault() -> Result<OwnedFd> {
     unsafe { rustix::mm::userfaultfd(flags) }
 }
 
-/// Memory that is shared: with a device that a file shows, or with one that is given its address. The
-/// other side may change it at any time, so there is no reference into it, only copies.
+/// Memory that is shared: with a device that a file shows, or with one that is given its address.
+/// The other side may change it at any time, so there is no reference into it, only copies.
 pub struct Mapping {
     base: *mut u8,
     len: usize,
@@ -124,7 +124,8 @@ pub struct Mapping {
 
 // SAFETY: The memory belongs to the value and not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: Nobody has a reference into it; a copy that races with a write carries some bytes of either.
+// SAFETY: Nobody has a reference into it; a copy that races with a write carries some bytes of
+// either.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -191,7 +192,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: The value's own mapping, to which nothing refers any more. Failing leaves it there.
+        // SAFETY: The value's own mapping, to which nothing refers any more. Failing leaves it
+        // there.
         let _ = unsafe { munmap(self.base.cast(), self.len) };
     }
 }

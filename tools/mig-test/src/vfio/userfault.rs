@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory whose pages come late: whoever touches a page that is missing, a device as well, waits until
-//! another thread provides it (<linux/userfaultfd.h>). Guest memory is that in a post-copy migration.
+//! Memory whose pages come late: whoever touches a page that is missing, a device as well, waits
+//! until another thread provides it (<linux/userfaultfd.h>). Guest memory is that in a post-copy
+//! migration.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -50,8 +51,8 @@ impl Late {
         Ok(Late { fd, memory })
     }
 
-    /// Waits for an access to a page that is missing; returns its number. None once `end` can be read,
-    /// or has no writer any more.
+    /// Waits for an access to a page that is missing; returns its number. None once `end` can be
+    /// read, or has no writer any more.
     pub fn wait(&self, end: impl AsFd) -> Result<Option<usize>> {
         let mut files = [
             PollFd::new(&self.fd, PollFlags::IN),

@@ -157,8 +157,8 @@ impl MigrationRegion<'_> {
             .map(drop)
     }
 
-    /// The chunk that is ready, appended to `stream`; its size. A chunk that is not in the window is
-    /// PROTO.
+    /// The chunk that is ready, appended to `stream`; its size. A chunk that is not in the window
+    /// is PROTO.
     pub fn take_chunk(&self, way: Way, stream: &mut Vec<u8>) -> Result<usize> {
         let offset = self.data_offset()?;
         let size = self.data_size()? as usize;

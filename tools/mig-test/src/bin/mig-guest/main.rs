@@ -8,10 +8,9 @@
 //! | `mig_gpu=1` | the toy GPU | random commands, with a check of every page they touch |
 //! | `mig_iommu=1` | the toy GPU | it is behind the guest's IOMMU |
 //!
-//! Commands come over the first serial port, one a line: `report N`, `pause` (let everything in flight
-//! come back), `resume`,
-//! `registers` (while paused), `hold N` (while paused: leave N bytes unread in the card), `release`,
-//! `reboot`, and `gpu …` for the GPU ([`gpu::Order`]).
+//! Commands come over the first serial port, one a line: `report N`, `pause` (let everything in
+//! flight come back), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes
+//! unread in the card), `release`, `reboot`, and `gpu …` for the GPU ([`gpu::Order`]).
 
 #[path = "../../guest/command.rs"]
 #[allow(dead_code)] // what mig-test alone uses of it

@@ -12,9 +12,10 @@ use rustix::mm::{mmap, mmap_anonymous, MapFlags, ProtFlags};
 /// Bytes of a huge page.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-/// A mapping that lasts as long as the program. The device may change it at any time, so there is no
-/// reference into it: it is read and written word by word, each by one access of the processor, in the
-/// order of the program. Offsets that are not aligned or beyond the end are mistakes, and panic.
+/// A mapping that lasts as long as the program. The device may change it at any time, so there is
+/// no reference into it: it is read and written word by word, each by one access of the processor,
+/// in the order of the program. Offsets that are not aligned or beyond the end are mistakes, and
+/// panic.
 pub struct Memory {
     base: *mut u8,
     len: usize,

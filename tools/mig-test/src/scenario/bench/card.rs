@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The card of `pin_rs` and `pin_c`, which pins guest memory and writes to it, with this program in the
-//! guest's place.
+//! The card of `pin_rs` and `pin_c`, which pins guest memory and writes to it, with this program in
+//! the guest's place.
 
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 
 use rustix::time::{clock_gettime, ClockId};
 
-/// The least that `call` took, of so many times: the one that no interrupt has lengthened. The first
-/// call does not count; it fills caches and takes first-time paths.
+/// The least that `call` took, of so many times: the one that no interrupt has lengthened. The
+/// first call does not count; it fills caches and takes first-time paths.
 pub fn least<E>(times: u64, mut call: impl FnMut() -> Result<(), E>) -> Result<u64, E> {
     call()?;
     let mut least = u64::MAX;

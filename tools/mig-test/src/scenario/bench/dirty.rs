@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a migration sends again for each page that a device has written: when the driver pins nothing and
-//! copies, when it pins what it touches while it touches it, and when it pins all of guest memory for good.
+//! What a migration sends again for each page that a device has written: when the driver pins
+//! nothing and copies, when it pins what it touches while it touches it, and when it pins all of
+//! guest memory for good.
 //!
-//! The same writes, through the same card; only the calls of the SDK differ. The container's account is on
-//! every kernel, the device's own log where the kernel has one.
+//! The same writes, through the same card; only the calls of the SDK differ. The container's
+//! account is on every kernel, the device's own log where the kernel has one.
 
 use std::collections::BTreeSet;
 

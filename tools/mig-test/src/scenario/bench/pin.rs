@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What it costs to pin pages, to write to each of them and to unpin them: through the SDK, and by the
-//! same calls of a driver that has nothing around them.
+//! What it costs to pin pages, to write to each of them and to unpin them: through the SDK, and by
+//! the same calls of a driver that has nothing around them.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How fast the toy GPU's VRAM leaves when it stops, beside a memfd with the same bytes that is read by
-//! the same calls; and what PRE_COPY leaves for that moment.
+//! How fast the toy GPU's VRAM leaves when it stops, beside a memfd with the same bytes that is
+//! read by the same calls; and what PRE_COPY leaves for that moment.
 
 use std::os::fd::AsFd;
 

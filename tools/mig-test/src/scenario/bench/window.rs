@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How fast a device's state goes through protocol v1's window, mapped and trapped, beside the data file
-//! of v2: a GPU with all of its VRAM in use.
+//! How fast a device's state goes through protocol v1's window, mapped and trapped, beside the data
+//! file of v2: a GPU with all of its VRAM in use.
 //!
-//! Where the VM counts instructions, each way is measured by those it takes, and by the bytes of its
-//! string instructions, which is how memory is copied. Elsewhere it is measured by time.
+//! Where the VM counts instructions, each way is measured by those it takes, and by the bytes of
+//! its string instructions, which is how memory is copied. Elsewhere it is measured by time.
 
 use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::BAR_VRAM;
@@ -19,7 +19,8 @@ use crate::vfio::device::Device;
 use crate::vfio::migration::State;
 use crate::vfio::v1::{bits, MigrationRegion, Way};
 
-/// What goes through a data file or the window at a time: what QEMU reads, and what the window gives.
+/// What goes through a data file or the window at a time: what QEMU reads, and what the window
+/// gives.
 const CHUNK: usize = 1 << 20;
 /// Times that each is measured, but for what takes long.
 const TIMES: u64 = 12;
@@ -113,7 +114,8 @@ fn row(what: &'static str, mapped: u64, peer: &'static str, peer_time: u64) -> R
     }
 }
 
-/// The least time that each of two calls took, by turns, so that what else the machine does falls on both.
+/// The least time that each of two calls took, by turns, so that what else the machine does falls
+/// on both.
 fn by_turns(
     mut first: impl FnMut() -> Result<()>,
     mut second: impl FnMut() -> Result<()>,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Several threads at one device: registers, states, data and reset at once. Each kind of call succeeds
-//! at times, no call hangs, the kernel log stays clean (the agent looks), and the device is whole in the
-//! end.
+//! Several threads at one device: registers, states, data and reset at once. Each kind of call
+//! succeeds at times, no call hangs, the kernel log stays clean (the agent looks), and the device
+//! is whole in the end.
 
 use anyhow::Result;
 use rustix::io::Errno;

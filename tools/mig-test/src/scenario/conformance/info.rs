@@ -58,7 +58,8 @@ fn regions(checks: &mut Checks, device: &Device, count: u32) -> Result<()> {
     for index in 0..count {
         let region = match device.region(index, None) {
             Ok(region) => region,
-            // QEMU asks for BARs and configuration space and demands an answer; the rest is optional.
+            // QEMU asks for BARs and configuration space and demands an answer; the rest is
+            // optional.
             Err(error) => {
                 let demanded = index < VFIO_PCI_NUM_REGIONS
                     && (index < 6 || index == VFIO_PCI_CONFIG_REGION_INDEX);

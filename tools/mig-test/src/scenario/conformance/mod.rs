@@ -5,6 +5,7 @@
 pub mod checks;
 pub mod concurrency;
 pub mod data;
+mod disable;
 pub mod info;
 pub mod interrupts;
 pub mod lifetime;

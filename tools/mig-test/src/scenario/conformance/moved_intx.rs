@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! INTx of a device that has moved: a signal that was not unmasked at the source is given again at the
-//! destination, once and whatever the level, for user space there has not heard it.
+//! INTx of a device that has moved: a signal that was not unmasked at the source is given again at
+//! the destination, once and whatever the level, for user space there has not heard it.
 
 use anyhow::{ensure, Context, Result};
 use mdev_model::stream::{Header, Interrupt, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN};
@@ -21,8 +21,8 @@ use crate::vfio::migration::State;
 /// Interrupt enable: a transmitter that is empty raises the interrupt.
 const IER_THRI: u8 = 0x02;
 
-/// A stream says that INTx was signalled, that it was not, or nothing: for each device with INTx, which need
-/// not be able to raise it.
+/// A stream says that INTx was signalled, that it was not, or nothing: for each device with INTx,
+/// which need not be able to raise it.
 pub fn told(checks: &mut Checks, target: &Target) -> Result<()> {
     let device = target.open()?;
     let stream = capture(&device)?;
@@ -137,7 +137,8 @@ fn load(device: &Device, stream: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The device runs, and signals so often; then it is silent, also when it runs once more and is unmasked.
+/// The device runs, and signals so often; then it is silent, also when it runs once more and is
+/// unmasked.
 fn settles(
     checks: &mut Checks,
     device: &Device,

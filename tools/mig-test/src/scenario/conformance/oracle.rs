@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which state changes are legal and what they do to the data file, derived from the direct arcs that
-//! <linux/vfio.h> lists and its rules for combining them. Shares nothing with the SDK's own table.
+//! Which state changes are legal and what they do to the data file, derived from the direct arcs
+//! that <linux/vfio.h> lists and its rules for combining them. Shares nothing with the SDK's own
+//! table.
 
 use std::collections::VecDeque;
 
@@ -99,9 +100,9 @@ impl Oracle {
             .map(|(_, to, _, file)| (*to, *file))
     }
 
-    /// The shortest legal way, as what each of its arcs leads to and does to the file; none if there
-    /// is no legal way. A way between two saving states stays among them; no other way passes through
-    /// a state with a data file.
+    /// The shortest legal way, as what each of its arcs leads to and does to the file; none if
+    /// there is no legal way. A way between two saving states stays among them; no other way passes
+    /// through a state with a data file.
     pub fn way(&self, from: State, to: State) -> Option<Vec<(State, File)>> {
         if !self.supports(from) || !self.supports(to) {
             return None;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where streams are torn, bent and cut into pieces: everywhere in a short one. In a long one at chosen
-//! places, for each costs a load of the whole, and a reset of a device that may have much memory.
+//! Where streams are torn, bent and cut into pieces: everywhere in a short one. In a long one at
+//! chosen places, for each costs a load of the whole, and a reset of a device that may have much
+//! memory.
 
 use std::collections::BTreeSet;
 
 /// A stream of so many bytes is short.
 const SHORT: usize = 1024;
-/// Bytes at the beginning of a long one, where the headers are, and half as many at the end: all of them.
+/// Bytes at the beginning of a long one, where the headers are, and half as many at the end: all of
+/// them.
 const HEAD: usize = 128;
 /// Places between them, evenly spaced.
 const SPREAD: usize = 100;
@@ -16,8 +18,8 @@ pub const SMALL: usize = 64 << 10;
 /// The size of the pieces behind them.
 pub const LARGE: usize = 1 << 20;
 
-/// Sizes of pieces that make a stream of `len` bytes: those of `split` over and over, and large ones once
-/// that has shown what it can.
+/// Sizes of pieces that make a stream of `len` bytes: those of `split` over and over, and large
+/// ones once that has shown what it can.
 pub fn pieces(len: usize, split: &[usize]) -> Vec<usize> {
     let mut sizes = Vec::new();
     let mut small = split.iter().cycle();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Threads that race for a device while it is reset again and again, and what they have seen. Errors
-//! alone prove nothing: a device that refuses every call makes no other error either.
+//! Threads that race for a device while it is reset again and again, and what they have seen.
+//! Errors alone prove nothing: a device that refuses every call makes no other error either.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,12 +16,12 @@ use crate::vfio::device::Device;
 const RESETS: usize = 60;
 /// How often a race is run at most: what succeeds seldom may not do so in the first.
 const RACES: usize = 20;
-/// Operations between two of them, of all other threads together. A device that waits for a state to
-/// load refuses much until it is reset.
+/// Operations between two of them, of all other threads together. A device that waits for a state
+/// to load refuses much until it is reset.
 const BETWEEN: usize = 40;
 
-/// What a device is marked with before a race: no reset leaves it, and every load of the whole stream brings
-/// it again.
+/// What a device is marked with before a race: no reset leaves it, and every load of the whole
+/// stream brings it again.
 pub const MARK: u8 = 0xa5;
 
 /// What has succeeded, and what must not have come out.
@@ -59,7 +59,8 @@ impl Seen {
         counts.collect::<Vec<_>>().join(", ")
     }
 
-    /// Demands that each of `wanted` has succeeded at least once, and that nothing strange came out.
+    /// Demands that each of `wanted` has succeeded at least once, and that nothing strange came
+    /// out.
     pub fn judge(self, checks: &mut Checks, wanted: &[String]) {
         for what in wanted {
             let is_done = self.done.contains_key(what);
@@ -74,8 +75,8 @@ impl Seen {
 /// One operation of a thread.
 pub type Act<'a> = &'a (dyn Fn(&mut Random, &mut Seen) + Sync);
 
-/// Has each of `acts` done by a thread, over and over, and resets the device meanwhile; until each of
-/// `wanted` has succeeded or something strange came out.
+/// Has each of `acts` done by a thread, over and over, and resets the device meanwhile; until each
+/// of `wanted` has succeeded or something strange came out.
 pub fn race(device: &Device, random: &mut Random, acts: &[Act], wanted: &[String]) -> Seen {
     let mut seen = Seen::default();
     for _ in 0..RACES {
@@ -139,8 +140,8 @@ pub fn some(len: usize, random: &mut Random) -> usize {
     }
 }
 
-/// After a reset, a device saves what it has saved when it was new. Of a device without the SDK's stream,
-/// which may hold what changes by itself, the length has to do.
+/// After a reset, a device saves what it has saved when it was new. Of a device without the SDK's
+/// stream, which may hold what changes by itself, the length has to do.
 pub fn whole(checks: &mut Checks, target: &Target, after: &[u8], new: &[u8]) {
     checks.equal("bytes saved after it all", after.len(), new.len());
     if target.has_records(new) {

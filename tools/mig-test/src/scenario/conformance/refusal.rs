@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Streams that are not what a device has saved: cut short or changed anywhere. They are refused, and
-//! the device keeps the state that it had.
+//! Streams that are not what a device has saved: cut short or changed anywhere. They are refused,
+//! and the device keeps the state that it had.
 
 use anyhow::{Context, Result};
 
@@ -86,8 +86,8 @@ fn resuming(target: &Target, device: &Device) -> Result<DataFile> {
         .context("RESUMING came without a file")
 }
 
-/// Demands that a stream is not accepted, neither at once nor on a second try, that it changes nothing,
-/// and that a reset makes the device whole again.
+/// Demands that a stream is not accepted, neither at once nor on a second try, that it changes
+/// nothing, and that a reset makes the device whole again.
 fn refused(
     checks: &mut Checks,
     target: &Target,

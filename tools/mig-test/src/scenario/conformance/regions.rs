@@ -143,8 +143,8 @@ fn capabilities(checks: &mut Checks, space: &[u8]) {
     checks.that("an empty capability list", !seen.is_empty());
 }
 
-/// A BAR that is written with ones reads back its size. One of 64 bits takes two registers, the second
-/// of which is no BAR of its own.
+/// A BAR that is written with ones reads back its size. One of 64 bits takes two registers, the
+/// second of which is no BAR of its own.
 fn sizing(checks: &mut Checks, device: &Device, config: u64) -> Result<()> {
     let mut indices = VFIO_PCI_BAR0_REGION_INDEX..=VFIO_PCI_BAR5_REGION_INDEX;
     while let Some(index) = indices.next() {

@@ -20,8 +20,8 @@ pub fn capture(device: &Device) -> Result<Vec<u8>> {
     Ok(stream)
 }
 
-/// Reads to the end of the stream, or to what has the meaning of one for now, in pieces of the given
-/// size as long as that does not take for ever. Returns whether the end was final.
+/// Reads to the end of the stream, or to what has the meaning of one for now, in pieces of the
+/// given size as long as that does not take for ever. Returns whether the end was final.
 pub fn read_in_pieces(file: &DataFile, size: usize) -> Result<(Vec<u8>, bool)> {
     let mut all = Vec::new();
     let mut piece = vec![0; size];

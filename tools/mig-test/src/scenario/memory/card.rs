@@ -68,7 +68,8 @@ pub struct Card {
 }
 
 impl Card {
-    /// Loads the driver, makes a card, and maps so many pages of guest memory, which hold a pattern.
+    /// Loads the driver, makes a card, and maps so many pages of guest memory, which hold a
+    /// pattern.
     pub fn new(open: fn(&Path) -> Result<Device>, pages: usize) -> Result<Card> {
         load("vfio_iommu_type1")?;
         load("memory_rs")?;
@@ -146,8 +147,8 @@ impl Card {
         self.channel(0).set(register::AT_OPEN, &iova.to_le_bytes())
     }
 
-    /// Closes the device and opens it again, first with one memory behind two BARs, to which there is an
-    /// answer, and then as ever.
+    /// Closes the device and opens it again, first with one memory behind two BARs, to which there
+    /// is an answer, and then as ever.
     pub fn reopen_with_one_memory(self) -> Result<(Result<(), Errno>, Card)> {
         let one = 1u32.to_le_bytes();
         self.channel(0).set(register::ONE_MEMORY, &one)?;

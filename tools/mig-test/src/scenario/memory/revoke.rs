@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that is unmapped while ranges are pinned, also by a device that is just being opened, or pinned
-//! anew before the unmap is over; and a device that is closed meanwhile.
+//! Memory that is unmapped while ranges are pinned, also by a device that is just being opened, or
+//! pinned anew before the unmap is over; and a device that is closed meanwhile.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,8 +71,8 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
     card.map(0, PAGES)
 }
 
-/// One card has let go of what is being unmapped, and another one takes its time: to the first the memory
-/// is unmapped, until there is new memory.
+/// One card has let go of what is being unmapped, and another one takes its time: to the first the
+/// memory is unmapped, until there is new memory.
 pub fn under_way(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     // Asked in this order or the other way round, a slow one comes after one that is not.
@@ -108,7 +108,8 @@ pub fn under_way(checks: &mut Checks, card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// Looks again and again, for the kernel has no event for it, until something is so or the time is up.
+/// Looks again and again, for the kernel has no event for it, until something is so or the time is
+/// up.
 fn until(is_so: impl Fn() -> Result<bool>) -> Result<()> {
     let deadline = patience::until(PATIENCE);
     while !is_so()? && Instant::now() < deadline {
@@ -117,8 +118,8 @@ fn until(is_so: impl Fn() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-/// Unmaps what a driver has pinned while it is being opened: from the moment of its first pin on, a container
-/// insists on getting its memory back.
+/// Unmaps what a driver has pinned while it is being opened: from the moment of its first pin on, a
+/// container insists on getting its memory back.
 pub fn opening(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     let other = card.beside()?;

@@ -43,7 +43,8 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Runs each worker in a thread of its own until `unmaps` is through; returns what the workers return.
+/// Runs each worker in a thread of its own until `unmaps` is through; returns what the workers
+/// return.
 fn beside<W, T>(
     workers: impl Iterator<Item = W>,
     over: &AtomicBool,
@@ -74,8 +75,8 @@ const CROWD_UNMAPS: usize = 200;
 const BURST: usize = 100;
 
 /// Several busy cards share a container, which asks them for its memory one after the other and is
-/// content only when none of them has any: each time it looks again it must find less, or it gives up,
-/// and the kernel with it (`BUG()` in `vfio_dma_do_unmap()`).
+/// content only when none of them has any: each time it looks again it must find less, or it gives
+/// up, and the kernel with it (`BUG()` in `vfio_dma_do_unmap()`).
 pub fn crowd(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     let others: Vec<Card> = (1..CROWD).map(|_| card.beside()).collect::<Result<_>>()?;
@@ -125,8 +126,8 @@ const SLOW_UNMAPS: usize = 10;
 /// How long cards may take to pin a page.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// While the hardware of one card is being stopped, which takes longer than anything that the crowd does,
-/// the others pin again what they have given back already.
+/// While the hardware of one card is being stopped, which takes longer than anything that the crowd
+/// does, the others pin again what they have given back already.
 pub fn slow(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     let others: Vec<Card> = (1..SLOW).map(|_| card.beside()).collect::<Result<_>>()?;

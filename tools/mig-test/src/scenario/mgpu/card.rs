@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A card of mgpu_rs as the driver in a guest has it: registers, VRAM, guest memory and a ring in it.
+//! A card of mgpu_rs as the driver in a guest has it: registers, VRAM, guest memory and a ring in
+//! it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -50,7 +51,8 @@ pub struct Fence {
     pub index: u32,
 }
 
-/// An open card with guest memory and a ring that runs. Removed when dropped, mapping and device first.
+/// An open card with guest memory and a ring that runs. Removed when dropped, mapping and device
+/// first.
 pub struct Card {
     /// VRAM as the CPU sees it.
     pub vram: Mapping,
@@ -83,8 +85,8 @@ impl Card {
         Card::with_memory(mdev, device, IOVA)
     }
 
-    /// A new card with a ring that runs, in the container of another one. The ring is in memory of its
-    /// own, at `base`.
+    /// A new card with a ring that runs, in the container of another one. The ring is in memory of
+    /// its own, at `base`.
     pub fn started_beside(other: &Card, base: u64) -> Result<Card> {
         let mdev = MdevType::find(MODULE, TYPE)?.create()?;
         let device = other.device.open_beside(mdev.path())?;

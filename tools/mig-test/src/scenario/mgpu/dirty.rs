@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the type1 container reports of guest memory, page by page against what the commands touched.
+//! What the type1 container reports of guest memory, page by page against what the commands
+//! touched.
 
 use anyhow::Result;
 

@@ -2,8 +2,8 @@
 //! Guest memory that comes late, as in a post-copy migration, and goes while commands wait for it.
 //!
 //! A copy to or from a page that is missing waits for it with the container locked, and so holds up
-//! every pin and every unmap of that container. A pin of such a page does not wait: the kernel refuses
-//! it. Nothing hangs as long as the thread that provides the pages waits for none of them.
+//! every pin and every unmap of that container. A pin of such a page does not wait: the kernel
+//! refuses it. Nothing hangs as long as the thread that provides the pages waits for none of them.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -91,8 +91,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// Two cards in one container, and memory that comes late. Whoever waits for that is let go first, when
-/// this is dropped.
+/// Two cards in one container, and memory that comes late. Whoever waits for that is let go first,
+/// when this is dropped.
 struct Bed {
     late: Late,
     memory: Arc<Mapping>,
@@ -302,12 +302,13 @@ fn command(random: &mut Random, first: usize, length: usize) -> Command {
     }
 }
 
-/// Keeps the second card at the area. Returns how many batches of commands there were, and errors that
-/// are none of a hole.
+/// Keeps the second card at the area. Returns how many batches of commands there were, and errors
+/// that are none of a hole.
 fn work(card: &Card, over: &AtomicBool, mut random: Random) -> Result<(u64, Vec<u32>)> {
     let (mut batches, mut strange) = (0, Vec::new());
     while !over.load(Ordering::Acquire) {
-        // Lengths that are pinned, in one piece. A copy would wait between rounds, when nobody provides.
+        // Lengths that are pinned, in one piece. A copy would wait between rounds, when nobody
+        // provides.
         let commands: Vec<Command> = (0..8)
             .map(|_| {
                 let length = PAGE + random.below(SLICE - PAGE);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Migration while the GPU works. Every page of VRAM that is written carries the number of an epoch, so
-//! that a page that was lost and one that was sent for nothing are both seen, as in KVM's
+//! Migration while the GPU works. Every page of VRAM that is written carries the number of an
+//! epoch, so that a page that was lost and one that was sent for nothing are both seen, as in KVM's
 //! dirty_log_test.
 
 use std::collections::BTreeSet;
@@ -111,7 +111,8 @@ impl Source {
         let file = self.card.device.set_state(State::PreCopy)?;
         let file = file.context("PRE_COPY came without a file")?;
         let before = file.precopy_info(None, 0)?;
-        // What is written ahead of the first pass goes with it, and is no initial data. Without, all is.
+        // What is written ahead of the first pass goes with it, and is no initial data. Without,
+        // all is.
         let more = [0, 100][report.rounds % 2];
         written.extend(self.write(random, more)?);
         let told = file.precopy_info(None, 0)?;
@@ -229,7 +230,8 @@ impl Source {
         Ok(())
     }
 
-    /// Reads while the engine and the CPU write: what is sent in the end is what is there in the end.
+    /// Reads while the engine and the CPU write: what is sent in the end is what is there in the
+    /// end.
     fn at_work(
         &mut self,
         checks: &mut Checks,
@@ -302,8 +304,8 @@ impl Source {
         Ok(())
     }
 
-    /// Stops with work in flight, and lets a second card go on with it. Returns how many commands that
-    /// has executed.
+    /// Stops with work in flight, and lets a second card go on with it. Returns how many commands
+    /// that has executed.
     fn switch_over(
         &mut self,
         checks: &mut Checks,

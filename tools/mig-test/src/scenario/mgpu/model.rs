@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What commands must do to memory, in as few words as `uapi/mgpu.h` has for it, and random commands
-//! that are without fault.
+//! What commands must do to memory, in as few words as `uapi/mgpu.h` has for it, and random
+//! commands that are without fault.
 
 use mgpu_model::uapi::{flag, opcode};
 

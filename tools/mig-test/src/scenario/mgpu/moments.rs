@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Random work, and a migration at a random moment of it, over and over: with this program in QEMU's
-//! place, so that a thousand of them take minutes.
+//! Random work, and a migration at a random moment of it, over and over: with this program in
+//! QEMU's place, so that a thousand of them take minutes.
 //!
-//! What guest memory and VRAM must hold is known from a model that executes the same commands. Guest
-//! memory is copied as QEMU does it: all of it once, then what is reported dirty, and the rest once the
-//! device has stopped. A page that was written and not reported stays as it was, and differs.
+//! What guest memory and VRAM must hold is known from a model that executes the same commands.
+//! Guest memory is copied as QEMU does it: all of it once, then what is reported dirty, and the
+//! rest once the device has stopped. A page that was written and not reported stays as it was, and
+//! differs.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

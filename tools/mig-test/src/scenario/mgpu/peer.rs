@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One device's VRAM is mapped among the guest's memory, as QEMU does it, so a copy of another device
-//! reaches it: that is a write like any other, and there is none in the P2P states.
+//! One device's VRAM is mapped among the guest's memory, as QEMU does it, so a copy of another
+//! device reaches it: that is a write like any other, and there is none in the P2P states.
 
 use std::sync::Arc;
 

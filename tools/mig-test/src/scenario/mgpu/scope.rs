@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A physical device beside the card in one container: it may write anywhere, so every page is dirty for
-//! as long as it is there, and only what commands touch once it has gone.
+//! A physical device beside the card in one container: it may write anywhere, so every page is
+//! dirty for as long as it is there, and only what commands touch once it has gone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ const UNSAFE_INTERRUPTS: &str = "/sys/module/vfio_iommu_type1/parameters/allow_u
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Card::load(ctx)?;
     load("vfio-pci")?;
-    // The lab VM does not remap interrupts, and type1 takes no physical device without that by default.
+    // The lab VM does not remap interrupts, and type1 takes no physical device without that by
+    // default.
     let _allowed = UnsafeInterrupts::allow()?;
     let other = Physical::bind()?;
     let mut checks = Checks::default();

@@ -20,8 +20,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Takes what was read, writes the pages that have come whole to `vram`, and returns their numbers
-    /// in the order of the stream.
+    /// Takes what was read, writes the pages that have come whole to `vram`, and returns their
+    /// numbers in the order of the stream.
     pub fn take(&mut self, read: &[u8], vram: &mut [u8]) -> Result<Vec<usize>> {
         self.bytes.extend_from_slice(read);
         let mut pages = Vec::new();

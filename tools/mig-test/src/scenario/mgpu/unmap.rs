@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory that goes while commands use it: each fails with the right error or succeeds, nothing
-//! hangs, nothing stays pinned, and no page that was written is missing from what the container reports,
-//! at each unmapping and in the end. With a vIOMMU, a guest's driver makes QEMU do the same.
+//! Guest memory that goes while commands use it: each fails with the right error or succeeds,
+//! nothing hangs, nothing stays pinned, and no page that was written is missing from what the
+//! container reports, at each unmapping and in the end. With a vIOMMU, a guest's driver makes QEMU
+//! do the same.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -104,8 +105,8 @@ fn map(card: &Card, iova: u64) -> Result<()> {
     })?)
 }
 
-/// One thread unmaps and maps, another keeps the ring busy. What is reported is copied, as a migration
-/// does it, and the copy is compared in the end.
+/// One thread unmaps and maps, another keeps the ring busy. What is reported is copied, as a
+/// migration does it, and the copy is compared in the end.
 fn storm(checks: &mut Checks, card: &Card, random: &mut Random) -> Result<Report> {
     let group = card.device.group()?;
     map(card, AREA)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How often guest memory is taken away by a call that asks which of it is dirty: the kernel's tracing
-//! sees what QEMU does with its container.
+//! How often guest memory is taken away by a call that asks which of it is dirty: the kernel's
+//! tracing sees what QEMU does with its container.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory that changes its shape while the device migrates, as it does with an IOMMU in the guest:
-//! the call that takes it away says which of its pages are dirty, and none that the device has written is
-//! missing. How that goes under running commands is in `unmap.rs`.
+//! Guest memory that changes its shape while the device migrates, as it does with an IOMMU in the
+//! guest: the call that takes it away says which of its pages are dirty, and none that the device
+//! has written is missing. How that goes under running commands is in `unmap.rs`.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -105,11 +105,12 @@ impl Area<'_> {
     }
 }
 
-/// One report over several mappings, some of which touch and some do not, and an unmapping of several.
+/// One report over several mappings, some of which touch and some do not, and an unmapping of
+/// several.
 ///
-/// Where a mapping begins inside of a word of the bitmap, type1 shifts its account to that place and does
-/// not clear what the shift has moved beyond its end: later reports may have pages too many. What counts
-/// is that none is missing.
+/// Where a mapping begins inside of a word of the bitmap, type1 shifts its account to that place
+/// and does not clear what the shift has moved beyond its end: later reports may have pages too
+/// many. What counts is that none is missing.
 fn several(checks: &mut Checks, area: &Area) -> Result<()> {
     let words = [0..64, 64..128, 128..256, 320..PAGES];
     let odd = [0..65, 65..70, 70..200, 300..PAGES];
@@ -144,8 +145,8 @@ fn several(checks: &mut Checks, area: &Area) -> Result<()> {
     Ok(())
 }
 
-/// What is dirty of a mapping is reported when it goes, also if a part of it comes back, and what came
-/// back is clean.
+/// What is dirty of a mapping is reported when it goes, also if a part of it comes back, and what
+/// came back is clean.
 #[expect(
     clippy::single_range_in_vec_init,
     reason = "a mapping of one part is meant"

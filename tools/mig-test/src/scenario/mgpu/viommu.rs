@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The toy GPU behind its guest's own IOMMU, which takes all memory from it and gives it back after each
-//! of some batches of commands during pre-copy.
+//! The toy GPU behind its guest's own IOMMU, which takes all memory from it and gives it back after
+//! each of some batches of commands during pre-copy.
 //!
-//! QEMU does not ask for dirty pages meanwhile, so it knows from the calls alone that take the memory away what
-//! the GPU has written. A page of which none of them tells stays behind, and the guest finds its older value.
+//! QEMU does not ask for dirty pages meanwhile, so it knows from the calls alone that take the
+//! memory away what the GPU has written. A page of which none of them tells stays behind, and the
+//! guest finds its older value.
 
 use anyhow::{ensure, Result};
 use serde::Serialize;
@@ -21,7 +22,8 @@ use crate::scenario::Ctx;
 const WALK: u64 = 8 << 20;
 /// So slow that what got dirty in those seconds keeps QEMU busy, and it does not look for more.
 const CREEP: u64 = 32 << 10;
-/// So short and so long a downtime that a migration does not end by itself, and that it does, in milliseconds.
+/// So short and so long a downtime that a migration does not end by itself, and that it does, in
+/// milliseconds.
 const DOWNTIMES: (u64, u64) = (1, 1000);
 
 /// What has come of the migration.

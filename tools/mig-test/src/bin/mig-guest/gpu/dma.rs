@@ -29,8 +29,8 @@ impl Dma {
         Ok(Dma { memory, bases })
     }
 
-    /// The device's address of a place in the memory. What follows is contiguous up to the end of the
-    /// huge page.
+    /// The device's address of a place in the memory. What follows is contiguous up to the end of
+    /// the huge page.
     pub fn address(&self, offset: usize) -> u64 {
         self.bases[offset / HUGE_PAGE] + (offset % HUGE_PAGE) as u64
     }

@@ -31,7 +31,8 @@ pub enum Order {
     Work(u64),
     /// `batches N`: tell when so many more batches were given to the card.
     Batches(u64),
-    /// `renew N`: have the IOMMU take all memory from the card after each of the next N batches, tell then.
+    /// `renew N`: have the IOMMU take all memory from the card after each of the next N batches,
+    /// tell then.
     Renew(u64),
     /// `check`: look at every page, tell, and go on.
     Check,
@@ -90,8 +91,8 @@ struct Worker {
 }
 
 impl Worker {
-    /// Works and obeys, until nobody can tell it anything any more. It rests as long as it works, and so
-    /// leaves room for the rest of the guest, and for its migration.
+    /// Works and obeys, until nobody can tell it anything any more. It rests as long as it works,
+    /// and so leaves room for the rest of the guest, and for its migration.
     fn run(&mut self, orders: &Receiver<Order>) -> io::Result<()> {
         let mut rest = FOREVER;
         loop {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What every page of guest memory and of VRAM must hold.
 //!
-//! A page is written with one value of 32 bits all over, which names the page and the epoch in which it
-//! was written; a copy takes the value along. So what a page should hold is one number, and a page that
-//! has stayed behind in a migration is told from one that was damaged.
+//! A page is written with one value of 32 bits all over, which names the page and the epoch in
+//! which it was written; a copy takes the value along. So what a page should hold is one number,
+//! and a page that has stayed behind in a migration is told from one that was damaged.
 
 use super::card::{Card, FREE};
 use super::dma::PAGE;
@@ -148,7 +148,8 @@ impl Pages {
         }
     }
 
-    /// Looks at everything; no command may be in flight. Returns what was found since the last time.
+    /// Looks at everything; no command may be in flight. Returns what was found since the last
+    /// time.
     pub fn check(&mut self, card: &Card) -> Checked {
         for page in 0..self.values.len() {
             self.look(card, page);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Random work that can be checked: batches of commands, with writes of the processor beside them.
 //!
-//! A batch is an epoch. The pages of a command in flight are left alone; every other page is looked at
-//! before it is used again, so that no later write covers up a page that was lost.
+//! A batch is an epoch. The pages of a command in flight are left alone; every other page is looked
+//! at before it is used again, so that no later write covers up a page that was lost.
 
 use std::io;
 
@@ -19,8 +19,8 @@ use crate::random::Random;
 const RUN: usize = 16;
 /// The most pages of a checksum.
 const SUMMED: usize = 3;
-/// Pages of VRAM that are written once; each batch begins with their checksum, which keeps the card busy
-/// while the processor writes. And the slot of that checksum.
+/// Pages of VRAM that are written once; each batch begins with their checksum, which keeps the card
+/// busy while the processor writes. And the slot of that checksum.
 const STILL: (usize, usize) = (256, SUMS - 1);
 /// The most rows of a BLIT, of a page each, and pages from one to the next.
 const BLIT: (usize, usize) = (8, 4);
@@ -242,7 +242,8 @@ impl Work {
         batch.sums.push(slot);
     }
 
-    /// The command that writes the checksum of contiguous pages, which are as they will be, to a slot.
+    /// The command that writes the checksum of contiguous pages, which are as they will be, to a
+    /// slot.
     fn sum(&mut self, pages: &[usize], slot: usize) -> Command {
         let page = |&page: &usize| self.pages.value(page).to_le_bytes().repeat(PAGE / 4);
         let sum = crc32c(pages.iter().flat_map(page));
@@ -267,8 +268,8 @@ impl Work {
         }
     }
 
-    /// Finds pages that are `stride` apart and that nobody uses, looks at them and lets `batch` have
-    /// them. None if there is no room.
+    /// Finds pages that are `stride` apart and that nobody uses, looks at them and lets `batch`
+    /// have them. None if there is no room.
     fn claim(
         &mut self,
         batch: &mut Batch,

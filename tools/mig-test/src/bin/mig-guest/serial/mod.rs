@@ -14,8 +14,8 @@ use uart::Uart;
 
 use crate::message::Registers;
 
-/// Bytes in flight a port unless the kernel command line says `mig_window=N`: enough that the card's
-/// FIFO is filled to the brim over and over.
+/// Bytes in flight a port unless the kernel command line says `mig_window=N`: enough that the
+/// card's FIFO is filled to the brim over and over.
 const WINDOW: u64 = 3 * LINE as u64;
 
 /// Finds the card and sets its ports up; returns its registers as they were found.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A stream in chunks: what is pending, when a chunk is taken, sessions that are given up, and streams
-//! that are not what a device has saved.
+//! A stream in chunks: what is pending, when a chunk is taken, sessions that are given up, and
+//! streams that are not what a device has saved.
 
 use anyhow::{ensure, Result};
 use rustix::io::Errno;
@@ -125,8 +125,8 @@ fn chunks(
     Ok(())
 }
 
-/// The user stops and continues the VM while it migrates: the stream holds what the first session gave
-/// before a whole second one.
+/// The user stops and continues the VM while it migrates: the stream holds what the first session
+/// gave before a whole second one.
 fn given_up(checks: &mut Checks, device: &Device, region: &MigrationRegion) -> Result<()> {
     for stops in [false, true] {
         device.reset()?;
@@ -182,8 +182,8 @@ fn resuming(target: &Target, device: &Device, region: &MigrationRegion) -> Resul
     Ok(())
 }
 
-/// A stream that ends early does not leave RESUMING and changes nothing, and one that does not can still
-/// come.
+/// A stream that ends early does not leave RESUMING and changes nothing, and one that does not can
+/// still come.
 fn torn(
     checks: &mut Checks,
     target: &Target,

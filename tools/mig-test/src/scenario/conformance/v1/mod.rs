@@ -39,8 +39,8 @@ fn capture(region: &MigrationRegion, way: Way) -> Result<Vec<u8>> {
     Ok(stream)
 }
 
-/// Resets a device and takes it into a state. A device in RESUMING has got `stream` whole, so that it
-/// can leave again.
+/// Resets a device and takes it into a state. A device in RESUMING has got `stream` whole, so that
+/// it can leave again.
 fn enter(device: &Device, region: &MigrationRegion, state: u32, stream: &[u8]) -> Result<()> {
     device.reset().context("reset")?;
     region

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Both protocols at one device: who has moved it first owns the session, and the other one looks on.
+//! Both protocols at one device: who has moved it first owns the session, and the other one looks
+//! on.
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Both protocols, the window and reset from several threads at once. Each kind of call succeeds at
-//! times, no call hangs, the kernel log stays clean (the agent looks), and the device is whole in the
-//! end.
+//! times, no call hangs, the kernel log stays clean (the agent looks), and the device is whole in
+//! the end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Accesses to the region that no user should make, and thousands that nobody has thought of: each has
-//! an answer, and the state is always one of the legal ones.
+//! Accesses to the region that no user should make, and thousands that nobody has thought of: each
+//! has an answer, and the state is always one of the legal ones.
 
 use anyhow::Result;
 use rustix::io::Errno;

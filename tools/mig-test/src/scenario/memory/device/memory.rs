@@ -82,7 +82,8 @@ impl Memory<'_> {
         Ok(self.0.get(register::WALKED)? as usize)
     }
 
-    /// `DeviceMemory::copy_from` a memory of `len` bytes that holds `page` at some pages and zeros in the others.
+    /// `DeviceMemory::copy_from` a memory of `len` bytes that holds `page` at some pages and zeros
+    /// in the others.
     pub fn copy_from(&self, len: usize, page: &[u8], pages: &[usize]) -> Result<(), Errno> {
         self.0.put(page)?;
         let set = pages.iter().fold(0, |set, page| set | 1 << page);

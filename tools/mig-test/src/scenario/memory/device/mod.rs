@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The SDK's `DeviceMemory`, call by call: what is written and cleared, and which pages a session finds
-//! dirty then. The device has it behind BARs 1 and 2; every call is for that of BAR 1.
+//! The SDK's `DeviceMemory`, call by call: what is written and cleared, and which pages a session
+//! finds dirty then. The device has it behind BARs 1 and 2; every call is for that of BAR 1.
 
 mod memory;
 

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An open device: the SDK's part, the driver's, and the memory behind its BARs.
+
+use super::{Context, Operations};
+use crate::memory::DeviceMemory;
+use core::array::from_fn;
+use kernel::{prelude::*, sync::Arc};
+use mdev_model::config;
+
+/// An open device.
+#[pin_data]
+pub(crate) struct Open<O: Operations> {
+    pub(crate) cx: Arc<Context>,
+    #[pin]
+    pub(crate) driver: O,
+    /// The memory behind each BAR, as the driver had it when it was opened: what is attached then
+    /// is what is detached at the end.
+    memories: [Option<Arc<DeviceMemory>>; config::BARS],
+}
+
+impl<O: Operations> Open<O> {
+    /// Opens the driver's part.
+    pub(crate) fn new(cx: Arc<Context>, driver: impl PinInit<O, Error>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                cx,
+                driver <- driver,
+                memories: from_fn(|bar| driver.memory(bar).cloned()),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Returns whether every memory is as large as the BAR it is behind.
+    pub(crate) fn memories_fit(&self) -> bool {
+        let bars = &self.cx.identity().bars;
+        let mut memories = self.memories();
+        memories.all(|(bar, memory)| memory.size() as u64 == bars[bar].size())
+    }
+
+    /// Returns the memory behind BAR `bar`.
+    #[inline]
+    pub(crate) fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+        // A driver without memory pays nothing for that of others.
+        if !O::HAS_MEMORY {
+            return None;
+        }
+        self.memories.get(bar)?.as_ref()
+    }
+
+    /// Returns the BARs with memory behind them.
+    pub(crate) fn memories(&self) -> impl Iterator<Item = (usize, &Arc<DeviceMemory>)> {
+        let numbered = self.memories.iter().enumerate();
+        numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
+    }
+
+    /// Resets the SDK's part, then the driver's: what that drives its interrupt line to is the
+    /// level of the new state.
+    pub(crate) fn reset(&self) {
+        self.cx.reset();
+        self.driver.reset(&self.cx);
+    }
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Registration: the driver of a kind of mdev, and the parent devices that offer types of it.
+//!
+//! C header: `include/linux/mdev.h`
+
+use crate::{
+    base::raw,
+    driver::{Driver, NewDevice},
+    vfio::Device,
+};
+use core::{
+    marker::{PhantomData, PhantomPinned},
+    ptr,
+};
+use kernel::{
+    container_of, device,
+    error::to_result,
+    prelude::*,
+    str::as_char_ptr_in_const_context,
+    sync::{aref::ARef, Arc},
+    types::Opaque,
+};
+
+/// The driver of mdevs of kind `D`.
+///
+/// # Invariants
+///
+/// `driver` is registered.
+#[pin_data(PinnedDrop)]
+pub struct DriverRegistration<D: Driver> {
+    #[pin]
+    driver: Opaque<raw::mdev_driver>,
+    _kind: PhantomData<D>,
+}
+
+// SAFETY: The driver core locks the driver; nothing else is in here.
+unsafe impl<D: Driver> Send for DriverRegistration<D> {}
+// SAFETY: As above.
+unsafe impl<D: Driver> Sync for DriverRegistration<D> {}
+
+impl<D: Driver> DriverRegistration<D> {
+    /// Registers the driver on behalf of the module that owns `D`.
+    pub fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            driver <- Opaque::try_ffi_init(|slot: *mut raw::mdev_driver| {
+                // SAFETY: `slot` is valid for writes and pinned; it is unregistered on drop.
+                unsafe {
+                    slot.write(VTable::<D>::DRIVER);
+                    to_result(raw::mdev_register_driver(slot))
+                }
+            }),
+            _kind: PhantomData,
+        })
+    }
+}
+
+#[pinned_drop]
+impl<D: Driver> PinnedDrop for DriverRegistration<D> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant. Every parent holds a reference to `self`, so none is left.
+        unsafe { raw::mdev_unregister_driver(self.driver.get()) };
+    }
+}
+
+/// A parent device and the mdev types it offers.
+///
+/// Dropping it removes its mdevs, which waits until user space has closed them.
+///
+/// # Invariants
+///
+/// `parent` is registered; `types` and `pointers` are what it was registered with.
+#[pin_data(PinnedDrop)]
+pub struct ParentRegistration<D: Driver> {
+    #[pin]
+    parent: Opaque<raw::mdev_parent>,
+    /// Before the types: a reference to an mdev that a driver put in here goes first.
+    data: D::Parent,
+    types: KVec<Opaque<raw::mdev_type>>,
+    pointers: KVec<*mut raw::mdev_type>,
+    _device: ARef<device::Device>,
+    _driver: Arc<DriverRegistration<D>>,
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+// SAFETY: mdev locks the parent; the types are written only while registering; `data` is Send.
+unsafe impl<D: Driver> Send for ParentRegistration<D> {}
+// SAFETY: As above, and `data` is Sync.
+unsafe impl<D: Driver> Sync for ParentRegistration<D> {}
+
+impl<D: Driver> ParentRegistration<D> {
+    /// Offers the types of `D` on `device`; `data` is what all its mdevs share.
+    pub fn new(
+        driver: Arc<DriverRegistration<D>>,
+        device: &device::Device,
+        data: D::Parent,
+    ) -> impl PinInit<Self, Error> {
+        let device = ARef::from(device);
+        try_pin_init!(&this in Self {
+            types: {
+                let mut types = KVec::with_capacity(D::TYPES.len(), GFP_KERNEL)?;
+                for ty in D::TYPES {
+                    let mut raw: raw::mdev_type = pin_init::zeroed();
+                    raw.sysfs_name = ty.sysfs_name.as_char_ptr();
+                    raw.pretty_name = ty.name.as_char_ptr();
+                    types.push(Opaque::new(raw), GFP_KERNEL)?;
+                }
+                types
+            },
+            pointers: {
+                // SAFETY: `types` was initialised just above and is not moved: `this` is pinned.
+                let types = unsafe { &(*this.as_ptr()).types };
+                let mut pointers = KVec::with_capacity(types.len(), GFP_KERNEL)?;
+                for ty in types.iter() {
+                    pointers.push(ty.get(), GFP_KERNEL)?;
+                }
+                pointers
+            },
+            data,
+            _device: device.clone(),
+            _driver: driver.clone(),
+            _pin: PhantomPinned,
+            // Last: from here on sysfs shows the parent, and its callbacks look at all of the
+            // above.
+            parent <- {
+                Opaque::try_ffi_init(move |slot: *mut raw::mdev_parent| {
+                    // SAFETY: `pointers` and `data` were initialised above and are pinned with
+                    // `slot`; the registration holds a reference to `device` and to `driver`, which
+                    // is registered.
+                    unsafe {
+                        let pointers = &raw mut (*this.as_ptr()).pointers;
+                        to_result(raw::mdev_register_parent(
+                            slot,
+                            raw_device(&device),
+                            driver.driver.get(),
+                            (*pointers).as_mut_ptr(),
+                            (*pointers).len() as u32,
+                        ))
+                    }
+                })
+            },
+        })
+    }
+
+    /// The registration that `ty` belongs to, and the index of `ty` in `D::TYPES`.
+    ///
+    /// # Safety
+    ///
+    /// `ty` is a type of a registered parent of `D`.
+    unsafe fn of_type<'a>(ty: *mut raw::mdev_type) -> (&'a Self, usize) {
+        // SAFETY: mdev sets `parent` of a registered type to the `mdev_parent` that this SDK
+        // registered, which is a field of a pinned `Self`.
+        let this = unsafe {
+            let parent = Opaque::cast_from((*ty).parent);
+            &*container_of!(parent, Self, parent)
+        };
+        let index = this.pointers.iter().position(|p| ptr::eq(*p, ty));
+        (this, index.unwrap_or(0))
+    }
+}
+
+#[pinned_drop]
+impl<D: Driver> PinnedDrop for ParentRegistration<D> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant.
+        unsafe { raw::mdev_unregister_parent(self.parent.get()) };
+    }
+}
+
+/// The `struct device` behind the kernel crate's type.
+pub(crate) fn raw_device(dev: &device::Device) -> *mut raw::device {
+    ptr::from_ref(dev).cast_mut().cast()
+}
+
+/// Returns what the driver learns about `mdev`.
+///
+/// # Safety
+///
+/// `mdev` must be an `mdev_device` that is being probed by the driver of `D`.
+unsafe fn new_device<'a, D: Driver>(mdev: *mut raw::mdev_device) -> NewDevice<'a, D> {
+    // SAFETY: By the function's contract; the type and its parent outlive the mdev.
+    let (parent, type_index) = unsafe { ParentRegistration::<D>::of_type((*mdev).type_) };
+    NewDevice {
+        parent: &parent.data,
+        type_index,
+    }
+}
+
+struct VTable<D: Driver>(PhantomData<D>);
+
+impl<D: Driver> VTable<D> {
+    const DRIVER: raw::mdev_driver = raw::mdev_driver {
+        device_api: as_char_ptr_in_const_context(c"vfio-pci"),
+        probe: Some(Self::probe),
+        remove: Some(Self::remove),
+        get_available: Some(Self::get_available),
+        show_description: Some(Self::show_description),
+        driver: raw::device_driver {
+            name: as_char_ptr_in_const_context(D::NAME),
+            owner: D::OWNER.as_ptr(),
+            ..pin_init::zeroed()
+        },
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// `mdev` is being bound to the driver of `D`.
+    unsafe extern "C" fn probe(mdev: *mut raw::mdev_device) -> c_int {
+        let probe = || -> Result {
+            // SAFETY: By the function's contract.
+            let driver = D::create(&unsafe { new_device::<D>(mdev) })?;
+            // SAFETY: By the function's contract.
+            unsafe { Device::<D>::register(&raw mut (*mdev).dev, driver) }
+        };
+        probe().map_or_else(Error::to_errno, |()| 0)
+    }
+
+    /// # Safety
+    ///
+    /// `mdev` was probed with success and is being unbound.
+    unsafe extern "C" fn remove(mdev: *mut raw::mdev_device) {
+        // SAFETY: By the function's contract.
+        unsafe { Device::<D>::unregister(&raw mut (*mdev).dev) };
+    }
+
+    /// # Safety
+    ///
+    /// `ty` is a type of a registered parent of `D`.
+    unsafe extern "C" fn get_available(ty: *mut raw::mdev_type) -> c_uint {
+        // SAFETY: By the function's contract.
+        let (parent, index) = unsafe { ParentRegistration::<D>::of_type(ty) };
+        D::available(&parent.data, index)
+    }
+
+    /// # Safety
+    ///
+    /// `ty` is a type of a registered parent of `D`, `buf` a page.
+    unsafe extern "C" fn show_description(ty: *mut raw::mdev_type, buf: *mut c_char) -> isize {
+        // SAFETY: By the function's contract.
+        let (_, index) = unsafe { ParentRegistration::<D>::of_type(ty) };
+        let description = D::TYPES[index].description;
+        // SAFETY: sysfs hands in a page; the format takes one C string.
+        let len = unsafe { raw::sysfs_emit(buf, c"%s\n".as_char_ptr(), description.as_char_ptr()) };
+        len as isize
+    }
+}

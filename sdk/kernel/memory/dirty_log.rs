@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device's DMA log: what [`GuestMemory`](crate::GuestMemory) tells it, and what user space is
+//! told.
+//!
+//! A page is marked behind the write, and never only before: a report between the two would take
+//! the mark and leave the write. A write in the hands of VFIO, and memory in the hands of hardware,
+//! is *held*: it counts as dirty in every report, and once more after it was let go. So the log
+//! also has what was written before an unmap and is reported after it.
+//!
+//! Only a kernel with `CONFIG_IOMMUFD_DRIVER` can hand a log to user space, so only there it is
+//! offered: elsewhere `iova_bitmap_*()` are stubs, and a QEMU that sees a log fails its migration.
+
+use crate::base::compat::smp_mb;
+use core::ops::RangeInclusive;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::{RBTree, RBTreeNode},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Mutex,
+    },
+};
+use mdev_model::dirty_log::{DirtyLog, Leaf, Leaves, Report};
+
+/// Whether this kernel has what a log is reported with.
+pub(crate) const OFFERED: bool = cfg!(CONFIG_IOMMUFD_DRIVER);
+
+/// Pages by number: IOVA divided by [`PAGE_SIZE`].
+pub(crate) type Pages = RangeInclusive<u64>;
+
+struct Tree(RBTree<u64, Leaf>);
+
+impl Leaves for Tree {
+    fn get(&mut self, index: u64) -> Option<&mut Leaf> {
+        self.0.get_mut(&index)
+    }
+
+    fn insert(&mut self, index: u64, leaf: Leaf) -> bool {
+        let node = RBTreeNode::new(index, leaf, GFP_KERNEL_ACCOUNT);
+        node.map(|node| self.0.insert(node)).is_ok()
+    }
+
+    fn first_from(&self, index: u64) -> Option<u64> {
+        let cursor = self.0.cursor_lower_bound(&index)?;
+        Some(*cursor.current().0)
+    }
+
+    fn remove(&mut self, index: u64) {
+        self.0.remove(&index);
+    }
+
+    fn clear(&mut self) {
+        self.0 = RBTree::new();
+    }
+}
+
+struct Inner {
+    log: DirtyLog<Tree>,
+    held: KVec<Pages>,
+}
+
+/// The log of an open device.
+#[pin_data]
+pub(crate) struct Log {
+    /// Whether the log is started, for writers to see without the lock.
+    started: Atomic<bool>,
+    #[pin]
+    inner: Mutex<Inner>,
+}
+
+impl Log {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            started: Atomic::new(false),
+            inner <- new_mutex!(Inner {
+                log: DirtyLog::new(Tree(RBTree::new())),
+                held: KVec::new(),
+            }, "mdev_log"),
+        })
+    }
+
+    /// Whether writes are logged. Call it after a write: if the answer is no, the write is older
+    /// than the log to come, and whoever starts it finds it in memory.
+    #[inline]
+    pub(crate) fn is_started(&self) -> bool {
+        if !OFFERED {
+            return false;
+        }
+        // Orders the write before the look. Pairs with the one in `start`, which orders the store
+        // before all that user space reads of memory later.
+        smp_mb();
+        self.started.load(Relaxed)
+    }
+
+    /// The device has written to `pages`.
+    #[inline]
+    pub(crate) fn mark(&self, pages: &Pages) {
+        if self.is_started() {
+            self.inner.lock().log.mark(pages);
+        }
+    }
+
+    /// From now on, and until [`release`](Self::release), `pages` may be written at any moment.
+    pub(crate) fn hold(&self, pages: &Pages) -> Result {
+        if !OFFERED {
+            return Ok(());
+        }
+        let mut inner = self.inner.lock();
+        inner.held.push(pages.clone(), GFP_KERNEL_ACCOUNT)?;
+        inner.log.mark(pages);
+        Ok(())
+    }
+
+    /// One [`hold`](Self::hold) of `pages` is over, and nothing writes any more on account of it.
+    pub(crate) fn release(&self, pages: &Pages) {
+        if !OFFERED {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        if let Some(index) = inner.held.iter().position(|held| held == pages) {
+            // The index is in bounds, so this cannot fail.
+            let _ = inner.held.remove(index);
+        }
+        inner.log.mark(pages);
+    }
+
+    /// Runs `write`, which writes to `pages`, and accounts for it, even if it fails.
+    pub(crate) fn writing(&self, pages: &Pages, write: impl FnOnce() -> Result) -> Result {
+        // Also while the log is stopped: it may be started during the write.
+        self.hold(pages)?;
+        let result = write();
+        self.release(pages);
+        result
+    }
+
+    /// Starts the log, empty but for what is held; EBUSY if it is started.
+    pub(crate) fn start(&self) -> Result {
+        let mut inner = self.inner.lock();
+        let Inner { log, held } = &mut *inner;
+        if !log.start() {
+            return Err(EBUSY);
+        }
+        held.iter().for_each(|pages| log.mark(pages));
+        self.started.store(true, Relaxed);
+        smp_mb();
+        Ok(())
+    }
+
+    /// Stops the log and forgets what is in it.
+    pub(crate) fn stop(&self) {
+        let mut inner = self.inner.lock();
+        self.started.store(false, Relaxed);
+        inner.log.stop();
+    }
+
+    /// Hands the dirty pages among `pages` to `each` and clears them, one leaf under the lock at a
+    /// time.
+    pub(crate) fn report(&self, pages: &Pages, mut each: impl FnMut(&Pages)) -> Result {
+        let mut from = *pages.start();
+        loop {
+            let report = {
+                let mut inner = self.inner.lock();
+                let Inner { log, held } = &mut *inner;
+                log.take(&(from..=*pages.end()), held)
+            };
+            let dirty = match report {
+                Report::Stopped => return Err(EINVAL),
+                Report::Clean => return Ok(()),
+                Report::Everything => {
+                    each(pages);
+                    return Ok(());
+                }
+                Report::Dirty(dirty) => dirty,
+            };
+            dirty.runs().for_each(|run| each(&run));
+            if dirty.last() >= *pages.end() {
+                return Ok(());
+            }
+            from = dirty.last() + 1;
+        }
+    }
+}

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pinned ranges of an open device, and how they are taken back when user space unmaps them.
+//!
+//! VFIO asks a device in its `dma_unmap` callback to have unpinned a range before it returns; type1
+//! looks again at most ten times and then calls `BUG()`. So a range is in the table before its
+//! first page is pinned and until its last one is unpinned, and the callback waits for a pin or an
+//! unpin that is under way in another thread. That thread wants type1's `iommu->lock`, which is
+//! released around the callback (Documentation/threat-model.md says who in the kernel may hold it
+//! for ever all the same); pinning waits for user space to provide the memory, too. No lock of this
+//! module is held across a call into VFIO.
+//!
+//! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
+
+mod pages;
+mod table;
+mod unmap;
+
+use super::dirty_log::Log;
+use crate::base::raw;
+use core::{
+    mem::{self, MaybeUninit},
+    ops::RangeInclusive,
+    ptr::NonNull,
+};
+use kernel::{
+    error::to_result,
+    new_condvar, new_mutex,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{lock::mutex::MutexGuard, Arc, CondVar, Mutex, UniqueArc},
+};
+use mdev_model::paging::Span;
+use pages::Pages;
+pub(super) use table::{Range, Stop};
+use table::{State, Table};
+use unmap::Id;
+
+/// How many pages VFIO pins in one call.
+const MAX_PAGES: usize = raw::VFIO_PIN_PAGES_MAX_ENTRIES as usize;
+
+/// An open VFIO device, as far as guest memory is reached through it.
+struct Vdev(NonNull<raw::vfio_device>);
+
+// SAFETY: VFIO locks by itself; the pointer is used only as `Pins` says.
+unsafe impl Send for Vdev {}
+// SAFETY: As above.
+unsafe impl Sync for Vdev {}
+
+/// The guest memory that a device reaches while it is open.
+///
+/// It lasts as long as the mdev, because an unmap that began while the device was open may still be
+/// under way when it is opened again.
+///
+/// # Invariants
+///
+/// VFIO is called for `vdev` only on behalf of an entry in the table, which is a range, or a copy.
+/// Entries are made between [`open`](Self::open) and [`close`](Self::close) alone. A range leaves
+/// the table only when it is unpinned, and `close` returns only when there is no entry any more. It
+/// is called before `close_device` returns, so the VFIO device is open during every call.
+#[pin_data]
+pub(crate) struct Pins {
+    vdev: Vdev,
+    #[pin]
+    table: Mutex<Table>,
+    #[pin]
+    /// A range has become live or has left the table, or a copy is over.
+    changed: CondVar,
+    #[pin]
+    pub(crate) log: Log,
+}
+
+/// Memory for [`Pins`], whose VFIO device is not there yet.
+pub(crate) struct Room(UniqueArc<MaybeUninit<Pins>>);
+
+impl Room {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Room(UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?))
+    }
+}
+
+impl Pins {
+    /// # Safety
+    ///
+    /// `vdev` must be a VFIO device; [`open`](Self::open) must be called only when it is being
+    /// opened, and [`close`](Self::close) before it is closed.
+    pub(crate) unsafe fn new(room: Room, vdev: NonNull<raw::vfio_device>) -> Arc<Self> {
+        let Ok(pins) = room.0.pin_init_with(pin_init!(Self {
+            vdev: Vdev(vdev),
+            table <- new_mutex!(Table::new(), "mdev_pins"),
+            changed <- new_condvar!("mdev_pins_changed"),
+            log <- Log::new(),
+        }));
+        pins.into()
+    }
+
+    /// The device is being opened. Returns the number of this time, which [`pin`](Self::pin) and
+    /// [`copy`](Self::copy) want to hear: what remembers another one gets ENODEV.
+    pub(crate) fn open(&self) -> u64 {
+        self.table.lock().open()
+    }
+
+    /// Pins the pages that hold `len` bytes from `iova` on; for hardware, if there is a `stop`.
+    pub(super) fn pin(
+        &self,
+        opening: u64,
+        iova: u64,
+        len: usize,
+        prot: u32,
+        stop: Option<Stop>,
+    ) -> Result<Arc<Range>> {
+        let span = Span::of(PAGE_SIZE, iova, len).ok_or(EINVAL)?;
+        let range = self.table.lock().enter(opening, span)?;
+        let pinned = self.pin_pages(&range, prot).and_then(|pages| {
+            if stop.is_some() {
+                self.log
+                    .hold(&range.span.all_numbers(PAGE_SIZE))
+                    .inspect_err(|_| self.unpin_pages(range.span.start, range.span.pages))?;
+            }
+            Ok(pages)
+        });
+        let table = self.table.lock();
+        match pinned {
+            Ok(pages) => {
+                *range.state.lock() = State::Live(pages, stop);
+                self.wake(table);
+                Ok(range)
+            }
+            Err(error) => {
+                self.forget(table, &range);
+                Err(error)
+            }
+        }
+    }
+
+    /// Pins all of `range`; after an error nothing of it. A length may be the guest's, so there is
+    /// never memory for more than one call ahead of what user space has really mapped.
+    fn pin_pages(&self, range: &Range, prot: u32) -> Result<Pages> {
+        let mut pages = Pages::new();
+        let mut pinned = 0;
+        let result = loop {
+            let some = (range.span.pages - pinned).min(MAX_PAGES);
+            if some == 0 {
+                return Ok(pages);
+            }
+            let room = match pages.room(range.span.pages, some) {
+                Ok(room) => room,
+                Err(error) => break error,
+            };
+            let iova = range.span.start + (pinned * PAGE_SIZE) as u64;
+            // SAFETY: By the invariant of `Pins`; `room` is for `some` pages.
+            let done = unsafe {
+                raw::vfio_pin_pages(
+                    self.vdev.0.as_ptr(),
+                    iova,
+                    some as c_int,
+                    prot as c_int,
+                    room,
+                )
+            };
+            let Ok(count) = usize::try_from(done) else {
+                break unmapped(Error::from_errno(done));
+            };
+            // SAFETY: VFIO has written `count` pointers, of at most `some`.
+            unsafe { pages.fill(count.min(some)) };
+            pinned += count;
+            if count != some {
+                break EFAULT;
+            }
+        };
+        self.unpin_pages(range.span.start, pinned);
+        Err(result)
+    }
+
+    fn unpin_pages(&self, start: u64, pages: usize) {
+        let mut first = 0;
+        while first < pages {
+            let some = (pages - first).min(MAX_PAGES);
+            let iova = start + (first * PAGE_SIZE) as u64;
+            // SAFETY: By the invariant of `Pins`; the pages were pinned and are unpinned once.
+            unsafe { raw::vfio_unpin_pages(self.vdev.0.as_ptr(), iova, some as c_int) };
+            first += some;
+        }
+    }
+
+    /// Unpins `range`, which the caller has taken `live` from. Hardware that may use it still is
+    /// stopped before, if `running` says so.
+    fn unpin(&self, range: &Arc<Range>, live: State, running: bool) {
+        if let State::Live(_, Some(stop)) = &live {
+            if running {
+                stop();
+            }
+            self.log.release(&range.span.all_numbers(PAGE_SIZE));
+        }
+        self.unpin_pages(range.span.start, range.span.pages);
+        self.forget(self.table.lock(), range);
+        // What hardware is stopped with may hold the guard, which waits for the range to be
+        // forgotten.
+        drop(live);
+    }
+
+    /// The guard of `range` is dropped; when this returns it is unpinned.
+    pub(crate) fn release(&self, range: &Arc<Range>) {
+        let live = mem::replace(&mut *range.state.lock(), State::Busy);
+        if let State::Live(..) = &live {
+            return self.unpin(range, live, false);
+        }
+        // It was revoked, or is being so.
+        let mut table = self.table.lock();
+        while table.position(range).is_some() {
+            self.wait(&mut table);
+        }
+    }
+
+    /// `range` is unpinned: it leaves the table.
+    fn forget(&self, mut table: MutexGuard<'_, Table>, range: &Arc<Range>) {
+        table.remove(range);
+        self.wake(table);
+    }
+
+    /// The table has changed.
+    fn wake(&self, table: MutexGuard<'_, Table>) {
+        let waiting = table.waiting;
+        drop(table);
+        if waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until the table has changed.
+    fn wait(&self, table: &mut MutexGuard<'_, Table>) {
+        table.waiting += 1;
+        self.changed.wait(table);
+        table.waiting -= 1;
+    }
+
+    /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
+    /// device is being closed, and nothing is pinned before the thread is back in user space.
+    pub(crate) fn revoke(this: &Arc<Self>, iovas: &RangeInclusive<u64>) {
+        // Before the ranges are looked at: a pin that has not seen this is among them.
+        let notice = this.table.lock().begin_unmap(iovas);
+        if let Some(notice) = notice {
+            notice.post(this.clone());
+        }
+        this.take_back(iovas);
+    }
+
+    /// The thread that has called [`revoke`](Self::revoke) is through with its system call.
+    fn returned(&self, notice: Id) {
+        self.table.lock().end_unmap(notice);
+    }
+
+    /// Unpins everything in `iovas`.
+    fn take_back(&self, iovas: &RangeInclusive<u64>) {
+        let mut table = self.table.lock();
+        loop {
+            let found = table
+                .ranges
+                .iter()
+                .find(|range| range.span.overlaps(PAGE_SIZE, iovas));
+            let Some(range) = found.cloned() else {
+                return;
+            };
+            let live = mem::replace(&mut *range.state.lock(), State::Busy);
+            match live {
+                State::Busy => self.wait(&mut table),
+                State::Live(..) => {
+                    drop(table);
+                    self.unpin(&range, live, true);
+                    table = self.table.lock();
+                }
+            }
+        }
+    }
+
+    /// The device is being closed: nothing is pinned and nobody copies when this returns, and
+    /// nothing is logged.
+    pub(crate) fn close(&self) {
+        self.table.lock().close();
+        self.take_back(&(0..=u64::MAX));
+        let mut table = self.table.lock();
+        while table.copies > 0 {
+            self.wait(&mut table);
+        }
+        drop(table);
+        self.log.stop();
+    }
+
+    /// `vfio_dma_rw()`: copies `len` bytes between `data` and guest memory at `iova`.
+    ///
+    /// # Safety
+    ///
+    /// `data` must be valid for reads of `len` bytes, and for writes too unless `write` is set.
+    pub(super) unsafe fn copy(
+        &self,
+        opening: u64,
+        iova: u64,
+        data: *mut u8,
+        len: usize,
+        write: bool,
+    ) -> Result {
+        if len == 0 || iova.checked_add(len as u64 - 1).is_none() {
+            return Err(EINVAL);
+        }
+        {
+            let mut table = self.table.lock();
+            if !table.is_open(opening) {
+                return Err(ENODEV);
+            }
+            table.copies += 1;
+        }
+        let mut done = 0;
+        let mut result = Ok(());
+        while done < len && result.is_ok() {
+            let at = iova + done as u64;
+            // A write that fails is not accounted, though a first part of it may have arrived. A
+            // page arrives or does not, so a write is cut into pages.
+            let some = match write {
+                true => (PAGE_SIZE - at as usize % PAGE_SIZE).min(len - done),
+                false => len,
+            };
+            let copy = || {
+                // SAFETY: By the invariant of `Pins`; `done + some` is at most `len`, and for
+                // `data` by the function's contract.
+                to_result(unsafe {
+                    raw::vfio_dma_rw(self.vdev.0.as_ptr(), at, data.add(done).cast(), some, write)
+                })
+                .map_err(unmapped)
+            };
+            let page = at / PAGE_SIZE as u64;
+            result = match write {
+                true => self.log.writing(&(page..=page), copy),
+                false => copy(),
+            };
+            done += some;
+        }
+        let mut table = self.table.lock();
+        table.copies -= 1;
+        self.wake(table);
+        result
+    }
+}
+
+/// What is not mapped is EINVAL with a container and ENOENT with iommufd: one of them for drivers.
+fn unmapped(error: Error) -> Error {
+    match error {
+        ENOENT => EINVAL,
+        other => other,
+    }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ranges of guest memory that are pinned, and the table that they are in.
+
+use super::{
+    super::dirty_log::Log,
+    pages::Pages,
+    unmap::{Id, UnmapNotifier},
+};
+use crate::base::raw;
+use core::{ops::RangeInclusive, ptr::NonNull};
+use kernel::{
+    current, new_mutex,
+    page::{BorrowedPage, Page, PAGE_SIZE},
+    prelude::*,
+    sync::{Arc, Mutex},
+};
+use mdev_model::paging::{self, Piece, Span};
+
+/// How a driver stops hardware that uses a range, before user space takes the range away.
+pub(crate) type Stop = KBox<dyn Fn() + Send + Sync>;
+
+pub(super) enum State {
+    /// Being pinned or unpinned by some thread, or unpinned for good.
+    Busy,
+    /// Pinned; for hardware, if there is a `Stop`.
+    Live(Pages, Option<Stop>),
+}
+
+/// A range of whole pages of guest memory that is, was or becomes pinned.
+#[pin_data]
+pub(crate) struct Range {
+    pub(super) span: Span,
+    #[pin]
+    pub(super) state: Mutex<State>,
+}
+
+impl Range {
+    /// Calls `each(page)` for the pages of `len` bytes from `offset` on, which the caller has
+    /// bounded by the range. EFAULT if it was unmapped; it cannot be while this runs.
+    pub(crate) fn with_pages(
+        &self,
+        offset: usize,
+        len: usize,
+        mut each: impl FnMut(&Page) -> Result,
+    ) -> Result {
+        self.with_pieces(offset, len, None, |page, _| {
+            // SAFETY: The page is pinned, and stays so while this runs.
+            let page = unsafe { BorrowedPage::from_raw(page) };
+            each(&page)
+        })
+    }
+
+    /// Calls `each(page, piece)` for the pieces of `len` bytes from `offset` on, as above; with
+    /// `written` they count as written before the range can be unmapped.
+    #[inline]
+    pub(crate) fn with_pieces(
+        &self,
+        offset: usize,
+        len: usize,
+        written: Option<&Log>,
+        mut each: impl FnMut(NonNull<raw::page>, Piece) -> Result,
+    ) -> Result {
+        let state = self.state.lock();
+        let State::Live(pages, _) = &*state else {
+            return Err(EFAULT);
+        };
+        let pages = pages.get(self.span.pages);
+        for piece in paging::pieces(PAGE_SIZE, offset, len) {
+            let page = NonNull::new(*pages.get(piece.page).ok_or(EINVAL)?).ok_or(EINVAL)?;
+            each(page, piece)?;
+        }
+        if let Some(log) = written.filter(|log| len > 0 && log.is_started()) {
+            log.mark(&self.span.numbers(PAGE_SIZE, offset, len));
+        }
+        Ok(())
+    }
+}
+
+/// What a thread unmaps, until it is back in user space.
+struct Unmap {
+    /// The address of the task, to be compared only.
+    task: usize,
+    iovas: RangeInclusive<u64>,
+    notice: Id,
+}
+
+/// What is under way through a device.
+pub(super) struct Table {
+    /// How often the device was opened.
+    opened: u64,
+    /// From when it is being opened until it is being closed: new ranges and copies may begin.
+    open: bool,
+    /// How many `vfio_dma_rw()` are under way.
+    pub(super) copies: usize,
+    /// How many threads wait for this table to change.
+    pub(super) waiting: usize,
+    /// Every range of which VFIO may have a page pinned.
+    pub(super) ranges: KVec<Arc<Range>>,
+    /// The one that left last: a device that pins for each of its commands has memory for one.
+    recycled: Option<Arc<Range>>,
+    unmaps: KVec<Unmap>,
+    /// For the next thread that unmaps: whatever is pinned can be asked for.
+    notice: Option<UnmapNotifier>,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Table {
+            opened: 0,
+            open: false,
+            copies: 0,
+            waiting: 0,
+            ranges: KVec::new(),
+            recycled: None,
+            unmaps: KVec::new(),
+            notice: None,
+        }
+    }
+
+    /// Ranges and copies may begin from here on; returns the number of this time.
+    pub(super) fn open(&mut self) -> u64 {
+        self.opened += 1;
+        self.open = true;
+        self.opened
+    }
+
+    /// Whether the device is open, for the time with the number `opening`.
+    pub(super) fn is_open(&self, opening: u64) -> bool {
+        self.open && self.opened == opening
+    }
+
+    /// Nothing is pinned or copied from here on, except for what is under way.
+    pub(super) fn close(&mut self) {
+        self.open = false;
+        self.notice = None;
+    }
+
+    /// This thread unmaps `iovas`. The notice is to be posted; there is none if it has unmapped
+    /// something before in its system call, and is through with that.
+    ///
+    /// None, too, if there is no memory to remember it. Then nothing was pinned here since another
+    /// unmap, and something can be once more before type1 asks again.
+    pub(super) fn begin_unmap(&mut self, iovas: &RangeInclusive<u64>) -> Option<UnmapNotifier> {
+        let task = current!().as_ptr() as usize;
+        if let Some(unmap) = self.unmaps.iter_mut().find(|unmap| unmap.task == task) {
+            unmap.iovas = iovas.clone();
+            return None;
+        }
+        self.prepare().ok()?;
+        let notice = self.notice.take()?;
+        let unmap = Unmap {
+            task,
+            iovas: iovas.clone(),
+            notice: notice.id(),
+        };
+        self.unmaps.push(unmap, GFP_KERNEL_ACCOUNT).ok()?;
+        Some(notice)
+    }
+
+    /// The thread with this notice has unmapped what it wanted to.
+    pub(super) fn end_unmap(&mut self, notice: Id) {
+        self.unmaps.retain(|unmap| unmap.notice != notice);
+    }
+
+    /// Sees to it that an unmap needs no memory.
+    #[inline]
+    fn prepare(&mut self) -> Result {
+        if self.notice.is_none() {
+            self.unmaps.reserve(1, GFP_KERNEL_ACCOUNT)?;
+            self.notice = Some(UnmapNotifier::new()?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn position(&self, range: &Arc<Range>) -> Option<usize> {
+        self.ranges
+            .iter()
+            .position(|other| Arc::ptr_eq(other, range))
+    }
+
+    /// Enters a range that is about to be pinned.
+    pub(super) fn enter(&mut self, opening: u64, span: Span) -> Result<Arc<Range>> {
+        if !self.is_open(opening) {
+            return Err(ENODEV);
+        }
+        // It is not mapped any more, though VFIO finds it for a moment still.
+        let mut unmaps = self.unmaps.iter();
+        if unmaps.any(|unmap| span.overlaps(PAGE_SIZE, &unmap.iovas)) {
+            return Err(EINVAL);
+        }
+        self.prepare()?;
+        let range = match self.recycled.take().and_then(Arc::into_unique_or_drop) {
+            Some(mut recycled) => {
+                *recycled.as_mut().project().span = span;
+                recycled.into()
+            }
+            None => Arc::pin_init(
+                pin_init!(Range {
+                    span,
+                    state <- new_mutex!(State::Busy, "mdev_range"),
+                }),
+                GFP_KERNEL_ACCOUNT,
+            )?,
+        };
+        self.ranges.push(range.clone(), GFP_KERNEL_ACCOUNT)?;
+        Ok(range)
+    }
+
+    pub(super) fn remove(&mut self, range: &Arc<Range>) {
+        if let Some(index) = self.position(range) {
+            self.recycled = self.ranges.remove(index).ok();
+        }
+    }
+}

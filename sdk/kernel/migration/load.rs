@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The incoming side of a session: a stream that is checked byte by byte, and committed at the end.
+//!
+//! Nothing of the device changes before [`Incoming::commit`], and that cannot fail once the stream
+//! was found complete: QEMU has no way to act on an error at that point.
+
+use crate::{
+    base::raw,
+    driver::{crc32c, errno, Codec, Migrate, Open, Operations},
+};
+use kernel::{current, prelude::*, uaccess::UserSliceReader};
+use mdev_model::{
+    config,
+    stream::{Interrupt, Known, LoadError, Loader, MatchData, Sink, Tag, INTERRUPT_LEN},
+};
+
+/// How much is copied at a time, from user space or the window of protocol v1.
+const CHUNK: usize = 64 * 1024;
+
+/// A loading session.
+pub(crate) struct Incoming<O: Operations> {
+    framing: Framing,
+    /// None once it was committed.
+    staged: Option<Staged<O>>,
+    chunk: KVVec<u8>,
+    refused: Option<LoadError>,
+}
+
+enum Framing {
+    Records(Loader),
+    /// Number of bytes that arrived.
+    Own(u64),
+}
+
+/// What has arrived and is not the device's yet.
+struct Staged<O: Operations> {
+    /// No record has arrived.
+    fresh: bool,
+    driver: <O as Migrate>::Loading,
+    config: Option<KBox<[u8; config::SIZE]>>,
+    interrupt: Interrupt,
+    /// The payload of the record that is arriving.
+    record: KVVec<u8>,
+}
+
+/// The receiver of a [`Loader`]: the device, and what is staged for it.
+struct Receiver<'a, O: Operations> {
+    open: &'a Open<O>,
+    /// None if there was no memory for it.
+    staged: &'a mut Option<Staged<O>>,
+}
+
+impl<O: Operations> Receiver<'_, O> {
+    /// Where a record goes.
+    fn staged(&mut self) -> Result<&mut Staged<O>, LoadError> {
+        let staged = self.staged.as_mut().ok_or(LoadError::NoMemory)?;
+        staged.fresh = false;
+        Ok(staged)
+    }
+}
+
+impl<O: Operations> Sink for Receiver<'_, O> {
+    fn begin(&mut self, data: &MatchData) -> Result<(), LoadError> {
+        let driver = &self.open.driver;
+        data.check(&O::FORMAT, driver.kind(), driver.geometry())?;
+        if !self.staged.as_ref().is_some_and(|staged| staged.fresh) {
+            // What has arrived goes first: it may be as large as the device, and a stream may ask
+            // for that again and again.
+            *self.staged = None;
+            // SAFETY: This is the thread itself.
+            if unsafe { raw::fatal_signal_pending(current!().as_ptr()) } {
+                return Err(LoadError::Killed);
+            }
+            *self.staged = Some(Staged::new(self.open).map_err(|_| LoadError::NoMemory)?);
+        }
+        Ok(())
+    }
+
+    fn known(&self, tag: Tag) -> Known {
+        let of_driver = || O::RECORDS.iter().find(|(known, _)| *known == tag);
+        match tag {
+            Tag::CONFIG => Known::UpTo(config::SIZE as u64),
+            Tag::INTERRUPT => Known::UpTo(INTERRUPT_LEN as u64),
+            _ => of_driver().map_or(Known::No, |(_, most)| Known::UpTo(*most as u64)),
+        }
+    }
+
+    fn payload(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        self.staged()?
+            .record
+            .extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)
+            .map_err(|_| LoadError::NoMemory)
+    }
+
+    fn record(&mut self, tag: Tag) -> Result<(), LoadError> {
+        let open = self.open;
+        let staged = self.staged()?;
+        if tag == Tag::CONFIG {
+            let bytes: [u8; config::SIZE] = staged.record[..]
+                .try_into()
+                .map_err(|_| LoadError::BadState("configuration space has another length"))?;
+            if !open.cx.is_config_of_same_device(&bytes) {
+                let reason = "configuration space is another device's";
+                return Err(LoadError::BadState(reason));
+            }
+            let bytes = KBox::new(bytes, GFP_KERNEL_ACCOUNT).map_err(|_| LoadError::NoMemory)?;
+            staged.config = Some(bytes);
+        } else if tag == Tag::INTERRUPT {
+            staged.interrupt = Interrupt::decode(&staged.record)?;
+        } else {
+            open.driver.load(&mut staged.driver, tag, &staged.record)?;
+        }
+        staged.record.clear();
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), LoadError> {
+        let open = self.open;
+        let staged = self.staged()?;
+        if staged.config.is_none() {
+            return Err(LoadError::BadState("configuration space is missing"));
+        }
+        open.driver.complete(&staged.driver)
+    }
+}
+
+impl<O: Operations> Staged<O> {
+    fn new(open: &Open<O>) -> Result<Self> {
+        Ok(Staged {
+            fresh: true,
+            driver: open.driver.start_loading()?,
+            config: None,
+            interrupt: Interrupt::UNSAID,
+            record: KVVec::new(),
+        })
+    }
+}
+
+impl<O: Operations> Incoming<O> {
+    pub(crate) fn new(open: &Open<O>) -> Result<Self> {
+        Ok(Incoming {
+            framing: match open.driver.codec() {
+                Codec::Records => Framing::Records(Loader::new(crc32c)),
+                Codec::Own => Framing::Own(0),
+            },
+            staged: Some(Staged::new(open)?),
+            chunk: KVVec::new(),
+            refused: None,
+        })
+    }
+
+    /// Takes `user` as far as it can be read, or until the process has a signal, or refuses the
+    /// stream for good; the reason goes to the kernel log once.
+    pub(crate) fn write(&mut self, open: &Open<O>, user: &mut UserSliceReader) -> Result<usize> {
+        self.take(open, user.len(), |at, chunk| {
+            if at > 0 && current!().signal_pending() {
+                return Err(EINTR);
+            }
+            user.read_slice(chunk)
+        })
+    }
+
+    /// Takes the first `len` bytes of the window of protocol v1, all of them, or refuses the
+    /// stream.
+    pub(crate) fn take_window(&mut self, open: &Open<O>, len: u64) -> Result {
+        let len = usize::try_from(len)?;
+        let taken = self.take(open, len, |at, chunk| open.cx.window.read(at, chunk))?;
+        if taken < len {
+            // What is not there can neither be taken nor be left out.
+            return Err(self.refuse(open, LoadError::NoMemory));
+        }
+        Ok(())
+    }
+
+    /// Takes what `fetch(offset, chunk)` gives, `len` bytes or as many as it can, or refuses the
+    /// stream.
+    fn take(
+        &mut self,
+        open: &Open<O>,
+        len: usize,
+        mut fetch: impl FnMut(usize, &mut [u8]) -> Result,
+    ) -> Result<usize> {
+        if self.refused.is_some() {
+            return Err(ENODEV);
+        }
+        let mut done = 0;
+        while done < len {
+            let some = (len - done).min(CHUNK);
+            let fetched = self
+                .chunk
+                .resize(some, 0, GFP_KERNEL_ACCOUNT)
+                .map_err(Error::from)
+                .and_then(|()| fetch(done, &mut self.chunk));
+            match fetched {
+                // What was taken before is taken; the error shows again at the next write.
+                Err(_) if done > 0 => break,
+                fetched => fetched?,
+            }
+            if let Err(refusal) = self.push(open) {
+                return Err(self.refuse(open, refusal));
+            }
+            done += some;
+        }
+        Ok(done)
+    }
+
+    /// The stream is refused for good.
+    fn refuse(&mut self, open: &Open<O>, refusal: LoadError) -> Error {
+        self.refused = Some(refusal);
+        open.cx.report_refusal(refusal);
+        errno(refusal)
+    }
+
+    fn push(&mut self, open: &Open<O>) -> Result<(), LoadError> {
+        match &mut self.framing {
+            Framing::Records(loader) => {
+                let staged = &mut self.staged;
+                loader.push(&self.chunk, &mut Receiver { open, staged })
+            }
+            Framing::Own(offset) => {
+                let staged = self.staged.as_mut().ok_or(LoadError::NoMatchData)?;
+                let at = *offset;
+                *offset += self.chunk.len() as u64;
+                open.driver.load_raw(&mut staged.driver, at, &self.chunk)
+            }
+        }
+    }
+
+    /// What was staged becomes the device's state; EINVAL if it is not a whole one, and nothing
+    /// else.
+    pub(crate) fn commit(&mut self, open: &Open<O>) -> Result {
+        let staged = self.staged.take_if(|staged| {
+            self.refused.is_none()
+                && match &self.framing {
+                    Framing::Records(loader) => loader.is_complete(),
+                    Framing::Own(_) => {
+                        let complete = open.driver.complete(&staged.driver);
+                        complete.inspect_err(|e| open.cx.report_refusal(*e)).is_ok()
+                    }
+                }
+        });
+        let staged = staged.ok_or(EINVAL)?;
+        if let Some(config) = &staged.config {
+            open.cx.restore_config(config);
+        }
+        open.cx.irqs.restore(staged.interrupt);
+        open.driver.commit(&open.cx, staged.driver);
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The migration session: one state, one owner, and the stream that it saves or loads.
+//!
+//! `session` walks from state to state and does what each transition means; `save` makes a stream
+//! of what the driver saves, `load` checks one and commits it. This room knows the driver's traits,
+//! and neither protocol: each of the two is a front end in `vfio` that comes in through
+//! [`MigrationState`].
+
+mod load;
+mod save;
+mod session;
+
+pub(crate) use save::stop_copy_length;
+pub(crate) use session::{MigrationState, NewFile, Protocol, Session, Transfer};

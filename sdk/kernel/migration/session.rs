@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The migration session of an open device: one state, one owner, one lock.
+//!
+//! User space asks for a state; the session walks there in single arcs and does what each arc
+//! means. The protocol that takes the device out of RUNNING and STOP owns it until it is back
+//! there; the other one sees the state and cannot change it. Data files refer to the session by
+//! number and not by pointer: when it ends, by whatever way, the number is used up and the file
+//! gives ENODEV.
+
+use super::{load::Incoming, save::Outgoing};
+use crate::{
+    base::lock,
+    driver::{Open, Operations, Phase},
+    memory::Wakeup,
+};
+use kernel::{
+    prelude::*,
+    static_lock_class,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex,
+    },
+};
+use mdev_model::state::{State, Transition};
+
+/// The migration state of an mdev, from `create` to `remove`, and longer while a data file is open.
+#[pin_data]
+pub(crate) struct MigrationState<O: Operations> {
+    #[pin]
+    session: Mutex<Session<O>>,
+    /// The session's state, for who must not wait for it. Written with the lock held.
+    state: Atomic<u32>,
+    pub(crate) wakeup: Arc<Wakeup>,
+}
+
+/// The data of an open data file: absent while none is open.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a device has one, and none to allocate when a session begins"
+)]
+pub(crate) enum Transfer<O: Operations> {
+    None,
+    Saving(Outgoing<O>),
+    Loading(Incoming<O>),
+}
+
+/// The protocols through which user space migrates a device: each a front end of the same session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// The registers of a region: `vfio/migration_v1.rs`.
+    V1,
+    /// Features and data files: `vfio/migration_v2.rs`.
+    V2,
+}
+
+pub(crate) struct Session<O: Operations> {
+    /// None while nobody has the device open.
+    open: Option<Arc<Open<O>>>,
+    state: State,
+    /// Who took the device out of RUNNING and STOP; none while it is in one of these.
+    owner: Option<Protocol>,
+    /// The number of the current session; data files of another number are dead.
+    number: u64,
+    transfer: Transfer<O>,
+}
+
+/// A data file that a change of state has opened.
+pub(crate) struct NewFile {
+    /// The session that the file belongs to.
+    pub(crate) number: u64,
+    /// Whether it is written to, and not read.
+    pub(crate) loads: bool,
+}
+
+impl<O: Operations> MigrationState<O> {
+    /// Creates the state of a device that nobody has open, which counts as running.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let wakeup = Wakeup::new()?;
+        Arc::pin_init(
+            pin_init!(Self {
+                session <- Mutex::new(Session {
+                    open: None,
+                    state: State::Running,
+                    owner: None,
+                    number: 0,
+                    transfer: Transfer::None,
+                }, lock::SESSION, static_lock_class!()),
+                state: Atomic::new(State::Running as u32),
+                wakeup,
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Returns the state as of `enum vfio_device_mig_state`, at any time and without waiting.
+    pub(crate) fn state(&self) -> u32 {
+        self.state.load(Relaxed)
+    }
+
+    /// The device has been opened.
+    pub(crate) fn open(&self, open: Arc<Open<O>>) {
+        self.session.lock().open = Some(open);
+    }
+
+    /// Runs `f` with the device and what it transfers; ENODEV while it is closed.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&Open<O>, &mut Transfer<O>) -> R) -> Result<R> {
+        let mut session = self.session.lock();
+        let session = &mut *session;
+        let open = session.open.as_ref().ok_or(ENODEV)?;
+        Ok(f(open, &mut session.transfer))
+    }
+
+    /// Runs `f` if session `number` is the current one; ENODEV if not.
+    pub(crate) fn with_session<R>(
+        &self,
+        number: u64,
+        f: impl FnOnce(&Open<O>, State, &mut Transfer<O>) -> Result<R>,
+    ) -> Result<R> {
+        let mut session = self.session.lock();
+        let session = &mut *session;
+        if session.number != number {
+            return Err(ENODEV);
+        }
+        let open = session.open.as_ref().ok_or(ENODEV)?;
+        f(open, session.state, &mut session.transfer)
+    }
+
+    /// Arms a one-shot wakeup: the next write to the device's memory wakes pollers.
+    pub(crate) fn watch(&self) {
+        let session = self.session.lock();
+        if let Some(open) = &session.open {
+            let memories = open.memories();
+            memories.for_each(|(_, memory)| memory.watch(&self.wakeup));
+        }
+    }
+
+    /// Runs `f` with the session, which may change.
+    pub(crate) fn locked<R>(&self, f: impl FnOnce(&mut Session<O>) -> R) -> R {
+        let mut session = self.session.lock();
+        let result = f(&mut session);
+        self.state.store(session.state as u32, Relaxed);
+        drop(session);
+        self.wakeup.wake();
+        result
+    }
+
+    /// Walks to `target` on behalf of protocol v2. The file, if there is one, is made by `file`
+    /// under the lock; if that fails its session ends again.
+    pub(crate) fn set_state<F>(
+        &self,
+        target: State,
+        file: impl FnOnce(NewFile) -> Result<F>,
+    ) -> Result<Option<F>> {
+        self.locked(|session| {
+            let new = session.set_state(Protocol::V2, target)?;
+            let result = new.map(file).transpose();
+            if result.is_err() {
+                session.abandon();
+            }
+            result
+        })
+    }
+
+    /// `VFIO_DEVICE_RESET`: from any state back to RUNNING as after power-on.
+    pub(crate) fn reset(&self) {
+        self.locked(|session| {
+            session.end();
+            if let Some(open) = &session.open {
+                open.reset();
+            }
+            session.be_running();
+        });
+    }
+
+    /// The device is being closed: its data files are dead when this returns, and refer to it no
+    /// more.
+    pub(crate) fn close(&self) {
+        let open = self.locked(|session| {
+            session.end();
+            session.be_running();
+            session.open.take()
+        });
+        // Not under the lock: if this is the last reference, the driver's destructor runs here.
+        drop(open);
+    }
+}
+
+impl<O: Operations> Session<O> {
+    /// The current state, whoever brought the device there.
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// The device and its transfer, if `protocol` owns the session.
+    pub(crate) fn owned_by(&mut self, protocol: Protocol) -> Option<(&Open<O>, &mut Transfer<O>)> {
+        let open = self.open.as_deref()?;
+        (self.owner == Some(protocol)).then_some((open, &mut self.transfer))
+    }
+
+    /// Walks to `target` on behalf of `protocol`; EBUSY if the other one owns the session. On an
+    /// error the device stays in the last state that it reached.
+    pub(crate) fn set_state(
+        &mut self,
+        protocol: Protocol,
+        target: State,
+    ) -> Result<Option<NewFile>> {
+        if self.owner.is_some_and(|owner| owner != protocol) {
+            return Err(EBUSY);
+        }
+        let result = self.walk_to(target);
+        self.settle(protocol);
+        result
+    }
+
+    fn walk_to(&mut self, target: State) -> Result<Option<NewFile>> {
+        let mut new = None;
+        while self.state != target {
+            let (next, transition) = self.state.step_to(target).ok_or(EINVAL)?;
+            new = self.walk(transition)?;
+            self.state = next;
+        }
+        Ok(new)
+    }
+
+    /// `protocol` owns the session, or nobody does where there is none.
+    fn settle(&mut self, protocol: Protocol) {
+        let free = matches!(self.state, State::Running | State::Stop);
+        self.owner = (!free).then_some(protocol);
+    }
+
+    /// Does what `transition` means. The state is still the one before.
+    fn walk(&mut self, transition: Transition) -> Result<Option<NewFile>> {
+        let open = self.open.clone().ok_or(ENODEV)?;
+        match transition {
+            // Another device's memory may be mapped among the guest's, so a device that does no
+            // peer-to-peer DMA does none.
+            Transition::Quiesce => open.driver.quiesce(&open.cx)?,
+            Transition::Resume => open.driver.resume(&open.cx),
+            Transition::HoldInterrupts => open.cx.irqs.stop(),
+            Transition::ReleaseInterrupts => open.cx.irqs.start(),
+            Transition::BeginPreCopy => {
+                let saving = Outgoing::new(&open)?;
+                return Ok(Some(self.begin(Transfer::Saving(saving), false)));
+            }
+            Transition::BeginStopCopy => {
+                let mut saving = Outgoing::new(&open)?;
+                saving.phase = Phase::StopCopy;
+                return Ok(Some(self.begin(Transfer::Saving(saving), false)));
+            }
+            Transition::FinishPreCopy => {
+                open.cx.irqs.stop();
+                if let Transfer::Saving(saving) = &mut self.transfer {
+                    saving.phase = Phase::StopCopy;
+                }
+            }
+            Transition::BeginResuming => {
+                let loading = Incoming::new(&open)?;
+                return Ok(Some(self.begin(Transfer::Loading(loading), true)));
+            }
+            Transition::AbandonPreCopy | Transition::EndStopCopy => self.end(),
+            Transition::Commit => {
+                if let Transfer::Loading(loading) = &mut self.transfer {
+                    loading.commit(&open)?;
+                }
+                self.end();
+            }
+        }
+        Ok(None)
+    }
+
+    /// Back in RUNNING, which nobody owns.
+    fn be_running(&mut self) {
+        self.state = State::Running;
+        self.owner = None;
+    }
+
+    fn begin(&mut self, transfer: Transfer<O>, loads: bool) -> NewFile {
+        self.end();
+        self.transfer = transfer;
+        NewFile {
+            number: self.number,
+            loads,
+        }
+    }
+
+    /// The current session is over: its file is dead, and what was in the window is gone.
+    fn end(&mut self) {
+        self.transfer = Transfer::None;
+        self.number += 1;
+        if let Some(open) = &self.open {
+            open.cx.window.clear();
+        }
+    }
+
+    /// User space got no file for the session that was just begun: back to the state before it.
+    fn abandon(&mut self) {
+        self.end();
+        self.state = match self.state {
+            State::PreCopy => State::Running,
+            State::PreCopyP2p => State::RunningP2p,
+            State::StopCopy | State::Resuming => State::Stop,
+            other => other,
+        };
+        self.settle(Protocol::V2);
+    }
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `read()`, `write()` and `mmap()` of a VFIO device file: configuration space, BARs, and the
+//! migration region.
+//!
+//! Errors are those of vfio-pci: EFAULT for configuration space beyond its end, EINVAL for a region
+//! that is not there or an offset beyond its end; an access that begins inside of a BAR is cut at
+//! its end.
+
+use super::{container::Device, migration_v1};
+use crate::{
+    base::{param, raw},
+    driver::{Context, Driver, Open, Operations},
+};
+use kernel::{
+    error::from_result,
+    page::PAGE_SIZE,
+    prelude::*,
+    uaccess::{UserPtr, UserSlice, UserSliceReader, UserSliceWriter},
+};
+use mdev_model::{config, region, v1::REGION};
+
+/// Where an access goes.
+#[derive(Clone, Copy)]
+enum Target {
+    Bar(usize),
+    Config,
+    /// The migration region, which checks its accesses itself.
+    Migration,
+}
+
+/// A checked access: `count` bytes at `offset` of `target`, all inside of it.
+struct Access {
+    target: Target,
+    offset: u64,
+    count: usize,
+    widest: usize,
+}
+
+/// Checks an access of user space. A guest's accesses are to BARs, which come first.
+#[inline]
+fn check(cx: &Context, pos: i64, count: usize) -> Result<Access> {
+    let (index, offset) = region::split(u64::try_from(pos)?);
+    let index = index as usize;
+    let Some(bar) = cx.identity().bars.get(index) else {
+        return check_other(cx, index, offset, count);
+    };
+    let remaining = bar
+        .size()
+        .checked_sub(offset)
+        .filter(|remaining| *remaining > 0)
+        .ok_or(EINVAL)?;
+    Ok(Access {
+        target: Target::Bar(index),
+        offset,
+        count: count.min(usize::try_from(remaining).unwrap_or(usize::MAX)),
+        widest: bar.widest_access(),
+    })
+}
+
+/// Checks an access to what is no BAR.
+#[cold]
+fn check_other(cx: &Context, index: usize, offset: u64, count: usize) -> Result<Access> {
+    let target = match index {
+        _ if is_migration_region(index) => Target::Migration,
+        index if index == raw::VFIO_PCI_CONFIG_REGION_INDEX as usize => {
+            let size = cx.config_size() as u64;
+            let remaining = size.checked_sub(offset).ok_or(EFAULT)?;
+            if remaining == 0 || count as u64 > remaining {
+                return Err(EFAULT);
+            }
+            Target::Config
+        }
+        _ => return Err(EINVAL),
+    };
+    Ok(Access {
+        target,
+        offset,
+        count,
+        widest: 4,
+    })
+}
+
+fn is_migration_region(index: usize) -> bool {
+    index == REGION as usize && param::offers_v1()
+}
+
+/// Hands `width` bytes of `data` to user space. The sizes are spelled out because the kernel checks
+/// a copy of a constant size when it is compiled, and another one each time.
+#[inline]
+fn put(user: &mut UserSliceWriter, data: &[u8; 8], width: usize) -> Result {
+    let [a, b, c, d, ..] = *data;
+    match width {
+        1 => user.write(&[a]),
+        2 => user.write(&[a, b]),
+        4 => user.write(&[a, b, c, d]),
+        _ => user.write(data),
+    }
+}
+
+/// Takes `width` bytes from user space; see [`put`].
+#[inline]
+fn get(user: &mut UserSliceReader, data: &mut [u8; 8], width: usize) -> Result {
+    match width {
+        1 => data[..1].copy_from_slice(&user.read::<[u8; 1]>()?),
+        2 => data[..2].copy_from_slice(&user.read::<[u8; 2]>()?),
+        4 => data[..4].copy_from_slice(&user.read::<[u8; 4]>()?),
+        _ => *data = user.read()?,
+    }
+    Ok(())
+}
+
+/// Cuts an access into single ones, `each(offset, width)`, and says how many bytes were done.
+fn cut(access: &Access, mut each: impl FnMut(u64, usize) -> Result) -> Result<usize> {
+    let mut done = 0;
+    while done < access.count {
+        let offset = access.offset + done as u64;
+        let width = region::access_width(offset, access.count - done, access.widest);
+        each(offset, width)?;
+        done += width;
+    }
+    Ok(done)
+}
+
+/// # Safety
+///
+/// VFIO must call it, with an open `vdev` of `D` and the position of a file in `ppos`.
+pub(super) unsafe extern "C" fn read<D: Driver>(
+    vdev: *mut raw::vfio_device,
+    buf: *mut c_char,
+    count: usize,
+    ppos: *mut i64,
+) -> isize {
+    from_result(|| {
+        // SAFETY: By the function's contract.
+        let (open, pos) = unsafe { (Device::<D>::open(vdev)?, &mut *ppos) };
+        let access = check(&open.cx, *pos, count)?;
+        let user = UserPtr::from_ptr(buf.cast());
+        let mut user = UserSlice::new(user, access.count).writer();
+        let done = match access.target {
+            Target::Migration => {
+                // SAFETY: By the function's contract.
+                let migration = unsafe { &Device::<D>::body(vdev).migration };
+                migration_v1::read(migration, open, access.offset, &mut user)?
+            }
+            _ => cut(&access, |offset, width| {
+                let mut bytes = [0; 8];
+                read_piece(open, access.target, offset, &mut bytes[..width])?;
+                put(&mut user, &bytes, width)
+            })?,
+        };
+        *pos += done as i64;
+        Ok(done as isize)
+    })
+}
+
+#[inline]
+fn read_piece<O: Operations>(
+    open: &Open<O>,
+    target: Target,
+    offset: u64,
+    data: &mut [u8],
+) -> Result {
+    let Target::Bar(bar) = target else {
+        open.cx.read_config(offset, data);
+        return Ok(());
+    };
+    match open.memory(bar) {
+        Some(memory) => memory.read(usize::try_from(offset)?, data),
+        None => open.driver.read(&open.cx, bar, offset, data),
+    }
+}
+
+/// # Safety
+///
+/// VFIO must call it, with an open `vdev` of `D` and the position of a file in `ppos`.
+pub(super) unsafe extern "C" fn write<D: Driver>(
+    vdev: *mut raw::vfio_device,
+    buf: *const c_char,
+    count: usize,
+    ppos: *mut i64,
+) -> isize {
+    from_result(|| {
+        // SAFETY: By the function's contract.
+        let (open, pos) = unsafe { (Device::<D>::open(vdev)?, &mut *ppos) };
+        let access = check(&open.cx, *pos, count)?;
+        let user = UserPtr::from_ptr(buf.cast_mut().cast());
+        let mut user = UserSlice::new(user, access.count).reader();
+        let done = match access.target {
+            Target::Migration => {
+                // SAFETY: By the function's contract.
+                let migration = unsafe { &Device::<D>::body(vdev).migration };
+                migration_v1::write(migration, open, access.offset, &mut user)?
+            }
+            _ => cut(&access, |offset, width| {
+                let mut bytes = [0; 8];
+                get(&mut user, &mut bytes, width)?;
+                write_piece(open, access.target, offset, &bytes[..width])
+            })?,
+        };
+        *pos += done as i64;
+        Ok(done as isize)
+    })
+}
+
+#[inline]
+fn write_piece<O: Operations>(open: &Open<O>, target: Target, offset: u64, data: &[u8]) -> Result {
+    let Target::Bar(bar) = target else {
+        open.cx.write_config(offset, data);
+        return Ok(());
+    };
+    match open.memory(bar) {
+        Some(memory) => memory.write(usize::try_from(offset)?, data),
+        None => open.driver.write(&open.cx, bar, offset, data),
+    }
+}
+
+/// # Safety
+///
+/// VFIO must call it, with an open `vdev` of `D` and a `vma` that `mmap()` of its file is making.
+pub(super) unsafe extern "C" fn mmap<D: Driver>(
+    vdev: *mut raw::vfio_device,
+    vma: *mut raw::vm_area_struct,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: By the function's contract.
+        let (open, pgoff) = unsafe { (Device::<D>::open(vdev)?, (*vma).vm_pgoff) };
+        let pos = (pgoff as u64).checked_mul(PAGE_SIZE as u64).ok_or(EINVAL)?;
+        let (index, _) = region::split(pos);
+        let index = index as usize;
+        if is_migration_region(index) {
+            // SAFETY: By the function's contract; the window was attached when the device was
+            // opened.
+            unsafe { open.cx.window.mmap(vma)? };
+            return Ok(0);
+        }
+        if index >= config::BARS {
+            return Err(EINVAL);
+        }
+        let memory = open.memory(index).ok_or(EINVAL)?;
+        // SAFETY: By the function's contract; the memory was attached when the device was opened.
+        unsafe { memory.mmap(vma)? };
+        Ok(0)
+    })
+}

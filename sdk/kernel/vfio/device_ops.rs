@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `struct vfio_device_ops`: how a device is opened and closed, and what VFIO asks of it at any
+//! time.
+//!
+//! C header: `include/linux/vfio.h`
+
+use super::{access, container::Device, ioctl};
+use crate::{
+    base::raw,
+    driver::{Context, Driver, Open, Operations},
+    memory::{GuestMemory, Pins},
+};
+use core::marker::PhantomData;
+use kernel::{prelude::*, str::as_char_ptr_in_const_context, sync::aref::ARef};
+use mdev_model::config;
+
+/// Returns the callbacks for a device of `D`.
+pub(super) const fn of<D: Driver>() -> &'static raw::vfio_device_ops {
+    &VTable::<D>::OPS
+}
+
+struct VTable<D: Driver>(PhantomData<D>);
+
+impl<D: Driver> VTable<D> {
+    const OPS: raw::vfio_device_ops = raw::vfio_device_ops {
+        name: as_char_ptr_in_const_context(D::NAME).cast_mut(),
+        release: Some(Self::release),
+        open_device: Some(Self::open_device),
+        close_device: Some(Self::close_device),
+        read: Some(access::read::<D>),
+        write: Some(access::write::<D>),
+        mmap: Some(access::mmap::<D>),
+        ioctl: Some(ioctl::ioctl::<D>),
+        get_region_info_caps: Some(ioctl::get_region_info_caps::<D>),
+        request: Some(Self::request),
+        dma_unmap: Some(Self::dma_unmap),
+        #[cfg(CONFIG_IOMMUFD)]
+        bind_iommufd: Some(raw::vfio_iommufd_emulated_bind),
+        #[cfg(CONFIG_IOMMUFD)]
+        unbind_iommufd: Some(raw::vfio_iommufd_emulated_unbind),
+        #[cfg(CONFIG_IOMMUFD)]
+        attach_ioas: Some(raw::vfio_iommufd_emulated_attach_ioas),
+        #[cfg(CONFIG_IOMMUFD)]
+        detach_ioas: Some(raw::vfio_iommufd_emulated_detach_ioas),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// VFIO must call it, with a `vdev` of `D` of which the last reference is gone.
+    unsafe extern "C" fn release(vdev: *mut raw::vfio_device) {
+        // SAFETY: By the function's contract.
+        unsafe { Device::<D>::release(vdev) };
+    }
+
+    /// # Safety
+    ///
+    /// VFIO must call it, with a registered `vdev` of `D` that nobody has open.
+    unsafe extern "C" fn open_device(vdev: *mut raw::vfio_device) -> c_int {
+        // SAFETY: By the function's contract.
+        let body = unsafe { Device::<D>::body(vdev) };
+        // The container knows the device already, and the driver may pin from its first moment on.
+        let memory = GuestMemory::open(body.pins.clone());
+        // SAFETY: By the function's contract.
+        let opened = unsafe { open::<D>(vdev, memory) }.inspect_err(|_| body.pins.close());
+        opened.map_or_else(Error::to_errno, |()| 0)
+    }
+
+    /// # Safety
+    ///
+    /// VFIO must call it, with a registered `vdev` of `D` whose last user closes it.
+    unsafe extern "C" fn close_device(vdev: *mut raw::vfio_device) {
+        // SAFETY: By the function's contract.
+        let body = unsafe { Device::<D>::body(vdev) };
+        *body.request.lock() = None;
+        // SAFETY: By the type invariant of `Device` nobody else accesses `open` now.
+        let open = unsafe { (*body.open.get()).take() };
+        if let Some(open) = &open {
+            // The driver may go on until it is dropped, with nobody to hear of it.
+            open.cx.irqs.close();
+        }
+        // So that hardware is stopped whether or not the driver does it when it is dropped.
+        // Meanwhile `dma_unmap` finds the ranges: it must not return before they are unpinned.
+        body.pins.close();
+        if let Some(open) = open {
+            open.memories().for_each(|(_, memory)| memory.detach());
+            body.migration.close();
+            open.cx.window.detach();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// VFIO must call it, with a registered `vdev` of `D`.
+    unsafe extern "C" fn dma_unmap(vdev: *mut raw::vfio_device, iova: u64, length: u64) {
+        // SAFETY: By the function's contract.
+        let body = unsafe { Device::<D>::body(vdev) };
+        if let Some(more) = length.checked_sub(1) {
+            Pins::revoke(&body.pins, &(iova..=iova.saturating_add(more)));
+        }
+    }
+
+    /// # Safety
+    ///
+    /// VFIO must call it, with a registered `vdev` of `D`.
+    unsafe extern "C" fn request(vdev: *mut raw::vfio_device, count: c_uint) {
+        // SAFETY: By the function's contract.
+        let (body, mdev) = unsafe { (Device::<D>::body(vdev), Device::<D>::of_mdev(vdev)) };
+        if let Some(request) = &*body.request.lock() {
+            request.signal();
+        } else if count == 0 {
+            dev_warn!(mdev, "mdev: waiting for user space to close the device\n");
+        }
+    }
+}
+
+/// Opens the device for its first user, who reaches guest memory through `memory`.
+///
+/// # Safety
+///
+/// `vdev` must be a registered `vfio_device` of `D` that is being opened.
+unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> Result {
+    // SAFETY: By the function's contract.
+    let (body, mdev) = unsafe { (Device::<D>::body(vdev), Device::<D>::of_mdev(vdev)) };
+    let identity = body.driver.identity();
+    if !identity.is_valid() {
+        dev_err!(
+            mdev,
+            "mdev: the driver's identity breaks a rule: class, BARs or MSI-X table\n"
+        );
+        return Err(EINVAL);
+    }
+    let config_size = body.driver.config_size().min(config::SIZE);
+    let cx = Context::new(
+        ARef::from(mdev),
+        identity,
+        config_size,
+        memory,
+        body.reports.clone(),
+    )?;
+    let open = Open::new(cx.clone(), body.driver.open(cx))?;
+    let attach = || {
+        if !open.memories_fit() {
+            dev_err!(mdev, "mdev: memory and BAR differ in size\n");
+            return Err(EINVAL);
+        }
+        // SAFETY: `vdev` is being opened, and `close_device` detaches.
+        unsafe {
+            attach_memories(&open, vdev)?;
+            open.cx.window.attach(vdev);
+        }
+        Ok(())
+    };
+    // The driver may have pinned memory: its hardware is stopped before it is dropped.
+    attach().inspect_err(|_| body.pins.close())?;
+    body.migration.open(open.clone());
+    // SAFETY: By the type invariant of `Device` nobody else accesses `open` now.
+    unsafe { *body.open.get() = Some(open) };
+    Ok(())
+}
+
+/// Attaches the memories of `open` to their BARs, all or none.
+///
+/// # Safety
+///
+/// `vdev` must be the VFIO device, which is being opened; the memories must be detached before it
+/// is closed.
+unsafe fn attach_memories<O: Operations>(open: &Open<O>, vdev: *mut raw::vfio_device) -> Result {
+    for (bar, memory) in open.memories() {
+        // SAFETY: By the function's contract.
+        if let Err(error) = unsafe { memory.attach(vdev, bar) } {
+            for (_, memory) in open.memories().take_while(|(before, _)| *before < bar) {
+                memory.detach();
+            }
+            dev_err!(open.cx.device(), "mdev: a memory is behind two BARs\n");
+            return Err(error);
+        }
+    }
+    Ok(())
+}

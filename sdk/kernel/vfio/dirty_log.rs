@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `struct vfio_log_ops`: how user space starts, stops and reads the device's DMA log.
+//!
+//! C headers: `include/linux/vfio.h`, `include/linux/iova_bitmap.h`
+
+use super::container::Device;
+use crate::{
+    base::raw,
+    driver::Driver,
+    memory::{Log, LOG_IS_OFFERED},
+};
+use core::marker::PhantomData;
+use kernel::{error::from_result, page::PAGE_SIZE, prelude::*};
+
+/// Returns the callbacks for a device of `D`, null where the kernel cannot use them.
+pub(super) const fn ops<D: Driver>() -> *const raw::vfio_log_ops {
+    if LOG_IS_OFFERED {
+        &VTable::<D>::OPS
+    } else {
+        core::ptr::null()
+    }
+}
+
+struct VTable<D: Driver>(PhantomData<D>);
+
+impl<D: Driver> VTable<D> {
+    const OPS: raw::vfio_log_ops = raw::vfio_log_ops {
+        log_start: Some(Self::log_start),
+        log_stop: Some(Self::log_stop),
+        log_read_and_clear: Some(Self::log_read_and_clear),
+    };
+
+    /// # Safety
+    ///
+    /// `vdev` must be an open device of `D`, and the caller a callback that VFIO runs while it is.
+    unsafe fn log<'a>(vdev: *mut raw::vfio_device) -> Result<&'a Log> {
+        // SAFETY: By the function's contract.
+        let open = unsafe { Device::<D>::open(vdev)? };
+        Ok(open.cx.memory().log())
+    }
+
+    /// All of guest memory is logged, whatever the ranges: they are a hint, and what user space
+    /// maps later would be missing from them.
+    ///
+    /// # Safety
+    ///
+    /// VFIO must call it, with an open `vdev` of `D` and a `page_size` of its own.
+    unsafe extern "C" fn log_start(
+        vdev: *mut raw::vfio_device,
+        _ranges: *mut raw::rb_root_cached,
+        _count: u32,
+        page_size: *mut u64,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the function's contract.
+            let (log, page_size) = unsafe { (Self::log(vdev)?, &mut *page_size) };
+            // VFIO aligns the ranges by it, and nothing is aligned by what is no power of two.
+            if !page_size.is_power_of_two() {
+                return Err(EINVAL);
+            }
+            log.start()?;
+            *page_size = PAGE_SIZE as u64;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// VFIO must call it, with an open `vdev` of `D`.
+    unsafe extern "C" fn log_stop(vdev: *mut raw::vfio_device) -> c_int {
+        from_result(|| {
+            // SAFETY: By the function's contract.
+            unsafe { Self::log(vdev)? }.stop();
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// VFIO must call it, with an open `vdev` of `D` and a `bitmap` of `length` bytes from `iova`
+    /// on.
+    unsafe extern "C" fn log_read_and_clear(
+        vdev: *mut raw::vfio_device,
+        iova: c_ulong,
+        length: c_ulong,
+        bitmap: *mut raw::iova_bitmap,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: By the function's contract.
+            let log = unsafe { Self::log(vdev)? };
+            let more = length.checked_sub(1).ok_or(EINVAL)?;
+            let last = iova.checked_add(more).ok_or(EOVERFLOW)?;
+            let page_of = |iova: usize| (iova / PAGE_SIZE) as u64;
+            log.report(&(page_of(iova)..=page_of(last)), |run| {
+                let first = iova.max(*run.start() as usize * PAGE_SIZE);
+                let end = last.min(*run.end() as usize * PAGE_SIZE + (PAGE_SIZE - 1));
+                // SAFETY: By the function's contract; `first` and `end` are inside of it. The
+                // function may sleep, and no lock is held.
+                unsafe { raw::mdev_iova_bitmap_set(bitmap.cast(), first, end - first + 1) };
+            })?;
+            Ok(0)
+        })
+    }
+}

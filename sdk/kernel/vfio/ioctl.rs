@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ioctls of a VFIO PCI device: what it has, its interrupts, its reset.
+//!
+//! C header: `include/uapi/linux/vfio.h`
+
+use super::{
+    container::{Body, Device},
+    uapi,
+};
+use crate::{
+    base::{param, raw},
+    driver::{Context, Driver, Operations, Plane},
+    irq::{set_request, SetIrqs},
+};
+use core::{
+    mem::{size_of, size_of_val},
+    ops::Range,
+};
+use kernel::{
+    error::{from_result, to_result},
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::Arc,
+    uaccess::{UserPtr, UserSlice},
+};
+use mdev_model::{config::Identity, irq::Mode, region, v1};
+
+const PLANE_PROBE_REGION: u32 = raw::VFIO_GFX_PLANE_TYPE_PROBE | raw::VFIO_GFX_PLANE_TYPE_REGION;
+
+/// Number of vectors of interrupt `index`, EINVAL if a device of this SDK has no such interrupt.
+fn irq_count(identity: &Identity, index: u32) -> Result<u32> {
+    match index {
+        raw::VFIO_PCI_INTX_IRQ_INDEX => Ok(identity.intx.into()),
+        raw::VFIO_PCI_MSI_IRQ_INDEX => Ok(identity.msi.into()),
+        raw::VFIO_PCI_MSIX_IRQ_INDEX => Ok(identity.msix.is_some().into()),
+        raw::VFIO_PCI_REQ_IRQ_INDEX => Ok(1),
+        _ => Err(EINVAL),
+    }
+}
+
+/// # Safety
+///
+/// VFIO must call it, with an open `vdev` of `D`.
+pub(super) unsafe extern "C" fn ioctl<D: Driver>(
+    vdev: *mut raw::vfio_device,
+    cmd: c_uint,
+    arg: c_ulong,
+) -> c_long {
+    from_result(|| {
+        // SAFETY: By the function's contract.
+        let (body, open) = unsafe { (Device::<D>::body(vdev), Device::<D>::open(vdev)?) };
+        match cmd {
+            raw::VFIO_DEVICE_GET_INFO => get_info(arg),
+            raw::VFIO_DEVICE_GET_IRQ_INFO => get_irq_info(open.cx.identity(), arg),
+            raw::VFIO_DEVICE_SET_IRQS => set_irqs(body, &open.cx, arg),
+            raw::VFIO_DEVICE_QUERY_GFX_PLANE if D::Open::HAS_PLANE => {
+                query_gfx_plane(open.driver.plane(), arg)
+            }
+            raw::VFIO_DEVICE_RESET => {
+                body.migration.reset();
+                Ok(())
+            }
+            _ => Err(ENOTTY),
+        }?;
+        Ok(0)
+    })
+}
+
+fn get_info(arg: usize) -> Result {
+    let mut info: raw::vfio_device_info = uapi::fetch(arg)?;
+    let argsz = info.argsz;
+    if (argsz as usize) < <raw::vfio_device_info as uapi::Uapi>::MIN {
+        return Err(EINVAL);
+    }
+    info.flags = raw::VFIO_DEVICE_FLAGS_PCI | raw::VFIO_DEVICE_FLAGS_RESET;
+    info.num_regions = raw::VFIO_PCI_NUM_REGIONS + u32::from(param::offers_v1());
+    info.num_irqs = raw::VFIO_PCI_NUM_IRQS;
+    uapi::store(arg, &info, argsz)
+}
+
+/// # Safety
+///
+/// VFIO must call it, with an open `vdev` of `D`, and `info` and `caps` of its own; `info.index` is
+/// user space's.
+pub(super) unsafe extern "C" fn get_region_info_caps<D: Driver>(
+    vdev: *mut raw::vfio_device,
+    info: *mut raw::vfio_region_info,
+    caps: *mut raw::vfio_info_cap,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: By the function's contract.
+        let (open, info) = unsafe { (Device::<D>::open(vdev)?, &mut *info) };
+        let index = info.index;
+        info.offset = region::file_offset(index);
+        if index == v1::REGION && param::offers_v1() {
+            info.size = v1::SIZE;
+            info.flags = raw::VFIO_REGION_INFO_FLAG_READ
+                | raw::VFIO_REGION_INFO_FLAG_WRITE
+                | raw::VFIO_REGION_INFO_FLAG_MMAP;
+            // SAFETY: By the function's contract.
+            unsafe {
+                add_migration_type(caps)?;
+                add_sparse_mmap(caps, v1::DATA_OFFSET..v1::SIZE)?;
+            }
+            return Ok(0);
+        }
+        info.size = match index {
+            raw::VFIO_PCI_CONFIG_REGION_INDEX => open.cx.config_size() as u64,
+            raw::VFIO_PCI_ROM_REGION_INDEX => 0,
+            // There is no VGA, as on any vfio-pci device that is no display.
+            _ => {
+                let bar = open.cx.identity().bars.get(index as usize);
+                bar.ok_or(EINVAL)?.size()
+            }
+        };
+        info.flags = match info.size {
+            0 => 0,
+            _ => raw::VFIO_REGION_INFO_FLAG_READ | raw::VFIO_REGION_INFO_FLAG_WRITE,
+        };
+        if let Some(memory) = open.memory(index as usize) {
+            info.flags |= raw::VFIO_REGION_INFO_FLAG_MMAP;
+            // SAFETY: By the function's contract.
+            unsafe { add_sparse_mmap(caps, 0..memory.size() as u64)? };
+        }
+        Ok(0)
+    })
+}
+
+/// Says that a region is the migration region of protocol v1.
+///
+/// # Safety
+///
+/// `caps` must be VFIO's own.
+unsafe fn add_migration_type(caps: *mut raw::vfio_info_cap) -> Result {
+    let mut cap: raw::vfio_region_info_cap_type = pin_init::zeroed();
+    cap.header.id = raw::VFIO_REGION_INFO_CAP_TYPE as u16;
+    cap.header.version = 1;
+    cap.type_ = raw::VFIO_REGION_TYPE_MIGRATION_DEPRECATED;
+    cap.subtype = raw::VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED;
+    // SAFETY: The function copies that many bytes, from the header on.
+    to_result(unsafe {
+        raw::vfio_info_add_capability(caps, (&raw mut cap).cast(), size_of_val(&cap))
+    })
+}
+
+/// Says that `area` of a region can be mapped, and nothing else of it.
+///
+/// # Safety
+///
+/// `caps` must be VFIO's own.
+unsafe fn add_sparse_mmap(caps: *mut raw::vfio_info_cap, area: Range<u64>) -> Result {
+    /// `struct vfio_region_info_cap_sparse_mmap` with one area.
+    #[repr(C)]
+    struct OneArea {
+        cap: raw::vfio_region_info_cap_sparse_mmap,
+        area: raw::vfio_region_sparse_mmap_area,
+    }
+    let mut one: OneArea = OneArea {
+        cap: pin_init::zeroed(),
+        area: raw::vfio_region_sparse_mmap_area {
+            offset: area.start,
+            size: area.end - area.start,
+        },
+    };
+    one.cap.header.id = raw::VFIO_REGION_INFO_CAP_SPARSE_MMAP as u16;
+    one.cap.header.version = 1;
+    one.cap.nr_areas = 1;
+    // SAFETY: The function copies that many bytes, from the header on.
+    to_result(unsafe {
+        raw::vfio_info_add_capability(caps, (&raw mut one).cast(), size_of::<OneArea>())
+    })
+}
+
+fn get_irq_info(identity: &Identity, arg: usize) -> Result {
+    let mut info: raw::vfio_irq_info = uapi::fetch(arg)?;
+    let argsz = info.argsz;
+    if (argsz as usize) < size_of::<raw::vfio_irq_info>() {
+        return Err(EINVAL);
+    }
+    info.count = irq_count(identity, info.index)?;
+    info.flags = raw::VFIO_IRQ_INFO_EVENTFD
+        | match info.index {
+            raw::VFIO_PCI_INTX_IRQ_INDEX => {
+                raw::VFIO_IRQ_INFO_MASKABLE | raw::VFIO_IRQ_INFO_AUTOMASKED
+            }
+            _ => raw::VFIO_IRQ_INFO_NORESIZE,
+        };
+    uapi::store(arg, &info, argsz)
+}
+
+/// `VFIO_DEVICE_QUERY_GFX_PLANE`: a picture in a region is the one kind there is.
+fn query_gfx_plane(plane: Option<Plane>, arg: usize) -> Result {
+    let mut info: raw::vfio_device_gfx_plane_info = uapi::fetch(arg)?;
+    let argsz = info.argsz;
+    if (argsz as usize) < size_of::<raw::vfio_device_gfx_plane_info>() {
+        return Err(EINVAL);
+    }
+    match info.flags {
+        PLANE_PROBE_REGION => return Ok(()),
+        raw::VFIO_GFX_PLANE_TYPE_REGION => {}
+        _ => return Err(EINVAL),
+    }
+    // No format stands for no picture.
+    info.drm_format = 0;
+    info.size = 0;
+    if let Some(plane) = plane {
+        let size = u64::from(plane.stride) * u64::from(plane.height);
+        info.drm_format = plane.format;
+        info.width = plane.width;
+        info.height = plane.height;
+        info.stride = plane.stride;
+        info.size = u32::try_from(size.next_multiple_of(PAGE_SIZE as u64))?;
+        // SAFETY: Both members of the union are a u32.
+        unsafe { *info.__bindgen_anon_1.region_index.as_mut() = plane.bar };
+    }
+    uapi::store(arg, &info, argsz)
+}
+
+/// `VFIO_DEVICE_SET_IRQS`.
+fn set_irqs<D: Driver>(body: &Body<D>, cx: &Arc<Context>, arg: usize) -> Result {
+    let mut header: raw::vfio_irq_set = uapi::fetch(arg)?;
+    // An interrupt that the device has not has no vectors: EINVAL below, as from vfio-pci.
+    let count = irq_count(cx.identity(), header.index).unwrap_or(0);
+    let mut data_size = 0;
+    // SAFETY: `header` and `data_size` are local variables. The function bounds `count` by the
+    // number of vectors, and `data_size` thereby.
+    to_result(unsafe {
+        raw::vfio_set_irqs_validate_and_prepare(
+            &mut header,
+            count as c_int,
+            raw::VFIO_PCI_NUM_IRQS as c_int,
+            &mut data_size,
+        )
+    })?;
+    let mut data = KVec::new();
+    let behind = arg
+        .checked_add(size_of::<raw::vfio_irq_set>())
+        .ok_or(EFAULT)?;
+    UserSlice::new(UserPtr::from_addr(behind), data_size).read_all(&mut data, GFP_KERNEL)?;
+    let set = SetIrqs {
+        flags: header.flags,
+        start: header.start,
+        count: header.count,
+        data: &data,
+    };
+    match header.index {
+        raw::VFIO_PCI_INTX_IRQ_INDEX => cx.irqs().set_intx(&set),
+        raw::VFIO_PCI_MSI_IRQ_INDEX => cx.irqs.set_message(Mode::Msi, &set),
+        raw::VFIO_PCI_MSIX_IRQ_INDEX => cx.irqs.set_message(Mode::Msix, &set),
+        raw::VFIO_PCI_REQ_IRQ_INDEX => set_request(&body.request, &set),
+        _ => Err(ENOTTY),
+    }
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! VFIO's side: the `vfio_device` of an mdev, and every callback, file and ioctl that user space
+//! reaches it by.
+//!
+//! | in | is |
+//! |---|---|
+//! | `container` | the `vfio_device` with what it carries, from `create` to `remove` |
+//! | `device_ops` | `struct vfio_device_ops`: open, close, unmap, request |
+//! | `access`, `ioctl`, `uapi` | read, write and mmap; ioctls and their structures |
+//! | `migration_v1`, `migration_v2` | the two protocols, each a front end of the same session |
+//! | `dirty_log` | `struct vfio_log_ops` |
+//!
+//! This room knows all below it. `mdev` comes in, through [`Device`].
+
+mod access;
+mod container;
+mod device_ops;
+mod dirty_log;
+mod ioctl;
+mod migration_v1;
+mod migration_v2;
+mod uapi;
+
+pub(crate) use container::Device;

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The layout of the source: a room of the SDK uses those below it and no other, and files stay
+//! short and narrow enough to be read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+/// The most lines that a file of source may have.
+const LINES: usize = 400;
+/// The most characters of a line of comment, as rustfmt has it for code.
+const COLUMNS: usize = 100;
+/// Where the rooms are.
+const SDK: &str = "sdk/kernel";
+
+/// Checks the whole project in `root`; fails with a line for each thing that is not as it must be.
+pub fn check(root: &Path) -> Result<()> {
+    let mut wrong = Vec::new();
+    let sdk = root.join(SDK);
+    let rooms = rooms(&read(&sdk.join("lib.rs"))?);
+    if rooms.is_empty() {
+        bail!("{SDK}/lib.rs names no room");
+    }
+    for (height, room) in rooms.iter().enumerate() {
+        for path in sources(&sdk.join(room))? {
+            let climbs = climbs(&read(&path)?, &rooms[..=height]);
+            wrong.extend(climbs.into_iter().map(|(line, target)| {
+                let file = shown(root, &path);
+                format!("{file}:{line}: the room {room} must not use {target}: see {SDK}/lib.rs")
+            }));
+        }
+    }
+    for folder in ["sdk", "drivers", "uapi", "tools", "Documentation"] {
+        for path in sources(&root.join(folder))? {
+            let (file, text) = (shown(root, &path), read(&path)?);
+            let lines = text.lines().count();
+            if lines > LINES {
+                wrong.push(format!("{file}: {lines} lines, and {LINES} are the most"));
+            }
+            wrong.extend(wide(&text).into_iter().map(|(line, columns)| {
+                format!("{file}:{line}: {columns} columns, and {COLUMNS} are the most")
+            }));
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+fn shown(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// Every file of Rust in `folder` and below it.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The rooms of a crate whose root is `text`, from the ground up.
+fn rooms(text: &str) -> Vec<String> {
+    let modules = text.lines().filter_map(|line| line.strip_prefix("mod "));
+    let names = modules.filter_map(|rest| rest.strip_suffix(';'));
+    names.map(str::to_owned).collect()
+}
+
+/// What code in `text` uses of the crate that is in none of the rooms `below`, with its line. Items
+/// that the crate re-exports count: a room that took them from there would hide where they come
+/// from.
+fn climbs(text: &str, below: &[String]) -> Vec<(usize, String)> {
+    let code = without_comments(text);
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        // In a macro it is the crate of whoever calls that.
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c == '$' || c == '_' || c.is_alphanumeric()) {
+            continue;
+        }
+        let line = code[..at].lines().count().max(1);
+        for name in names(&code[at + "crate::".len()..]) {
+            if !below.contains(&name) {
+                found.push((line, name));
+            }
+        }
+    }
+    found
+}
+
+/// The first name of each path that `text` begins with: one, or those of a group in braces.
+fn names(text: &str) -> Vec<String> {
+    let word = |text: &str| -> String {
+        let is_part = |c: &char| c.is_alphanumeric() || *c == '_';
+        text.chars().take_while(is_part).collect()
+    };
+    let Some(group) = text.strip_prefix('{') else {
+        return vec![word(text)];
+    };
+    let mut names = Vec::new();
+    let mut depth = 0;
+    let mut begins = true;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            c if begins && (c.is_alphabetic() || c == '_') => {
+                names.push(word(&group[at..]));
+                begins = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// `text` with as many lines, of which those that are comments are empty.
+fn without_comments(text: &str) -> String {
+    let keep = |line: &str| match line.trim_start().starts_with("//") {
+        true => String::from("\n"),
+        false => format!("{line}\n"),
+    };
+    text.lines().map(keep).collect()
+}
+
+/// The lines of comments that are too wide, and how wide: rustfmt sees to code. An address and the row of
+/// a table cannot be broken.
+fn wide(text: &str) -> Vec<(usize, usize)> {
+    let is_breakable = |line: &str| {
+        let words = line.trim_start().trim_start_matches(['/', '!', ' ']);
+        line.trim_start().starts_with("//") && !words.starts_with('|') && !line.contains("://")
+    };
+    let numbered = text.lines().enumerate();
+    let wide = numbered.filter(|(_, line)| line.chars().count() > COLUMNS && is_breakable(line));
+    wide.map(|(index, line)| (index + 1, line.chars().count()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUSE: &str =
+        "//! A crate.\nmod ground;\n\nmod middle;\n\nmod top;\npub use top::Item;\n";
+
+    fn climbs_of_middle(text: &str) -> Vec<(usize, String)> {
+        climbs(text, &rooms(HOUSE)[..=1])
+    }
+
+    #[test]
+    fn the_root_of_the_crate_says_in_which_order_the_rooms_are() {
+        assert_eq!(rooms(HOUSE), ["ground", "middle", "top"]);
+    }
+
+    #[test]
+    fn a_room_uses_itself_and_what_is_below() {
+        let text = "use super::x;\nuse crate::{\n    ground::{a, b},\n    middle::c,\n};\n";
+        assert_eq!(climbs_of_middle(text), []);
+    }
+
+    #[test]
+    fn a_room_that_uses_one_above_it_is_found() {
+        let group = "use crate::{\n    ground::a,\n    top::{b, c},\n};\n";
+        assert_eq!(climbs_of_middle(group), [(1, "top".to_owned())]);
+        let path = "fn f() {}\nfn g() {\n    crate::top::h();\n}\n";
+        assert_eq!(climbs_of_middle(path), [(3, "top".to_owned())]);
+    }
+
+    #[test]
+    fn what_the_crate_exports_is_no_way_around() {
+        let text = "use crate::Item;\n";
+        assert_eq!(climbs_of_middle(text), [(1, "Item".to_owned())]);
+    }
+
+    #[test]
+    fn a_comment_may_speak_of_anything_and_a_macro_of_its_callers_crate() {
+        let text =
+            "//! See [`Item`](crate::Item).\nmacro_rules! m { () => { $crate::top::h() } }\n";
+        assert_eq!(climbs_of_middle(text), []);
+    }
+
+    #[test]
+    fn a_line_is_measured_in_characters() {
+        let fits = format!("// {}", "ä".repeat(COLUMNS - 3));
+        assert_eq!(wide(&fits), []);
+        assert_eq!(wide(&format!("\n{fits}x\n")), [(2, COLUMNS + 1)]);
+    }
+
+    #[test]
+    fn a_row_of_a_table_an_address_and_code_are_not_measured() {
+        let long = "x".repeat(COLUMNS);
+        for line in [
+            format!("/// | {long} |"),
+            format!("// https://{long}"),
+            long,
+        ] {
+            assert_eq!(wide(&line), [], "{line}");
+        }
+    }
+}
