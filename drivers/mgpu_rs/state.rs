@@ -201,6 +201,8 @@ impl State {
                 failed.error.is_of_a_command(),
                 "a fence status that is no command's",
             )?;
+            // Implied: an enabled ring, of which this is a command.
+            require(failed.index < ring.size, "a failed command beyond the ring")?;
         }
         if self.display.enabled {
             let good = self.display.picture.check(self.vram_size).is_ok();

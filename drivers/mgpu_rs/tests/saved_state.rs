@@ -23,10 +23,11 @@ const AT_TAIL: usize = 32;
 const AT_ERROR: usize = 36;
 const AT_ERROR_INDEX: usize = 40;
 const AT_FAILED: usize = 44;
-const AT_FAILED_INDEX: usize = 48;
+
 const AT_FENCE: usize = 52;
 const AT_PICTURE: usize = 60;
 const AT_COMMAND: usize = 72;
+const AT_FAILED_INDEX: usize = 48;
 const AT_DONE: usize = 136;
 const AT_CRC: usize = 140;
 
@@ -236,6 +237,19 @@ fn a_ring_that_is_not_enabled_has_nothing_in_progress() {
         decode(&bytes),
         Err("progress in a ring that is not enabled")
     );
+}
+
+#[test]
+fn a_failed_command_is_one_of_the_ring() {
+    let card = busy();
+    let (state, size) = (encoded(&card), card.regs.read(RING_SIZE));
+    let with_index = |index: u32| {
+        let mut bytes = state;
+        bytes[AT_FAILED_INDEX..][..4].copy_from_slice(&index.to_le_bytes());
+        decode(&bytes).map(drop)
+    };
+    assert_eq!(with_index(size - 1), Ok(()));
+    assert_eq!(with_index(size), Err("a failed command beyond the ring"));
 }
 
 #[test]
