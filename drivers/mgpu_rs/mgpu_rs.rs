@@ -39,10 +39,10 @@ mod transfer;
 
 use engine::{Engine, SLICE};
 use kernel::{
-    new_condvar, new_mutex,
+    new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{Arc, CondVar, Mutex},
+    sync::{lock::mutex::MutexGuard, Arc, Mutex},
 };
 use mdev_sdk::{
     crc32c,
@@ -50,7 +50,7 @@ use mdev_sdk::{
         config::{Bar, Identity, Msix},
         stream::{name, Name},
     },
-    Context, DeviceMemory, Driver, NewDevice, Operations, Plane, Task, Type, Worker,
+    Context, DeviceMemory, Driver, NewDevice, Operations, Plane, Task, Type, WaitQueue, Worker,
 };
 use registers::{Effects, Registers};
 
@@ -120,7 +120,7 @@ struct Core {
     registers: Mutex<Registers>,
     /// No step is out.
     #[pin]
-    idle: CondVar,
+    idle: WaitQueue,
     /// The data of a step; only the worker takes it.
     #[pin]
     scratch: Mutex<KVVec<u8>>,
@@ -135,11 +135,12 @@ impl Core {
         self.cx.set_interrupt(registers.interrupt_level());
     }
 
-    /// Waits until memory is not being accessed; nothing may be given out meanwhile.
-    fn wait_idle(&self, registers: &mut kernel::sync::lock::mutex::MutexGuard<'_, Registers>) {
-        while !registers.is_idle() {
-            self.idle.wait(registers);
-        }
+    /// Gives no more work out, and waits until memory is not being accessed.
+    fn stop(&self) -> Result<MutexGuard<'_, Registers>> {
+        self.registers.lock().stop();
+        self.idle
+            .wait_killable(|| self.registers.lock().is_idle())?;
+        Ok(self.registers.lock())
     }
 }
 
@@ -165,7 +166,7 @@ impl Task for Steps {
             let effects = registers.publish(outcome);
             core.interrupt(&registers, effects);
             drop(registers);
-            core.idle.notify_all();
+            core.idle.wake_all();
         }
     }
 }
@@ -230,6 +231,13 @@ impl OpenGpu {
         }
     }
 
+    /// Gives work out again, after [`Core::stop`].
+    fn go_on(&self) {
+        let mut registers = self.core.registers.lock();
+        let effects = registers.start();
+        self.act(&registers, effects);
+    }
+
     fn size(model: &Model) -> u32 {
         model.vram_mib << 20
     }
@@ -243,13 +251,13 @@ impl OpenGpu {
                 cx,
                 vram,
                 registers <- new_mutex!(Registers::new(size), "mgpu_registers"),
-                idle <- new_condvar!("mgpu_idle"),
+                idle <- WaitQueue::new(),
                 scratch <- new_mutex!(scratch, "mgpu_scratch"),
             }),
             GFP_KERNEL,
         )?;
         Ok(Self {
-            worker: Worker::new(Steps(core.clone()))?,
+            worker: Worker::new(&core.cx, Steps(core.clone()))?,
             core,
             model,
         })
@@ -375,14 +383,13 @@ impl Operations for OpenGpu {
         })
     }
 
-    fn reset(&self, cx: &Context) {
-        let mut registers = self.core.registers.lock();
-        registers.stop();
-        self.core.wait_idle(&mut registers);
+    fn reset(&self, cx: &Context) -> Result {
+        let mut registers = self.core.stop()?;
         registers.reset();
         if let Err(e) = self.core.vram.clear() {
             dev_err!(cx.device(), "mgpu: VRAM was not cleared: {e:?}\n");
         }
         cx.set_interrupt(registers.interrupt_level());
+        Ok(())
     }
 }

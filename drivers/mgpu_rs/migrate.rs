@@ -58,16 +58,11 @@ impl Migrate for OpenGpu {
     }
 
     fn quiesce(&self, _cx: &Context) -> Result {
-        let mut registers = self.core.registers.lock();
-        registers.stop();
-        self.core.wait_idle(&mut registers);
-        Ok(())
+        self.core.stop().map(drop).inspect_err(|_| self.go_on())
     }
 
     fn resume(&self, _cx: &Context) {
-        let mut registers = self.core.registers.lock();
-        let effects = registers.start();
-        self.act(&registers, effects);
+        self.go_on();
     }
 
     fn start_saving(&self) -> Result<Saving> {

@@ -227,10 +227,11 @@ impl Operations for OpenMtty {
         Ok(())
     }
 
-    fn reset(&self, cx: &Context) {
+    fn reset(&self, cx: &Context) -> Result {
         let mut ports = self.ports.lock();
         ports.iter_mut().for_each(Uart::reset);
         Self::update_interrupt(cx, &ports);
+        Ok(())
     }
 }
 

@@ -5,9 +5,12 @@
 #include <linux/crc32.h>
 #include <linux/eventfd.h>
 #include <linux/fs.h>
+#include <linux/kthread.h>
 #include <linux/mdev.h>
 #include <linux/platform_device.h>
+#include <linux/sched/signal.h>
 #include <linux/vfio.h>
+#include <linux/wait.h>
 #include <uapi/linux/vfio.h>
 
 #include "param.h"

@@ -4,11 +4,13 @@
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
 #include <linux/iova_bitmap.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/platform_device.h>
 #include <linux/sched/signal.h>
 #include <linux/vfio.h>
+#include <linux/wait.h>
 
 void rust_helper_vfio_put_device(struct vfio_device *device);
 void rust_helper_vfio_put_device(struct vfio_device *device)
@@ -76,6 +78,51 @@ void rust_helper_memzero_page(struct page *page, size_t offset, size_t len);
 void rust_helper_memzero_page(struct page *page, size_t offset, size_t len)
 {
 	memzero_page(page, offset, len);
+}
+
+struct kthread_worker *rust_helper_mdev_run_worker(void);
+struct kthread_worker *rust_helper_mdev_run_worker(void)
+{
+	return kthread_run_worker(0, "mdev_worker");
+}
+
+void rust_helper_kthread_init_work(struct kthread_work *work, kthread_work_func_t function);
+void rust_helper_kthread_init_work(struct kthread_work *work, kthread_work_func_t function)
+{
+	kthread_init_work(work, function);
+}
+
+void rust_helper_mdev_allow_interrupt(void);
+void rust_helper_mdev_allow_interrupt(void)
+{
+	allow_kernel_signal(SIGKILL);
+}
+
+void rust_helper_mdev_wake_all(struct wait_queue_head *queue);
+void rust_helper_mdev_wake_all(struct wait_queue_head *queue)
+{
+	wake_up_all(queue);
+}
+
+/* The condition may sleep, so it is asked while the thread is running. */
+int rust_helper_mdev_wait(struct wait_queue_head *queue, unsigned int state,
+			  bool (*done)(void *argument), void *argument);
+int rust_helper_mdev_wait(struct wait_queue_head *queue, unsigned int state,
+			  bool (*done)(void *argument), void *argument)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	int ret = 0;
+
+	add_wait_queue(queue, &wait);
+	while (!done(argument)) {
+		if (signal_pending_state(state, current)) {
+			ret = -EINTR;
+			break;
+		}
+		wait_woken(&wait, state, MAX_SCHEDULE_TIMEOUT);
+	}
+	remove_wait_queue(queue, &wait);
+	return ret;
 }
 
 /*

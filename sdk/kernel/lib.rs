@@ -33,7 +33,7 @@ mod vfio;
 
 mod mdev;
 
-pub use base::compat::parameter;
+pub use base::{compat::parameter, wait::WaitQueue};
 pub use driver::{
     crc32c, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Plane,
     Progress, RecordWriter, Task, Type, Worker,

@@ -13,12 +13,12 @@
 
 #![forbid(unsafe_code)]
 
-use kernel::sync::{Arc, CondVar, Mutex, MutexGuard};
-use kernel::{new_condvar, new_mutex, prelude::*};
+use kernel::sync::{lock::mutex::MutexGuard, Arc, Mutex};
+use kernel::{new_mutex, page::PAGE_SIZE, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
 use mdev_sdk::{Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase};
-use mdev_sdk::{Progress, RecordWriter, Task, Type, Worker};
+use mdev_sdk::{Progress, RecordWriter, Task, Type, WaitQueue, Worker};
 
 mdev_sdk::module_mdev_driver! {
     driver: Scratch,
@@ -81,18 +81,16 @@ struct Card {
     #[pin]
     registers: Mutex<Registers>,
     #[pin]
-    idle: CondVar,
+    idle: WaitQueue,
 }
 
 impl Card {
     /// Waits for the end of a copy; none begins before `stopped` is false again.
-    fn stop(&self) -> MutexGuard<'_, Registers> {
-        let mut registers = self.registers.lock();
-        registers.stopped = true;
-        while registers.job.is_some() {
-            self.idle.wait(&mut registers);
-        }
-        registers
+    fn stop(&self) -> Result<MutexGuard<'_, Registers>> {
+        self.registers.lock().stopped = true;
+        self.idle
+            .wait_killable(|| self.registers.lock().job.is_none())?;
+        Ok(self.registers.lock())
     }
 
     fn copy(&self, from: u64, page: usize) -> Result {
@@ -115,7 +113,7 @@ impl Task for Copier {
         registers.job = None;
         registers.events |= if copied.is_ok() { DONE } else { ERROR };
         card.cx.set_interrupt(true);
-        card.idle.notify_all();
+        card.idle.wake_all();
     }
 }
 
@@ -132,10 +130,10 @@ impl OpenScratch {
             cx,
             memory,
             registers <- new_mutex!(Registers::default(), "scratch_registers"),
-            idle <- new_condvar!("scratch_idle"),
+            idle <- WaitQueue::new(),
         });
         let card = Arc::pin_init(card, GFP_KERNEL)?;
-        let worker = Worker::new(Copier(card.clone()))?;
+        let worker = Worker::new(&card.cx, Copier(card.clone()))?;
         Ok(OpenScratch { worker, card })
     }
 }
@@ -220,13 +218,14 @@ impl Operations for OpenScratch {
         (bar == MEMORY_BAR).then_some(&self.card.memory)
     }
 
-    fn reset(&self, cx: &Context) {
-        let mut registers = self.card.stop();
+    fn reset(&self, cx: &Context) -> Result {
+        let mut registers = self.card.stop()?;
         if let Err(e) = self.card.memory.clear() {
             dev_err!(cx.device(), "scratch: memory not cleared: {e:?}\n");
         }
         *registers = Registers::default();
         cx.set_interrupt(false);
+        Ok(())
     }
 }
 
@@ -270,8 +269,8 @@ impl Migrate for OpenScratch {
     }
 
     fn quiesce(&self, _cx: &Context) -> Result {
-        drop(self.card.stop());
-        Ok(())
+        let go_on = || self.card.registers.lock().stopped = false;
+        self.card.stop().map(drop).inspect_err(|_| go_on())
     }
 
     fn resume(&self, _cx: &Context) {
@@ -316,8 +315,11 @@ impl Migrate for OpenScratch {
         };
         if let Some(run) = self.card.memory.take_dirty(from, PAGE) {
             saving.at = run.end;
-            let number = (run.start / PAGE) as u8;
-            out.memory_record(MEMORY, &[number], &self.card.memory, run)?;
+            // A page of the host may hold several of the records'.
+            for start in run.step_by(PAGE) {
+                let (number, bytes) = ((start / PAGE) as u8, start..start + PAGE);
+                out.memory_record(MEMORY, &[number], &self.card.memory, bytes)?;
+            }
             return Ok(Progress::More);
         }
         *saving = Saving {
@@ -337,7 +339,7 @@ impl Migrate for OpenScratch {
         Ok(Arrived {
             registers: None,
             memory: DeviceMemory::new(PAGES * PAGE)?,
-            buffer: KVec::from_elem(0, PAGE, GFP_KERNEL)?,
+            buffer: KVec::from_elem(0, PAGE_SIZE, GFP_KERNEL)?,
         })
     }
 

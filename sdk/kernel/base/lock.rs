@@ -11,4 +11,3 @@ use kernel::prelude::*;
 
 pub(crate) static REQUEST: &CStr = c"mdev_request";
 pub(crate) static SESSION: &CStr = c"mdev_session";
-pub(crate) static WORKER: &CStr = c"mdev_worker";

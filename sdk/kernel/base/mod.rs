@@ -9,3 +9,4 @@ pub(crate) mod limit;
 pub(crate) mod lock;
 pub(crate) mod param;
 pub(crate) mod raw;
+pub(crate) mod wait;

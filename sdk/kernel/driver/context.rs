@@ -26,6 +26,8 @@ use mdev_model::{
 #[pin_data]
 pub struct Context {
     dev: ARef<Device>,
+    /// The driver's module.
+    owner: &'static ThisModule,
     identity: Identity,
     /// The messages that user space can cause.
     reports: Arc<Limit>,
@@ -43,6 +45,7 @@ impl Context {
     /// Made whole in here, and not as an initialiser that generic code runs: see `lock.rs`.
     pub(crate) fn new(
         dev: ARef<Device>,
+        owner: &'static ThisModule,
         identity: Identity,
         config_size: usize,
         memory: GuestMemory,
@@ -52,6 +55,7 @@ impl Context {
             pin_init!(Self {
                 config <- new_mutex!(ConfigSpace::new(&identity), "mdev_config"),
                 dev,
+                owner,
                 identity,
                 reports,
                 config_size,
@@ -82,6 +86,11 @@ impl Context {
     /// The mdev, for messages in the kernel log.
     pub fn device(&self) -> &Device {
         &self.dev
+    }
+
+    /// The driver's module, which a device in use keeps loaded.
+    pub(super) fn owner(&self) -> &'static ThisModule {
+        self.owner
     }
 
     /// What the device looks like on its bus.

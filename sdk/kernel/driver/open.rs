@@ -57,8 +57,8 @@ impl<O: Operations> Open<O> {
 
     /// Resets the SDK's part, then the driver's: what that drives its interrupt line to is the
     /// level of the new state.
-    pub(crate) fn reset(&self) {
+    pub(crate) fn reset(&self) -> Result {
         self.cx.reset();
-        self.driver.reset(&self.cx);
+        self.driver.reset(&self.cx)
     }
 }

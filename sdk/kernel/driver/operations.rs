@@ -122,7 +122,13 @@ pub trait Operations: Migrate + Sized + Send + Sync + 'static {
     /// The SDK has ended a migration session before, reset configuration space, and lowered the
     /// interrupt line. What the device did until now may have raised the line again, so set it
     /// here.
-    fn reset(&self, cx: &Context);
+    ///
+    /// # Errors
+    ///
+    /// EINTR if this thread was killed while it waited for what the device does
+    /// ([`WaitQueue::wait_killable`](crate::WaitQueue::wait_killable)). Nothing else: prepare
+    /// before what could fail.
+    fn reset(&self, cx: &Context) -> Result;
 }
 
 /// The picture of a display, at the beginning of a memory BAR.

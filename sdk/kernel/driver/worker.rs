@@ -4,13 +4,15 @@
 //!
 //! The kernel crate's work items keep themselves alive and cannot be waited for; a device has to
 //! know that its work is over before it is gone, and its module with it. A [`Worker`] waits when it
-//! is dropped.
+//! is dropped. It has a kernel thread of its own, whose waits for guest memory can be ended: when
+//! the device is closed, and when whoever waits for the worker is killed.
 //!
-//! C header: `include/linux/workqueue.h`
+//! C header: `include/linux/kthread.h`
 
-use crate::base::{lock, raw};
-use core::{marker::PhantomPinned, ops::Deref};
-use kernel::{container_of, prelude::*, static_lock_class, types::Opaque};
+use super::Context;
+use crate::base::{raw, wait::KernelThread};
+use core::{marker::PhantomPinned, ops::Deref, ptr::NonNull};
+use kernel::{container_of, error::from_err_ptr, prelude::*, types::Opaque};
 
 /// What a [`Worker`] does.
 pub trait Task: Send + Sync + 'static {
@@ -18,17 +20,20 @@ pub trait Task: Send + Sync + 'static {
     fn run(&self);
 }
 
-/// A task, and the means to have it run by a kernel thread.
+/// A task, and the thread that runs it.
 ///
 /// # Invariants
 ///
-/// `work` was initialised to call [`work_fn`](Self::work_fn). It is cancelled on drop, so it runs
-/// only while the value lives. What Rust cannot see to is that a driver neither forgets it nor has
-/// it in a cycle of `Arc`s, in which its work could outlast the module.
+/// - `work` was initialised to call [`work_fn`](Self::work_fn), and is queued at `thread` alone.
+/// - `thread` is a kthread worker, destroyed on drop, so `work` runs only while the value lives.
+/// - The value owns a reference to `owner`, so that its thread cannot outlast the code that it
+///   runs, even if the value is forgotten.
 #[pin_data(PinnedDrop)]
 struct Inner<T: Task> {
+    thread: NonNull<raw::kthread_worker>,
     #[pin]
-    work: Opaque<raw::work_struct>,
+    work: Opaque<raw::kthread_work>,
+    owner: &'static ThisModule,
     task: T,
     #[pin]
     _pin: PhantomPinned,
@@ -37,32 +42,38 @@ struct Inner<T: Task> {
 /// A task that runs in a kernel thread when it is [kicked](Self::kick).
 pub struct Worker<T: Task>(Pin<KBox<Inner<T>>>);
 
-// SAFETY: A work item is locked by the workqueue; `T` is Send and Sync.
+// SAFETY: A kthread worker locks its work by itself; `T` is Send and Sync.
 unsafe impl<T: Task> Send for Worker<T> {}
 // SAFETY: As above.
 unsafe impl<T: Task> Sync for Worker<T> {}
 
 impl<T: Task> Worker<T> {
-    /// A worker that is idle.
-    pub fn new(task: T) -> Result<Self> {
-        let inner = KBox::pin_init(
-            pin_init!(Inner {
+    /// Creates a worker of the device of `cx`, which is idle.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM if there is no memory for it or its thread; EINTR if this process is being killed.
+    pub fn new(cx: &Context, task: T) -> Result<Self> {
+        let owner = cx.owner();
+        let inner = KBox::try_pin_init(
+            try_pin_init!(Inner {
+                thread: {
+                    // SAFETY: The function has no preconditions.
+                    let thread = from_err_ptr(unsafe { raw::mdev_run_worker() })?;
+                    NonNull::new(thread).ok_or(ENOMEM)?
+                },
                 work <- Opaque::ffi_init(|slot| {
-                    let key = static_lock_class!();
-                    // SAFETY: `slot` is pinned memory of a `work_struct`, cancelled before it goes.
-                    unsafe {
-                        raw::init_work_with_key(
-                            slot,
-                            Some(Inner::<T>::work_fn),
-                            false,
-                            lock::WORKER.as_char_ptr(),
-                            key.as_ptr(),
-                        )
-                    }
+                    // SAFETY: `slot` is pinned memory of a `kthread_work`.
+                    unsafe { raw::kthread_init_work(slot, Some(Inner::<T>::work_fn)) }
                 }),
+                owner: {
+                    // SAFETY: The module is in use: the device of `cx` is being opened, or is open.
+                    unsafe { raw::__module_get(owner.as_ptr()) };
+                    owner
+                },
                 task,
                 _pin: PhantomPinned,
-            }),
+            } ? Error),
             GFP_KERNEL,
         )?;
         Ok(Worker(inner))
@@ -70,14 +81,8 @@ impl<T: Task> Worker<T> {
 
     /// Has the task run once more, from its beginning, after this call.
     pub fn kick(&self) {
-        // SAFETY: By the type invariant of `Inner`; the queue is the kernel's and lives for ever.
-        unsafe {
-            raw::queue_work_on(
-                raw::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-                raw::system_dfl_long_wq,
-                self.0.work.get(),
-            )
-        };
+        // SAFETY: By the type invariant of `Inner`.
+        unsafe { raw::kthread_queue_work(self.0.thread.as_ptr(), self.0.work.get()) };
     }
 }
 
@@ -92,8 +97,9 @@ impl<T: Task> Deref for Worker<T> {
 impl<T: Task> Inner<T> {
     /// # Safety
     ///
-    /// Called by the workqueue: `work` is that of a live `Self`.
-    unsafe extern "C" fn work_fn(work: *mut raw::work_struct) {
+    /// A kthread worker must call it, with the `work` of a live `Self`.
+    unsafe extern "C" fn work_fn(work: *mut raw::kthread_work) {
+        KernelThread::allow();
         // SAFETY: By the function's contract.
         let inner: &Self = unsafe { &*container_of!(Opaque::cast_from(work), Self, work) };
         inner.task.run();
@@ -103,7 +109,13 @@ impl<T: Task> Inner<T> {
 #[pinned_drop]
 impl<T: Task> PinnedDrop for Inner<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant. Nobody can kick any more: `self` is borrowed mutably.
-        unsafe { raw::cancel_work_sync(self.work.get()) };
+        // SAFETY: By the type invariant. Nobody can kick any more, for `self` is borrowed mutably,
+        // and the thread has ended when the second call returns. This code is the module's, which
+        // therefore has another user.
+        unsafe {
+            raw::kthread_cancel_work_sync(self.work.get());
+            raw::kthread_destroy_worker(self.thread.as_ptr());
+            raw::module_put(self.owner.as_ptr());
+        }
     }
 }

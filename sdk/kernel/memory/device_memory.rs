@@ -238,11 +238,8 @@ impl DeviceMemory {
     /// least: its range in bytes. The pages are clean then, and a later write makes them dirty
     /// again; copy them after the call.
     pub fn take_dirty(&self, from: usize, most: usize) -> Option<Range<usize>> {
-        let run = self.take(
-            &self.dirty,
-            from.div_ceil(PAGE_SIZE),
-            (most / PAGE_SIZE).max(1),
-        )?;
+        let most = (most / PAGE_SIZE).max(1);
+        let run = self.take(&self.dirty, from.div_ceil(PAGE_SIZE), most)?;
         Some(run.start * PAGE_SIZE..run.end * PAGE_SIZE)
     }
 

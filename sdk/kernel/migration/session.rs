@@ -163,14 +163,17 @@ impl<O: Operations> MigrationState<O> {
     }
 
     /// `VFIO_DEVICE_RESET`: from any state back to RUNNING as after power-on.
-    pub(crate) fn reset(&self) {
+    ///
+    /// # Errors
+    ///
+    /// EINTR if this thread is killed before the driver has done it.
+    pub(crate) fn reset(&self) -> Result {
         self.locked(|session| {
             session.end();
-            if let Some(open) = &session.open {
-                open.reset();
-            }
+            let reset = session.open.as_ref().map_or(Ok(()), |open| open.reset());
             session.be_running();
-        });
+            reset
+        })
     }
 
     /// The device is being closed: its data files are dead when this returns, and refer to it no

@@ -134,6 +134,7 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
     let config_size = body.driver.config_size().min(config::SIZE);
     let cx = Context::new(
         ARef::from(mdev),
+        D::OWNER,
         identity,
         config_size,
         memory,

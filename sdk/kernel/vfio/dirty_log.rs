@@ -93,8 +93,18 @@ impl<D: Driver> VTable<D> {
             let last = iova.checked_add(more).ok_or(EOVERFLOW)?;
             let page_of = |iova: usize| (iova / PAGE_SIZE) as u64;
             log.report(&(page_of(iova)..=page_of(last)), |run| {
-                let first = iova.max(*run.start() as usize * PAGE_SIZE);
-                let end = last.min(*run.end() as usize * PAGE_SIZE + (PAGE_SIZE - 1));
+                let (run_first, run_end) = (
+                    *run.start() as usize * PAGE_SIZE,
+                    *run.end() as usize * PAGE_SIZE + (PAGE_SIZE - 1),
+                );
+                // Who asks for a part of a page is told of that part: the rest is dirty still.
+                if run_first < iova {
+                    log.mark(&(*run.start()..=*run.start()));
+                }
+                if last < run_end {
+                    log.mark(&(*run.end()..=*run.end()));
+                }
+                let (first, end) = (iova.max(run_first), last.min(run_end));
                 // SAFETY: By the function's contract; `first` and `end` are inside of it. The
                 // function may sleep, and no lock is held.
                 unsafe { raw::mdev_iova_bitmap_set(bitmap.cast(), first, end - first + 1) };

@@ -57,10 +57,7 @@ pub(super) unsafe extern "C" fn ioctl<D: Driver>(
             raw::VFIO_DEVICE_QUERY_GFX_PLANE if D::Open::HAS_PLANE => {
                 query_gfx_plane(open.driver.plane(), arg)
             }
-            raw::VFIO_DEVICE_RESET => {
-                body.migration.reset();
-                Ok(())
-            }
+            raw::VFIO_DEVICE_RESET => body.migration.reset(),
             _ => Err(ENOTTY),
         }?;
         Ok(0)

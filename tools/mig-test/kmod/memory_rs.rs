@@ -329,10 +329,11 @@ impl Operations for Card {
         }
     }
 
-    fn reset(&self, _cx: &Context) {
+    fn reset(&self, _cx: &Context) -> Result {
         for channel in &self.channels {
             channel.keep(Kept::Nothing);
         }
+        Ok(())
     }
 }
 

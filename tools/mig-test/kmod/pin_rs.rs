@@ -144,7 +144,9 @@ impl Operations for Card {
         Ok(())
     }
 
-    fn reset(&self, _cx: &Context) {}
+    fn reset(&self, _cx: &Context) -> Result {
+        Ok(())
+    }
 }
 
 does_not_migrate!(Card, "pin_rs", "pin_rs-1");

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::lab::{self, modules::Goal, Choice, Kernel, Lab};
 use crate::qemu::version::Qemu;
+use crate::scenario::mgpu::killed::{vmm, Order, Way};
 use crate::series::SeriesArgs;
 use crate::{agent, commands, plan, tree};
 
@@ -71,6 +72,14 @@ Examples:
     /// The side inside the lab VM
     #[command(hide = true)]
     Agent,
+    /// A process of `mgpu-killed` there
+    #[command(hide = true)]
+    Vmm {
+        /// What it waits for
+        way: Way,
+        /// Which of its files it opens first
+        order: Order,
+    },
 }
 
 #[derive(Args)]
@@ -254,6 +263,7 @@ pub fn main() -> Result<()> {
         }
         Command::Lab(command) => lab(command, open),
         Command::Agent => agent::main(),
+        Command::Vmm { way, order } => vmm(way, order),
     }
 }
 

@@ -133,17 +133,24 @@ fn names(text: &str) -> Vec<String> {
     names
 }
 
-/// `text` with as many lines, of which those that are comments are empty.
+/// `text` with as many lines, of which those of comments and of macros are empty: what a macro
+/// names is of the crate that uses it.
 fn without_comments(text: &str) -> String {
-    let keep = |line: &str| match line.trim_start().starts_with("//") {
-        true => String::from("\n"),
-        false => format!("{line}\n"),
-    };
-    text.lines().map(keep).collect()
+    let mut in_macro = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        in_macro |= line.starts_with("macro_rules!");
+        if !in_macro && !line.trim_start().starts_with("//") {
+            kept += line;
+        }
+        kept += "\n";
+        in_macro &= line != "}";
+    }
+    kept
 }
 
-/// The lines of comments that are too wide, and how wide: rustfmt sees to code. An address and the row of
-/// a table cannot be broken.
+/// The lines of comments that are too wide, and how wide: rustfmt sees to code. An address and the
+/// row of a table cannot be broken.
 fn wide(text: &str) -> Vec<(usize, usize)> {
     let is_breakable = |line: &str| {
         let words = line.trim_start().trim_start_matches(['/', '!', ' ']);
@@ -193,9 +200,11 @@ mod tests {
 
     #[test]
     fn a_comment_may_speak_of_anything_and_a_macro_of_its_callers_crate() {
-        let text =
-            "//! See [`Item`](crate::Item).\nmacro_rules! m { () => { $crate::top::h() } }\n";
-        assert_eq!(climbs_of_middle(text), []);
+        let comment = "//! See [`Item`](crate::Item).\n";
+        let of_macro = "macro_rules! m {\n    () => { crate::top::h() };\n}\n";
+        assert_eq!(climbs_of_middle(&format!("{comment}{of_macro}")), []);
+        let behind = format!("{of_macro}use crate::top::h;\n");
+        assert_eq!(climbs_of_middle(&behind), [(4, "top".to_owned())]);
     }
 
     #[test]

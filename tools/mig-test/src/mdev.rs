@@ -92,6 +92,18 @@ pub struct Mdev {
 }
 
 impl Mdev {
+    /// Takes over a device that somebody else has made.
+    pub fn named(uuid: &str) -> Result<Mdev> {
+        let path = Path::new(DEVICES).join(uuid);
+        if uuid.is_empty() || !path.exists() {
+            bail!("there is no mdev named \"{uuid}\"");
+        }
+        Ok(Mdev {
+            uuid: uuid.to_owned(),
+            path,
+        })
+    }
+
     /// Its folder in sysfs.
     pub fn path(&self) -> &Path {
         &self.path

@@ -17,7 +17,7 @@ mod table;
 mod unmap;
 
 use super::dirty_log::Log;
-use crate::base::raw;
+use crate::base::{raw, wait::WaitQueue};
 use core::{
     mem::{self, MaybeUninit},
     ops::RangeInclusive,
@@ -25,10 +25,10 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    new_condvar, new_mutex,
+    new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{lock::mutex::MutexGuard, Arc, CondVar, Mutex, UniqueArc},
+    sync::{lock::mutex::MutexGuard, Arc, Mutex, UniqueArc},
 };
 use mdev_model::paging::Span;
 use pages::Pages;
@@ -63,9 +63,9 @@ pub(crate) struct Pins {
     vdev: Vdev,
     #[pin]
     table: Mutex<Table>,
-    #[pin]
     /// A range has become live or has left the table, or a copy is over.
-    changed: CondVar,
+    #[pin]
+    changed: WaitQueue,
     #[pin]
     pub(crate) log: Log,
 }
@@ -88,7 +88,7 @@ impl Pins {
         let Ok(pins) = room.0.pin_init_with(pin_init!(Self {
             vdev: Vdev(vdev),
             table <- new_mutex!(Table::new(), "mdev_pins"),
-            changed <- new_condvar!("mdev_pins_changed"),
+            changed <- WaitQueue::new(),
             log <- Log::new(),
         }));
         pins.into()
@@ -119,7 +119,8 @@ impl Pins {
             }
             Ok(pages)
         });
-        let table = self.table.lock();
+        let mut table = self.table.lock();
+        table.end_call();
         match pinned {
             Ok(pages) => {
                 *range.state.lock() = State::Live(pages, stop);
@@ -206,10 +207,7 @@ impl Pins {
             return self.unpin(range, live, false);
         }
         // It was revoked, or is being so.
-        let mut table = self.table.lock();
-        while table.position(range).is_some() {
-            self.wait(&mut table);
-        }
+        self.wait(|table| table.position(range).is_none());
     }
 
     /// `range` is unpinned: it leaves the table.
@@ -223,15 +221,28 @@ impl Pins {
         let waiting = table.waiting;
         drop(table);
         if waiting > 0 {
-            self.changed.notify_all();
+            self.changed.wake_all();
         }
     }
 
-    /// Waits until the table has changed.
-    fn wait(&self, table: &mut MutexGuard<'_, Table>) {
-        table.waiting += 1;
-        self.changed.wait(table);
-        table.waiting -= 1;
+    /// Waits until the table is so that `done`.
+    fn wait(&self, mut done: impl FnMut(&Table) -> bool) {
+        self.table.lock().waiting += 1;
+        self.changed.wait(|| done(&self.table.lock()));
+        self.table.lock().waiting -= 1;
+    }
+
+    /// The same, but if this thread is killed meanwhile, no kernel thread waits for user space on
+    /// behalf of this device any more: it may be what the thread waits for, and be served by its
+    /// process.
+    fn wait_or_interrupt(&self, mut done: impl FnMut(&Table) -> bool) {
+        self.table.lock().waiting += 1;
+        let killed = self.changed.wait_killable(|| done(&self.table.lock()));
+        if killed.is_err() {
+            self.table.lock().interrupt();
+            self.changed.wait(|| done(&self.table.lock()));
+        }
+        self.table.lock().waiting -= 1;
     }
 
     /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
@@ -263,7 +274,14 @@ impl Pins {
             };
             let live = mem::replace(&mut *range.state.lock(), State::Busy);
             match live {
-                State::Busy => self.wait(&mut table),
+                State::Busy => {
+                    drop(table);
+                    self.wait_or_interrupt(|table| {
+                        let is_busy = || matches!(*range.state.lock(), State::Busy);
+                        table.position(&range).is_none() || !is_busy()
+                    });
+                    table = self.table.lock();
+                }
                 State::Live(..) => {
                     drop(table);
                     self.unpin(&range, live, true);
@@ -276,13 +294,13 @@ impl Pins {
     /// The device is being closed: nothing is pinned and nobody copies when this returns, and
     /// nothing is logged.
     pub(crate) fn close(&self) {
-        self.table.lock().close();
-        self.take_back(&(0..=u64::MAX));
         let mut table = self.table.lock();
-        while table.copies > 0 {
-            self.wait(&mut table);
-        }
+        table.close();
+        // User space may never provide what they wait for: it is going.
+        table.interrupt();
         drop(table);
+        self.take_back(&(0..=u64::MAX));
+        self.wait(|table| table.copies == 0);
         self.log.stop();
     }
 
@@ -307,6 +325,7 @@ impl Pins {
             if !table.is_open(opening) {
                 return Err(ENODEV);
             }
+            table.begin_call()?;
             table.copies += 1;
         }
         let mut done = 0;
@@ -335,6 +354,7 @@ impl Pins {
             done += some;
         }
         let mut table = self.table.lock();
+        table.end_call();
         table.copies -= 1;
         self.wake(table);
         result

@@ -7,7 +7,7 @@ use super::{
     pages::Pages,
     unmap::{Id, UnmapNotifier},
 };
-use crate::base::raw;
+use crate::base::{raw, wait::KernelThread};
 use core::{ops::RangeInclusive, ptr::NonNull};
 use kernel::{
     current, new_mutex,
@@ -93,6 +93,8 @@ pub(super) struct Table {
     open: bool,
     /// How many `vfio_dma_rw()` are under way.
     pub(super) copies: usize,
+    /// The kernel threads that are in a call of VFIO, each as often as it is.
+    calls: KVec<KernelThread>,
     /// How many threads wait for this table to change.
     pub(super) waiting: usize,
     /// Every range of which VFIO may have a page pinned.
@@ -110,6 +112,7 @@ impl Table {
             opened: 0,
             open: false,
             copies: 0,
+            calls: KVec::new(),
             waiting: 0,
             ranges: KVec::new(),
             recycled: None,
@@ -128,6 +131,39 @@ impl Table {
     /// Whether the device is open, for the time with the number `opening`.
     pub(super) fn is_open(&self, opening: u64) -> bool {
         self.open && self.opened == opening
+    }
+
+    /// This thread is about to call VFIO, which may wait for user space to provide memory.
+    #[inline]
+    pub(super) fn begin_call(&mut self) -> Result {
+        // A thread of user space is killed with it.
+        if let Some(thread) = KernelThread::current() {
+            self.calls.push(thread, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(())
+    }
+
+    /// The call is over.
+    #[inline]
+    pub(super) fn end_call(&mut self) {
+        let Some(thread) = KernelThread::current() else {
+            return;
+        };
+        if let Some(index) = self.calls.iter().position(|call| *call == thread) {
+            // The index is in bounds, so this cannot fail.
+            let _ = self.calls.remove(index);
+        }
+        // With the table locked: whoever interrupts it after this finds it in its next call.
+        thread.end_interrupt();
+    }
+
+    /// Ends what kernel threads wait for in a call, so that it fails.
+    pub(super) fn interrupt(&self) {
+        for thread in self.calls.iter() {
+            // SAFETY: It is in a call, and takes itself out of here, with the table locked, before
+            // that returns.
+            unsafe { thread.interrupt() };
+        }
     }
 
     /// Nothing is pinned or copied from here on, except for what is under way.
@@ -203,6 +239,8 @@ impl Table {
                 GFP_KERNEL_ACCOUNT,
             )?,
         };
+        self.ranges.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        self.begin_call()?;
         self.ranges.push(range.clone(), GFP_KERNEL_ACCOUNT)?;
         Ok(range)
     }

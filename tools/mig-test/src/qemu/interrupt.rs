@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::vm::Vm;
 
-/// How often a VM is stopped before the moment is given up. It comes in some ten.
-const STOPS: usize = 3000;
+/// How often a VM is stopped before the moment is given up. It comes in some hundred, and on a busy
+/// machine was seen to take 1,409.
+const STOPS: usize = 20_000;
 /// QEMU's trace events of accesses to a device's regions.
 const ACCESSES: [&str; 2] = ["vfio_region_read", "vfio_region_write"];
 /// As many bytes of them as are looked at.

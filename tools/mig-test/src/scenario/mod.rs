@@ -11,7 +11,7 @@ mod file;
 mod intx;
 mod live;
 mod memory;
-mod mgpu;
+pub mod mgpu;
 mod options;
 mod parameter;
 mod refusal;

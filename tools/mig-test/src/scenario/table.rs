@@ -268,6 +268,12 @@ const SCENARIOS: &[Scenario] = &[
         mgpu::unmap::run,
     ),
     races(
+        "mgpu-killed",
+        "a VMM that is killed goes, though its toy GPU waits for memory that only it could provide",
+        3,
+        mgpu::killed::run,
+    ),
+    races(
         "mgpu-late-memory",
         "guest memory comes late, and goes while commands wait for it",
         3,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Interrupt Disable and Interrupt Status, by which drivers that share a line mask and tell theirs: as
-//! `pci_check_and_mask_intx()` of uio_pci_generic and vfio-pci uses them.
+//! Interrupt Disable and Interrupt Status, by which drivers that share a line mask and tell theirs:
+//! as `pci_check_and_mask_intx()` of uio_pci_generic and vfio-pci uses them.
 //!
 //! Source: PCI Local Bus Specification 3.0, section 6.2.2 and 6.2.3; `vfio_pci_intx_mask()` and
 //! `vfio_pci_intx_unmask()` in `drivers/vfio/pci/vfio_pci_intrs.c`.

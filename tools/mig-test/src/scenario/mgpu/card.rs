@@ -62,7 +62,7 @@ pub struct Card {
     pub guest: Arc<Mapping>,
     /// Where the device finds it.
     base: u64,
-    _mdev: Mdev,
+    mdev: Mdev,
 }
 
 impl Card {
@@ -110,7 +110,7 @@ impl Card {
             device,
             guest,
             base,
-            _mdev: mdev,
+            mdev,
         })
     }
 
@@ -119,6 +119,11 @@ impl Card {
         let card = Card::new()?;
         card.start()?;
         Ok(card)
+    }
+
+    /// The UUID of its mdev.
+    pub fn mdev(&self) -> &str {
+        &self.mdev.uuid
     }
 
     /// Starts the ring, or starts it anew.

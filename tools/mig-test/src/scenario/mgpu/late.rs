@@ -48,7 +48,7 @@ const GUEST_WRITE: u32 = Error::GuestWrite.code();
 /// How long an unmap may take to get to where it waits.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How /proc shows a thread that waits inside of an ioctl, by its number on x86-64.
-const IN_IOCTL: &str = "16 ";
+pub const IN_IOCTL: &str = "16 ";
 
 /// The figures.
 #[derive(Default, Serialize)]

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod dirty;
 mod faults;
 pub mod guest;
+pub mod killed;
 pub mod late;
 pub mod log;
 pub mod migrate;

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A VMM is killed while its device waits for a page of guest memory that only the VMM could
+//! provide: the process goes, its mdev can be removed, and the module unloaded.//! What waits is
+//! the device's kernel thread, which nobody can kill. A thread of the VMM waits for that, in each
+//! of the calls that do, or none does and the last close has to.
+//!
+//! An unmap is not among them: type1 holds its lock while a copy waits for user space, and a thread
+//! that wants the lock cannot be killed, whichever driver copies (Documentation/threat-model.md).
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command as Program, Stdio};
+use std::sync::mpsc::channel;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use clap::builder::PossibleValue;
+use clap::ValueEnum;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::pipe::{pipe_with, PipeFlags};
+use rustix::process::{pidfd_open, Pid, PidfdFlags};
+use rustix::thread::gettid;
+
+use super::card::{Card, Command, IOVA, MODULE};
+use super::late::IN_IOCTL;
+use crate::event::Outcome;
+use crate::health::pinned;
+use crate::mdev::Mdev;
+use crate::patience;
+use crate::scenario::bed::unload;
+use crate::scenario::conformance::checks::Checks;
+use crate::scenario::Ctx;
+use crate::vfio::dma::{Access, Dma, PAGE};
+use crate::vfio::migration::State;
+use crate::vfio::userfault::Late;
+use crate::vfio::Mapping;
+
+/// Where the page that never comes is for the device.
+const AREA: u64 = IOVA + (64 << 20);
+/// How long a process that was killed may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the VMM may take to get to where it waits.
+const PREPARATION: Duration = Duration::from_secs(60);
+
+/// What a thread of the VMM does when it is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// Nothing: the last close comes with the process's end.
+    Nothing,
+    /// VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE to STOP.
+    Stop,
+    /// VFIO_DEVICE_RESET.
+    Reset,
+}
+
+/// Which file of the VMM has the higher number: a process closes them in one order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// The one of the userfaults.
+    DeviceFirst,
+    /// The device's.
+    FaultsFirst,
+}
+
+/// Runs the scenario.
+pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
+    Card::load(ctx)?;
+    let mut checks = Checks::default();
+    let before = pinned()?;
+    for way in Way::value_variants() {
+        for order in Order::value_variants() {
+            ctx.step(format!("{way:?}, {order:?}"));
+            let what = |what: &str| format!("{way:?}, {order:?}: {what}");
+            let mdev = killed(*way, *order).with_context(|| what("the VMM"))?;
+            let removed = mdev.write_remove("1").map_err(|error| error.to_string());
+            checks.equal(what("removing its mdev"), removed, Ok(()));
+            checks.equal(what("pages still pinned"), pinned()?, before);
+        }
+    }
+    checks.that("the module is not unloaded", unload(MODULE).is_ok());
+    ctx.step(format!("{} checks made", checks.made()));
+    Ok(checks.outcome())
+}
+
+/// Kills a VMM that waits, and sees it go. Returns its mdev.
+fn killed(way: Way, order: Order) -> Result<Mdev> {
+    let (way, order) = (way.to_possible_value(), order.to_possible_value());
+    let values = way.iter().chain(&order).map(PossibleValue::get_name);
+    let mut vmm = Program::new("/proc/self/exe")
+        .arg("vmm")
+        .args(values)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start a VMM")?;
+    let mut line = String::new();
+    let output = vmm.stdout.take().context("its output")?;
+    BufReader::new(output).read_line(&mut line)?;
+    let mdev = Mdev::named(line.trim())?;
+    let pid = Pid::from_child(&vmm);
+    let file = pidfd_open(pid, PidfdFlags::empty())?;
+    vmm.kill()?;
+    let timeout = Timespec::try_from(patience::of(PATIENCE))?;
+    poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&timeout))?;
+    ensure!(
+        vmm.try_wait()?.is_some(),
+        "it has not gone {PATIENCE:?} after it was killed: {}",
+        stuck(pid)
+    );
+    Ok(mdev)
+}
+
+/// What the threads of a process wait for.
+fn stuck(pid: Pid) -> String {
+    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let stack = |path: &Path| fs::read_to_string(path.join("stack")).unwrap_or_default();
+    let entries = fs::read_dir(tasks).into_iter().flatten().flatten();
+    let stacks: Vec<String> = entries.map(|entry| stack(&entry.path())).collect();
+    stacks.join("\n")
+}
+
+/// The VMM: begins to wait, says the name of its mdev, and is killed.
+pub fn vmm(way: Way, order: Order) -> Result<()> {
+    let memory = Arc::new(Mapping::anonymous(PAGE)?);
+    let (late, card) = match order {
+        Order::DeviceFirst => {
+            let card = Card::started()?;
+            (Late::new(memory.clone())?, card)
+        }
+        Order::FaultsFirst => (Late::new(memory.clone())?, Card::started()?),
+    };
+    card.device.space.map_dma(Dma {
+        iova: AREA,
+        memory: &memory,
+        offset: 0,
+        len: PAGE,
+        access: Access::ReadWrite,
+    })?;
+    card.submit(&[Command::upload(0, AREA, 100)])?;
+    let (end, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    ensure!(
+        late.wait(end.as_fd())?.is_some(),
+        "the device does not wait"
+    );
+    let (tell, told) = channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            tell.send(gettid())?;
+            match way {
+                Way::Nothing => thread::park(),
+                Way::Stop => card.device.set_state(State::Stop).map(drop)?,
+                Way::Reset => card.device.reset()?,
+            }
+            anyhow::Ok(())
+        });
+        let file = format!("/proc/self/task/{}/syscall", told.recv()?.as_raw_nonzero());
+        let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(IN_IOCTL));
+        let deadline = Instant::now() + PREPARATION;
+        while way != Way::Nothing && !waits() {
+            if Instant::now() > deadline {
+                bail!("the thread does not wait");
+            }
+            thread::yield_now();
+        }
+        println!("{}", card.mdev());
+        loop {
+            thread::park();
+        }
+    })
+}
