@@ -5,7 +5,7 @@
 use crate::{
     base::limit::{Limit, Say},
     irq::Irqs,
-    memory::{GuestMemory, Window},
+    memory::{GuestMemory, Wakeup, Window},
 };
 use kernel::{
     device::Device,
@@ -31,6 +31,8 @@ pub struct Context {
     identity: Identity,
     /// The messages that user space can cause.
     reports: Arc<Limit>,
+    /// Who polls for a data file to become readable.
+    wakeup: Arc<Wakeup>,
     config_size: usize,
     memory: GuestMemory,
     #[pin]
@@ -50,6 +52,7 @@ impl Context {
         config_size: usize,
         memory: GuestMemory,
         reports: Arc<Limit>,
+        wakeup: Arc<Wakeup>,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -58,6 +61,7 @@ impl Context {
                 owner,
                 identity,
                 reports,
+                wakeup,
                 config_size,
                 memory,
                 irqs <- Irqs::new(),
@@ -76,6 +80,15 @@ impl Context {
     #[inline]
     pub fn set_interrupt(&self, asserted: bool) {
         self.irqs.set_line(asserted);
+    }
+
+    /// Wakes user space that waits, in PRE_COPY, for the device to have more to save.
+    ///
+    /// Call it when what [`Migrate::pending`](super::Migrate::pending) says has grown for another
+    /// reason than a write to [`DeviceMemory`](crate::DeviceMemory), which does so by itself.
+    #[inline]
+    pub fn notify_pending(&self) {
+        self.wakeup.wake_if_armed();
     }
 
     /// The memory of the guest that has the device.

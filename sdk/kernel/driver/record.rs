@@ -129,7 +129,7 @@ impl DeferredPayload {
     }
 
     /// Copies it behind `out`, and is empty then.
-    pub(crate) fn copy_behind(
+    pub(super) fn copy_behind(
         &mut self,
         out: &mut KVVec<u8>,
         tally: &mut StreamChecksum,

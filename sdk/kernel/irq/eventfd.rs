@@ -25,7 +25,7 @@ unsafe impl Sync for EventFd {}
 
 impl EventFd {
     /// Takes a reference to the eventfd `fd` of the current process; EBADF or EINVAL if it is none.
-    pub(crate) fn from_fd(fd: i32) -> Result<Self> {
+    pub(super) fn from_fd(fd: i32) -> Result<Self> {
         // SAFETY: The function takes any number.
         let ctx = from_err_ptr(unsafe { raw::eventfd_ctx_fdget(fd) })?;
         // INVARIANT: `eventfd_ctx_fdget()` returned an owned reference.
@@ -47,7 +47,7 @@ impl Drop for EventFd {
 }
 
 /// Who is called when user space signals an eventfd.
-pub(crate) trait Listener: Sync {
+pub(super) trait Listener: Sync {
     /// The eventfd was signalled. Runs in process context and may sleep.
     fn signalled(&self);
 }
@@ -58,7 +58,7 @@ pub(crate) trait Listener: Sync {
 ///
 /// `irqfd` is null or what `vfio_virqfd_enable()` stored there.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Irqfd {
+pub(super) struct Irqfd {
     irqfd: UnsafeCell<*mut raw::virqfd>,
     #[pin]
     _pin: PhantomPinned,
@@ -83,7 +83,7 @@ impl Irqfd {
     /// # Safety
     ///
     /// `listener` lives until [`disable`](Self::disable) has returned, or this value is dropped.
-    pub(crate) unsafe fn enable<L: Listener>(self: Pin<&Self>, listener: &L, fd: i32) -> Result {
+    pub(super) unsafe fn enable<L: Listener>(self: Pin<&Self>, listener: &L, fd: i32) -> Result {
         // SAFETY: `self` is pinned and its destructor disables, so VFIO may keep the pointer to it;
         // the caller guarantees the same of `listener`. `thread` casts back to the same type.
         to_result(unsafe {
@@ -99,7 +99,7 @@ impl Irqfd {
     }
 
     /// Listens no more. When this returns the listener is not being called.
-    pub(crate) fn disable(&self) {
+    pub(super) fn disable(&self) {
         // SAFETY: By the type invariant; a null pointer is legal.
         unsafe { raw::vfio_virqfd_disable(self.irqfd.get()) };
     }

@@ -40,7 +40,7 @@ impl State {
 /// Delivers what `Irqs` was told to unmask by eventfd; apart from it so that the eventfd can be
 /// disabled before the state goes.
 #[pin_data]
-pub(crate) struct Delivery {
+pub(super) struct Delivery {
     #[pin]
     state: Mutex<State>,
 }

@@ -169,7 +169,7 @@ impl<D: Driver> PinnedDrop for ParentRegistration<D> {
 }
 
 /// The `struct device` behind the kernel crate's type.
-pub(crate) fn raw_device(dev: &device::Device) -> *mut raw::device {
+pub(super) fn raw_device(dev: &device::Device) -> *mut raw::device {
     ptr::from_ref(dev).cast_mut().cast()
 }
 

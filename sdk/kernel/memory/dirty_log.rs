@@ -28,7 +28,7 @@ use mdev_model::dirty_log::{DirtyLog, Leaf, Leaves, Report};
 pub(crate) const OFFERED: bool = cfg!(CONFIG_IOMMUFD_DRIVER);
 
 /// Pages by number: IOVA divided by [`PAGE_SIZE`].
-pub(crate) type Pages = RangeInclusive<u64>;
+pub(super) type Pages = RangeInclusive<u64>;
 
 struct Tree(RBTree<u64, Leaf>);
 
@@ -84,7 +84,7 @@ impl Log {
     /// Whether writes are logged. Call it after a write: if the answer is no, the write is older
     /// than the log to come, and whoever starts it finds it in memory.
     #[inline]
-    pub(crate) fn is_started(&self) -> bool {
+    pub(super) fn is_started(&self) -> bool {
         if !OFFERED {
             return false;
         }
@@ -103,7 +103,7 @@ impl Log {
     }
 
     /// From now on, and until [`release`](Self::release), `pages` may be written at any moment.
-    pub(crate) fn hold(&self, pages: &Pages) -> Result {
+    pub(super) fn hold(&self, pages: &Pages) -> Result {
         if !OFFERED {
             return Ok(());
         }
@@ -127,7 +127,7 @@ impl Log {
     }
 
     /// Runs `write`, which writes to `pages`, and accounts for it, even if it fails.
-    pub(crate) fn writing(&self, pages: &Pages, write: impl FnOnce() -> Result) -> Result {
+    pub(super) fn writing(&self, pages: &Pages, write: impl FnOnce() -> Result) -> Result {
         // Also while the log is stopped: it may be started during the write.
         self.hold(pages)?;
         let result = write();

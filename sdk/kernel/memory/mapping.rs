@@ -21,7 +21,7 @@ use mdev_model::{
 /// # Invariants
 ///
 /// The VFIO device is open.
-pub(crate) struct Mapping {
+pub(super) struct Mapping {
     space: NonNull<raw::address_space>,
     /// File offset of the memory.
     base: u64,
@@ -95,7 +95,7 @@ pub(crate) unsafe fn show<T>(
 /// # Safety
 ///
 /// `vmf` is a fault in a mapping that [`show`] set up for a `T`.
-pub(crate) unsafe fn faulting<'a, T>(vmf: *mut raw::vm_fault) -> (&'a T, u64) {
+pub(super) unsafe fn faulting<'a, T>(vmf: *mut raw::vm_fault) -> (&'a T, u64) {
     // SAFETY: By the function's contract; see `show` for the pointer.
     unsafe {
         let info = (*vmf).__bindgen_anon_1;

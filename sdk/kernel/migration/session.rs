@@ -126,10 +126,12 @@ impl<O: Operations> MigrationState<O> {
         f(open, session.state, &mut session.transfer)
     }
 
-    /// Arms a one-shot wakeup: the next write to the device's memory wakes pollers.
+    /// Arms a one-shot wakeup: pollers are woken by the next write to the device's memory, or when
+    /// the driver says that it has more to save.
     pub(crate) fn watch(&self) {
         let session = self.session.lock();
         if let Some(open) = &session.open {
+            self.wakeup.arm();
             let memories = open.memories();
             memories.for_each(|(_, memory)| memory.watch(&self.wakeup));
         }

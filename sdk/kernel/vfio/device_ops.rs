@@ -139,6 +139,7 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
         config_size,
         memory,
         body.reports.clone(),
+        body.migration.wakeup.clone(),
     )?;
     let open = Open::new(cx.clone(), body.driver.open(cx))?;
     let attach = || {
