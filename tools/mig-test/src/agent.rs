@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -66,8 +67,15 @@ fn serve(port: &File) -> Result<()> {
     emit(Event::Ready { kernel, kvm });
 
     let mut line = String::new();
-    BufReader::new(port).read_line(&mut line)?;
+    let mut host = BufReader::new(port.try_clone()?);
+    host.read_line(&mut line)?;
     let job: Job = serde_json::from_str(&line).context("the host sent no job")?;
+    // From here on it says for how many milliseconds this VM was kept waiting.
+    thread::spawn(move || {
+        let lines = host.lines().map_while(Result::ok);
+        let numbers = lines.filter_map(|line| line.parse().ok());
+        numbers.for_each(patience::was_kept_waiting);
+    });
     patience::stretch(job.patience);
     for name in &job.scenarios {
         emit(Event::Begin {

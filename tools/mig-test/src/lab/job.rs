@@ -130,7 +130,7 @@ fn boot(
     watch(News::Boot);
     let mut vm = Vm::start(&lab.components, seat, machine)?;
     let ready = vm
-        .event(Instant::now() + BOOT * machine.platform.kernel.patience())
+        .event(BOOT * machine.platform.kernel.patience())
         .context("the lab VM did not come up")?;
     let Event::Ready { .. } = ready else {
         bail!("the lab VM says {ready:?} before it is ready")
@@ -150,10 +150,9 @@ fn boot(
     while let Some(name) = waiting.pop_front() {
         let deadline = deadline(&name, machine);
         let start = Instant::now();
-        let mut heard = start;
         let mut figures = Vec::new();
         loop {
-            let event = match vm.event(heard + deadline) {
+            let event = match vm.event(deadline) {
                 Ok(event) => event,
                 Err(error) => {
                     let outcome = Outcome::Failed {
@@ -173,7 +172,6 @@ fn boot(
                     return Ok(());
                 }
             };
-            heard = Instant::now();
             if let Event::End {
                 outcome: Outcome::Failed { .. },
                 ..
@@ -296,10 +294,7 @@ pub fn nests(lab: &Lab, machine: Machine) -> Result<bool> {
     let seat = lab.seat(1);
     prepare(&seat)?;
     let mut vm = Vm::start(&lab.components, &seat, machine)?;
-    Ok(matches!(
-        vm.event(Instant::now() + BOOT),
-        Ok(Event::Ready { kvm: true, .. })
-    ))
+    Ok(matches!(vm.event(BOOT), Ok(Event::Ready { kvm: true, .. })))
 }
 
 #[cfg(test)]

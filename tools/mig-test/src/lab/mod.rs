@@ -24,6 +24,7 @@ mod root;
 mod seat;
 mod stage;
 mod stamp;
+mod starvation;
 mod stock_kernel;
 mod task;
 mod vm;

@@ -16,6 +16,7 @@ use anyhow::{bail, Context, Result};
 use super::boot_image::INITRAMFS;
 use super::chroot::{place, Chroot};
 use super::component::Components;
+use super::starvation::Starvation;
 use super::{monitor, qemu_root, stock_kernel, Kernel, Platform, Seat};
 use crate::agent::PORT;
 use crate::event::{Event, Job};
@@ -26,6 +27,13 @@ use crate::kernel_parameters::WATCH_NO_MEMORY;
 const TAIL: usize = 25;
 /// How long a VM may take to shut down after its last word.
 const SHUTDOWN: Duration = Duration::from_secs(60);
+/// How often to look how long the VM was kept waiting, while it is silent.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// The VM said nothing for too long. With what it said last.
+#[derive(Debug, thiserror::Error)]
+#[error("the lab VM is silent past its deadline{0}")]
+struct Silent(String);
 
 /// What executes the lab VM's instructions.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +108,9 @@ pub struct Vm {
     input: UnixStream,
     heard: Receiver<Heard>,
     work: PathBuf,
+    starvation: Starvation,
+    /// What the agent knows of it, once it has a job.
+    told: Option<Duration>,
 }
 
 /// The command that runs QEMU.
@@ -242,47 +253,68 @@ impl Vm {
             }
         });
         Ok(Vm {
+            starvation: Starvation::new(child.id()),
             child,
             input,
             heard,
             work,
+            told: None,
         })
     }
 
     /// Gives the agent its job.
     pub fn send(&mut self, job: &Job) -> Result<()> {
+        self.told = Some(Duration::ZERO);
         let line = serde_json::to_string(job)? + "\n";
         self.input
             .write_all(line.as_bytes())
             .context("the lab VM does not take its job")
     }
 
-    /// Waits for the agent's next word, at most until `deadline`.
-    pub fn event(&mut self, deadline: Instant) -> Result<Event> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.heard.recv_timeout(left) {
-            Ok(Heard::Stopped(why)) => {
-                bail!("QEMU has stopped the lab VM ({why}){}", self.last_words())
+    /// Waits for the agent's next word, for at most as long as `most`. The time in which the VM is
+    /// kept waiting for a processor does not count.
+    pub fn event(&mut self, most: Duration) -> Result<Event> {
+        let (begin, before) = (Instant::now(), self.starvation.kept_waiting());
+        loop {
+            let kept_waiting = self.starvation.kept_waiting().saturating_sub(before);
+            let waited = begin.elapsed().saturating_sub(kept_waiting);
+            let Some(left) = most.checked_sub(waited).filter(|left| !left.is_zero()) else {
+                return Err(Silent(self.last_words()).into());
+            };
+            match self.heard.recv_timeout(left.min(BEAT)) {
+                Ok(Heard::Stopped(why)) => {
+                    bail!("QEMU has stopped the lab VM ({why}){}", self.last_words())
+                }
+                Ok(Heard::Line(line)) => {
+                    return serde_json::from_str(&line)
+                        .with_context(|| format!("the lab VM says what is no event: {line}"))
+                }
+                Err(RecvTimeoutError::Timeout) => self.tell_starvation(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("the lab VM went down{}", self.last_words())
+                }
             }
-            Ok(Heard::Line(line)) => serde_json::from_str(&line)
-                .with_context(|| format!("the lab VM says what is no event: {line}")),
-            Err(RecvTimeoutError::Timeout) => {
-                bail!(
-                    "the lab VM is silent past its deadline{}",
-                    self.last_words()
-                )
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                bail!("the lab VM went down{}", self.last_words())
-            }
+        }
+    }
+
+    /// Tells the agent, which has deadlines of its own, how long its VM was kept waiting.
+    fn tell_starvation(&mut self) {
+        let now = self.starvation.kept_waiting();
+        if self.told.is_some_and(|told| now > told + BEAT / 10) {
+            self.told = Some(now);
+            // If it does not take it, it has more to complain of than that.
+            let _ = writeln!(self.input, "{}", now.as_millis());
         }
     }
 
     /// Waits until the VM has powered itself off.
     pub fn finish(mut self) -> Result<()> {
-        let deadline = Instant::now() + SHUTDOWN;
-        while self.event(deadline).is_ok() {}
-        if Instant::now() >= deadline {
+        let end = loop {
+            if let Err(end) = self.event(SHUTDOWN) {
+                break end;
+            }
+        };
+        if end.is::<Silent>() {
             bail!("the lab VM does not power off{}", self.last_words());
         }
         self.child.wait()?;

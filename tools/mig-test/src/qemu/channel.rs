@@ -8,11 +8,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
 
 use super::process::Process;
+use crate::patience::Deadline;
 
 /// The end of a QEMU character device.
 ///
@@ -35,7 +35,7 @@ impl Channel {
     pub fn accept(
         listener: UnixListener,
         process: &mut Process,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<Channel> {
         process.await_readable(listener.as_fd(), "its connection", deadline)?;
         let (stream, _) = listener.accept()?;
@@ -59,9 +59,14 @@ impl Channel {
 
     /// The next line, without its end. Past the deadline there is none, whether lines come or not:
     /// a QEMU whose migration does not converge tells of each pass it makes.
-    pub fn line(&mut self, process: &mut Process, what: &str, deadline: Instant) -> Result<String> {
+    pub fn line(
+        &mut self,
+        process: &mut Process,
+        what: &str,
+        deadline: Deadline,
+    ) -> Result<String> {
         loop {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+            let Some(left) = deadline.remaining() else {
                 bail!("{} in time", process.has_not_sent(what));
             };
             if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {

@@ -3,14 +3,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
 
 use super::channel::Channel;
 use super::process::{Process, PATIENCE};
 use crate::guest::message::{Checked, Counters, Message, Registers, PREFIX};
-use crate::patience;
+use crate::patience::{self, Deadline};
 
 /// The guest behind a VM's consoles.
 pub struct Console {
@@ -45,7 +44,7 @@ impl Console {
         &mut self,
         process: &mut Process,
         what: &str,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<Message> {
         loop {
             let line = self

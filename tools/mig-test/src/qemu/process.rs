@@ -5,11 +5,13 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
+
+use crate::patience::Deadline;
 
 /// How long anything that QEMU or the guest is asked for may take. A bound for what has gone wrong,
 /// not a measure: an emulated host is slow.
@@ -43,9 +45,9 @@ impl Process {
     }
 
     /// Waits until `fd` has something to read, or is closed by its peer.
-    pub fn await_readable(&mut self, fd: BorrowedFd, what: &str, deadline: Instant) -> Result<()> {
+    pub fn await_readable(&mut self, fd: BorrowedFd, what: &str, deadline: Deadline) -> Result<()> {
         loop {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+            let Some(left) = deadline.remaining() else {
                 bail!("{} in time", self.has_not_sent(what));
             };
             let mut fds = [
@@ -64,17 +66,18 @@ impl Process {
     }
 
     /// Waits for the process to end.
-    pub fn await_exit(&mut self, deadline: Instant) -> Result<ExitStatus> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
-        if poll(&mut fds, Some(&Timespec::try_from(left)?))? == 0 {
-            bail!(
-                "{} (which printed: {}) has not ended in time",
-                self.name,
-                self.last_words()
-            );
+    pub fn await_exit(&mut self, deadline: Deadline) -> Result<ExitStatus> {
+        while let Some(left) = deadline.remaining() {
+            let mut fds = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
+            if poll(&mut fds, Some(&Timespec::try_from(left)?))? > 0 {
+                return Ok(self.child.wait()?);
+            }
         }
-        Ok(self.child.wait()?)
+        bail!(
+            "{} (which printed: {}) has not ended in time",
+            self.name,
+            self.last_words()
+        );
     }
 
     /// What the process has written to its standard error so far.

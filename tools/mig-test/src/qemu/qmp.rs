@@ -2,14 +2,13 @@
 //! QEMU's machine protocol (QEMU's docs/interop/qmp-spec.rst): commands and events.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use anyhow::{bail, Result};
 use serde_json::{json, Value};
 
 use super::channel::Channel;
 use super::process::{Process, PATIENCE};
-use crate::patience;
+use crate::patience::{self, Deadline};
 
 /// A QMP session past its greeting.
 pub struct Qmp {
@@ -78,7 +77,7 @@ impl Qmp {
         self.events.clear();
     }
 
-    fn receive(&mut self, process: &mut Process, what: &str, deadline: Instant) -> Result<Value> {
+    fn receive(&mut self, process: &mut Process, what: &str, deadline: Deadline) -> Result<Value> {
         Ok(serde_json::from_str(
             &self.channel.line(process, what, deadline)?,
         )?)

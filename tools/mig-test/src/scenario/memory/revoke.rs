@@ -3,7 +3,7 @@
 //! pinned anew before the unmap is over; and a device that is closed meanwhile.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{anyhow, Result};
 use rustix::io::Errno;
@@ -112,7 +112,7 @@ pub fn under_way(checks: &mut Checks, card: &Card) -> Result<()> {
 /// up.
 fn until(is_so: impl Fn() -> Result<bool>) -> Result<()> {
     let deadline = patience::until(PATIENCE);
-    while !is_so()? && Instant::now() < deadline {
+    while !is_so()? && !deadline.is_over() {
         thread::yield_now();
     }
     Ok(())

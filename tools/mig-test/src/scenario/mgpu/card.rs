@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{ensure, Result};
 use mgpu_model::uapi::{control, reg, status, BAR_VRAM, COMMAND_LEN};
@@ -194,7 +194,7 @@ impl Card {
     fn poll(&self, what: &str, done: impl Fn(&Card) -> Result<bool>) -> Result<()> {
         let deadline = patience::until(PATIENCE);
         while !done(self)? {
-            ensure!(Instant::now() < deadline, "the device does not get {what}");
+            ensure!(!deadline.is_over(), "the device does not get {what}");
             thread::yield_now();
         }
         Ok(())

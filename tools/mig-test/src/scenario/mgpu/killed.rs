@@ -15,7 +15,7 @@ use std::process::{Command as Program, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 use clap::builder::PossibleValue;
@@ -158,9 +158,9 @@ pub fn vmm(way: Way, order: Order) -> Result<()> {
         });
         let file = format!("/proc/self/task/{}/syscall", told.recv()?.as_raw_nonzero());
         let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(IN_IOCTL));
-        let deadline = Instant::now() + PREPARATION;
+        let deadline = patience::until(PREPARATION);
         while way != Way::Nothing && !waits() {
-            if Instant::now() > deadline {
+            if deadline.is_over() {
                 bail!("the thread does not wait");
             }
             thread::yield_now();

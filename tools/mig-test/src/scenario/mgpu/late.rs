@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{anyhow, ensure, Context, Result};
 use mgpu_model::engine::SLICE;
@@ -275,7 +275,7 @@ impl Unmapper {
         let deadline = patience::until(PATIENCE);
         let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(IN_IOCTL));
         let asked = self.ask.send(()).is_ok();
-        while asked && Instant::now() < deadline {
+        while asked && !deadline.is_over() {
             if waits() {
                 return true;
             }

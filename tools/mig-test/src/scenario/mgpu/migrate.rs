@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{anyhow, ensure, Context, Result};
 use mgpu_model::pages::PAGE;
@@ -388,7 +388,7 @@ fn await_sleep(thread: Pid) -> Result<()> {
     let deadline = patience::until(PATIENCE);
     let sleeps = |text: String| IN_POLL.iter().any(|number| text.starts_with(number));
     while !fs::read_to_string(&file).is_ok_and(sleeps) {
-        ensure!(Instant::now() < deadline, "a thread does not get to sleep");
+        ensure!(!deadline.is_over(), "a thread does not get to sleep");
         thread::yield_now();
     }
     Ok(())
