@@ -110,7 +110,7 @@ impl Pins {
         stop: Option<Stop>,
     ) -> Result<Arc<Range>> {
         let span = Span::of(PAGE_SIZE, iova, len).ok_or(EINVAL)?;
-        let range = self.table.lock().enter(opening, span)?;
+        let (range, thread) = self.table.lock().enter(opening, span)?;
         let pinned = self.pin_pages(&range, prot).and_then(|pages| {
             if stop.is_some() {
                 self.log
@@ -120,7 +120,7 @@ impl Pins {
             Ok(pages)
         });
         let mut table = self.table.lock();
-        table.end_call();
+        table.end_call(thread);
         match pinned {
             Ok(pages) => {
                 *range.state.lock() = State::Live(pages, stop);
@@ -320,14 +320,15 @@ impl Pins {
         if len == 0 || iova.checked_add(len as u64 - 1).is_none() {
             return Err(EINVAL);
         }
-        {
+        let thread = {
             let mut table = self.table.lock();
             if !table.is_open(opening) {
                 return Err(ENODEV);
             }
-            table.begin_call()?;
+            let thread = table.begin_call()?;
             table.copies += 1;
-        }
+            thread
+        };
         let mut done = 0;
         let mut result = Ok(());
         while done < len && result.is_ok() {
@@ -354,7 +355,7 @@ impl Pins {
             done += some;
         }
         let mut table = self.table.lock();
-        table.end_call();
+        table.end_call(thread);
         table.copies -= 1;
         self.wake(table);
         result

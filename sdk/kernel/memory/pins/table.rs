@@ -133,22 +133,32 @@ impl Table {
         self.open && self.opened == opening
     }
 
-    /// This thread is about to call VFIO, which may wait for user space to provide memory.
+    /// This thread is about to call VFIO, which may wait for user space to provide memory. Returns what
+    /// [`end_call`](Self::end_call) wants to know: a thread of user space is killed with it, and is not
+    /// remembered.
     #[inline]
-    pub(super) fn begin_call(&mut self) -> Result {
-        // A thread of user space is killed with it.
-        if let Some(thread) = KernelThread::current() {
-            self.calls.push(thread, GFP_KERNEL_ACCOUNT)?;
+    pub(super) fn begin_call(&mut self) -> Result<Option<KernelThread>> {
+        match KernelThread::current() {
+            None => Ok(None),
+            Some(thread) => self.remember(thread).map(|()| Some(thread)),
         }
-        Ok(())
+    }
+
+    #[cold]
+    fn remember(&mut self, thread: KernelThread) -> Result {
+        Ok(self.calls.push(thread, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The call is over.
     #[inline]
-    pub(super) fn end_call(&mut self) {
-        let Some(thread) = KernelThread::current() else {
-            return;
-        };
+    pub(super) fn end_call(&mut self, thread: Option<KernelThread>) {
+        if let Some(thread) = thread {
+            self.forget_call(thread);
+        }
+    }
+
+    #[cold]
+    fn forget_call(&mut self, thread: KernelThread) {
         if let Some(index) = self.calls.iter().position(|call| *call == thread) {
             // The index is in bounds, so this cannot fail.
             let _ = self.calls.remove(index);
@@ -215,8 +225,12 @@ impl Table {
             .position(|other| Arc::ptr_eq(other, range))
     }
 
-    /// Enters a range that is about to be pinned.
-    pub(super) fn enter(&mut self, opening: u64, span: Span) -> Result<Arc<Range>> {
+    /// Enters a range that is about to be pinned, which is a call: see [`begin_call`](Self::begin_call).
+    pub(super) fn enter(
+        &mut self,
+        opening: u64,
+        span: Span,
+    ) -> Result<(Arc<Range>, Option<KernelThread>)> {
         if !self.is_open(opening) {
             return Err(ENODEV);
         }
@@ -239,10 +253,13 @@ impl Table {
                 GFP_KERNEL_ACCOUNT,
             )?,
         };
-        self.ranges.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        self.begin_call()?;
-        self.ranges.push(range.clone(), GFP_KERNEL_ACCOUNT)?;
-        Ok(range)
+        let thread = self.begin_call()?;
+        let entered = self.ranges.push(range.clone(), GFP_KERNEL_ACCOUNT);
+        if let Err(error) = entered {
+            self.end_call(thread);
+            return Err(error.into());
+        }
+        Ok((range, thread))
     }
 
     pub(super) fn remove(&mut self, range: &Arc<Range>) {
