@@ -133,9 +133,9 @@ impl Table {
         self.open && self.opened == opening
     }
 
-    /// This thread is about to call VFIO, which may wait for user space to provide memory. Returns what
-    /// [`end_call`](Self::end_call) wants to know: a thread of user space is killed with it, and is not
-    /// remembered.
+    /// This thread is about to call VFIO, which may wait for user space to provide memory. Returns
+    /// what [`end_call`](Self::end_call) wants to know: a thread of user space is killed with it,
+    /// and is not remembered.
     #[inline]
     pub(super) fn begin_call(&mut self) -> Result<Option<KernelThread>> {
         match KernelThread::current() {
@@ -225,7 +225,8 @@ impl Table {
             .position(|other| Arc::ptr_eq(other, range))
     }
 
-    /// Enters a range that is about to be pinned, which is a call: see [`begin_call`](Self::begin_call).
+    /// Enters a range that is about to be pinned, which is a call: see
+    /// [`begin_call`](Self::begin_call).
     pub(super) fn enter(
         &mut self,
         opening: u64,
