@@ -11,3 +11,4 @@ use kernel::prelude::*;
 
 pub(crate) static REQUEST: &CStr = c"mdev_request";
 pub(crate) static SESSION: &CStr = c"mdev_session";
+pub(crate) static WAIT: &CStr = c"mdev_wait";

@@ -10,7 +10,7 @@
 //!
 //! C headers: `include/linux/wait.h`, `include/linux/sched/signal.h`
 
-use super::raw;
+use super::{lock, raw};
 use core::ffi::c_void;
 use kernel::{current, error::to_result, prelude::*, static_lock_class, types::Opaque};
 
@@ -33,7 +33,7 @@ impl WaitQueue {
             queue <- Opaque::ffi_init(|slot| {
                 let key = static_lock_class!();
                 // SAFETY: `slot` is pinned memory of a wait queue.
-                unsafe { raw::__init_waitqueue_head(slot, c"mdev_wait".as_char_ptr(), key.as_ptr()) }
+                unsafe { raw::__init_waitqueue_head(slot, lock::WAIT.as_char_ptr(), key.as_ptr()) }
             }),
         })
     }
@@ -104,8 +104,11 @@ impl KernelThread {
 
     /// What has interrupted this thread, if anything has, is over.
     pub(crate) fn end_interrupt(self) {
-        // SAFETY: This is the thread itself.
-        unsafe { raw::flush_signals(self.0) };
+        // Hardly ever: a worker does not pay for the lock with each of its calls.
+        if current!().signal_pending() {
+            // SAFETY: This is the thread itself.
+            unsafe { raw::flush_signals(self.0) };
+        }
     }
 
     /// Allows this thread to be interrupted.
