@@ -14,7 +14,7 @@
 //! C headers: `include/linux/mm.h`, `include/linux/mm_types.h`
 
 use super::{
-    mapping::{self, in_pages, Mapping},
+    mapping::{self, copy_from_page, copy_to_page, in_pages, Mapping},
     wakeup::Wakeup,
 };
 use crate::base::{compat::smp_mb, raw};
@@ -30,7 +30,6 @@ use kernel::{
 };
 use mdev_model::{
     page_set::{self, PageSet, Words},
-    paging::Piece,
     region,
 };
 
@@ -125,19 +124,8 @@ impl DeviceMemory {
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         self.check(offset, data.len())?;
         in_pages(offset, data.len(), |piece| {
-            let Piece {
-                page,
-                offset,
-                bytes,
-            } = piece;
-            let data = &mut data[bytes];
-            // SAFETY: The piece is inside of the page, which is `self`'s, and `data` has as many
-            // bytes. User space, or another thread here, may write the page meanwhile: the kernel's
-            // own copy allows that, and the bytes have no meaning to the kernel.
-            unsafe {
-                let page = self.pages[page].as_ptr();
-                raw::memcpy_from_page(data.as_mut_ptr().cast(), page, offset, data.len());
-            }
+            // SAFETY: The page is `self`'s.
+            unsafe { copy_from_page(self.pages[piece.page].as_ptr(), &piece, data) };
             Ok(())
         })
     }
@@ -170,19 +158,10 @@ impl DeviceMemory {
     pub fn write(&self, offset: usize, data: &[u8]) -> Result {
         self.check(offset, data.len())?;
         in_pages(offset, data.len(), |piece| {
-            let Piece {
-                page,
-                offset,
-                bytes,
-            } = piece;
-            let data = &data[bytes];
-            // SAFETY: `data` has that many bytes; for a race with user space see `read`.
-            unsafe {
-                let page = self.pages[page].as_ptr();
-                raw::memcpy_to_page(page, offset, data.as_ptr().cast(), data.len());
-            }
+            // SAFETY: The page is `self`'s.
+            unsafe { copy_to_page(self.pages[piece.page].as_ptr(), &piece, data) };
             // After the write: whoever takes the note sees the bytes.
-            self.note(page);
+            self.note(piece.page);
             Ok(())
         })
     }

@@ -23,6 +23,7 @@
 
 use super::{
     dirty_log::Log,
+    mapping::{copy_from_page, copy_to_page},
     pins::{Pins, Range, Stop},
 };
 use crate::base::raw;
@@ -171,14 +172,8 @@ impl<A: Access> Pinned<A> {
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         let at = self.bound(offset, data.len())?;
         self.range.with_pieces(at, data.len(), None, |page, piece| {
-            let bytes = &mut data[piece.bytes];
-            // SAFETY: The page is pinned while this runs, and the piece is inside of it. The guest
-            // may write the page meanwhile: that is a race of the guest's, with bytes that have no
-            // meaning to the kernel.
-            unsafe {
-                let to = bytes.as_mut_ptr().cast();
-                raw::memcpy_from_page(to, page.as_ptr(), piece.offset, bytes.len());
-            }
+            // SAFETY: The page is pinned while this runs.
+            unsafe { copy_from_page(page.as_ptr(), &piece, data) };
             Ok(())
         })
     }
@@ -198,12 +193,8 @@ impl Pinned<Write> {
         let written = Some(&self.pins.log);
         self.range
             .with_pieces(at, data.len(), written, |page, piece| {
-                let bytes = &data[piece.bytes];
-                // SAFETY: As in `read`.
-                unsafe {
-                    let from = bytes.as_ptr().cast();
-                    raw::memcpy_to_page(page.as_ptr(), piece.offset, from, bytes.len());
-                }
+                // SAFETY: The page is pinned while this runs.
+                unsafe { copy_to_page(page.as_ptr(), &piece, data) };
                 Ok(())
             })
     }

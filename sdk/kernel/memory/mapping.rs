@@ -103,6 +103,35 @@ pub(super) unsafe fn faulting<'a, T>(vmf: *mut raw::vm_fault) -> (&'a T, u64) {
     }
 }
 
+/// Copies `piece` of a range of bytes from `page`, which it is in, into `data`, which holds the
+/// range.
+///
+/// User space, or another thread of the kernel, may write the page meanwhile: the kernel's own copy
+/// allows that, and the bytes have no meaning to the kernel.
+///
+/// # Safety
+///
+/// `page` must not be freed during the call.
+#[inline]
+pub(super) unsafe fn copy_from_page(page: *mut raw::page, piece: &Piece, data: &mut [u8]) {
+    let data = &mut data[piece.bytes.clone()];
+    // SAFETY: By the function's contract, and a piece is inside of one page.
+    unsafe { raw::memcpy_from_page(data.as_mut_ptr().cast(), page, piece.offset, data.len()) };
+}
+
+/// Copies `piece` of a range of bytes, which `data` holds, to `page`; for races see
+/// [`copy_from_page`].
+///
+/// # Safety
+///
+/// As of [`copy_from_page`].
+#[inline]
+pub(super) unsafe fn copy_to_page(page: *mut raw::page, piece: &Piece, data: &[u8]) {
+    let data = &data[piece.bytes.clone()];
+    // SAFETY: By the function's contract, and a piece is inside of one page.
+    unsafe { raw::memcpy_to_page(page, piece.offset, data.as_ptr().cast(), data.len()) };
+}
+
 /// Calls `each` for the pieces of the `len` bytes at `offset`, until one fails.
 pub(super) fn in_pages(offset: usize, len: usize, each: impl FnMut(Piece) -> Result) -> Result {
     paging::pieces(PAGE_SIZE, offset, len).try_for_each(each)

@@ -9,7 +9,7 @@
 //! User space may write a mapped page at any time, also while the kernel reads it. So the kernel
 //! reads each byte once, into memory of its own, and believes nothing before that.
 
-use super::mapping::{self, in_pages, Mapping};
+use super::mapping::{self, copy_from_page, in_pages, Mapping};
 use crate::base::raw;
 use core::ptr;
 use kernel::{
@@ -74,22 +74,12 @@ impl Window {
         check(offset, data.len())?;
         let inner = self.inner.lock();
         in_pages(offset, data.len(), |piece| {
-            let Piece {
-                page,
-                offset,
-                bytes,
-            } = piece;
-            let data = &mut data[bytes];
-            let Some(Some(page)) = inner.pages.get(page) else {
-                data.fill(0);
+            let Some(Some(page)) = inner.pages.get(piece.page) else {
+                data[piece.bytes].fill(0);
                 return Ok(());
             };
-            // SAFETY: The piece is inside of the page, which is `inner`'s, and `data` has as many
-            // bytes. User space may write the page meanwhile: the kernel's own copy allows that.
-            unsafe {
-                let to = data.as_mut_ptr().cast();
-                raw::memcpy_from_page(to, page.as_ptr(), offset, data.len());
-            }
+            // SAFETY: The page is `inner`'s.
+            unsafe { copy_from_page(page.as_ptr(), &piece, data) };
             Ok(())
         })
     }
@@ -116,7 +106,7 @@ impl Window {
             } = piece;
             let page = inner.page(page)?;
             // SAFETY: By the function's contract, for `bytes` is within `len`; for a race with user
-            // space see `read`.
+            // space see `copy_from_page`.
             unsafe {
                 let from = from.add(bytes.start).cast();
                 raw::memcpy_to_page(page.as_ptr(), offset, from, bytes.len());
