@@ -17,30 +17,17 @@ const MESSAGES: u32 = 16;
 /// makes it no more.
 pub(crate) struct Limit(Atomic<u32>);
 
-/// Whether to say something.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Say {
-    Nothing,
-    It,
-    /// And that it was the last time.
-    ItAndThatItWasTheLast,
-}
-
 impl Limit {
     pub(crate) fn new() -> Result<Arc<Self>> {
         Ok(Arc::new(Limit(Atomic::new(0)), GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// There is something to say.
-    pub(crate) fn say(&self) -> Say {
+    /// Returns how many messages are left behind this one; `None` if it must not be said.
+    pub(crate) fn spend(&self) -> Option<u32> {
         // It stays at the limit, so that it cannot wrap.
         if self.0.load(Relaxed) >= MESSAGES {
-            return Say::Nothing;
+            return None;
         }
-        match self.0.fetch_add(1, Relaxed) + 1 {
-            ..MESSAGES => Say::It,
-            MESSAGES => Say::ItAndThatItWasTheLast,
-            _ => Say::Nothing,
-        }
+        MESSAGES.checked_sub(self.0.fetch_add(1, Relaxed) + 1)
     }
 }

@@ -3,7 +3,7 @@
 //! What the SDK keeps for an open device, and what of it a driver sees: [`Context`].
 
 use crate::{
-    base::limit::{Limit, Say},
+    base::limit::Limit,
     irq::Irqs,
     memory::{GuestMemory, Wakeup, Window},
 };
@@ -115,12 +115,12 @@ impl Context {
     /// Reports that an incoming stream was refused, if the mdev may still say so: user space
     /// decides how often that happens.
     pub(crate) fn report_refusal(&self, error: LoadError) {
-        let say = self.reports.say();
-        if say != Say::Nothing {
-            let reason = error.reason();
-            dev_warn!(self.dev, "mdev: incoming state refused: {reason}\n");
-        }
-        if say == Say::ItAndThatItWasTheLast {
+        let Some(left) = self.reports.spend() else {
+            return;
+        };
+        let reason = error.reason();
+        dev_warn!(self.dev, "mdev: incoming state refused: {reason}\n");
+        if left == 0 {
             dev_warn!(
                 self.dev,
                 "mdev: no other refusal of this mdev is reported\n"

@@ -10,7 +10,7 @@ use core::ops::Range;
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::stream::{Header, LoadError, StreamChecksum, Tag};
 
-/// Where [`Migrate::save`] puts what it saves.
+/// Where [`Migrate::save`](super::Migrate::save) puts what it saves.
 pub struct RecordWriter<'a> {
     pub(crate) out: &'a mut KVVec<u8>,
     /// None if the driver frames the stream itself.
@@ -18,14 +18,14 @@ pub struct RecordWriter<'a> {
     /// The end of the last record, if it is to be taken from where it is. None while the device
     /// runs and what is there may change.
     pub(crate) rest: Option<&'a mut DeferredPayload>,
-    /// The driver's [`RECORDS`](Migrate::RECORDS).
+    /// The driver's [`RECORDS`](super::Migrate::RECORDS).
     pub(crate) known: &'static [(Tag, usize)],
 }
 
 impl RecordWriter<'_> {
     /// Writes a record that a destination has to know. EINVAL for one that this driver would
-    /// refuse: its tag is the SDK's or not in [`RECORDS`](Migrate::RECORDS), or it is longer than
-    /// said there.
+    /// refuse: its tag is the SDK's or not in [`RECORDS`](super::Migrate::RECORDS), or it is longer
+    /// than said there.
     pub fn record(&mut self, tag: Tag, payload: &[u8]) -> Result {
         self.write(tag, false, payload)
     }
@@ -59,7 +59,7 @@ impl RecordWriter<'_> {
         self.write(tag, true, payload)
     }
 
-    /// Writes bytes as they are; only with [`Codec::Own`], else EINVAL.
+    /// Writes bytes as they are; only with [`Codec::Own`](super::Codec::Own), else EINVAL.
     pub fn raw(&mut self, bytes: &[u8]) -> Result {
         if self.tally.is_some() {
             return Err(EINVAL);
@@ -144,8 +144,8 @@ impl DeferredPayload {
         Ok(())
     }
 
-    /// Gives at most `len` bytes of it to `put`, not beyond a page; a pointer that
-    /// is good for reading so many bytes as is said with it. Returns how many it was.
+    /// Gives at most `len` bytes of it, not beyond a page, to `put`: a pointer that is good for
+    /// reading so many bytes as is said with it. Returns how many it was.
     pub(crate) fn take_piece(
         &mut self,
         len: usize,

@@ -133,15 +133,19 @@ pub(super) unsafe extern "C" fn read<D: Driver>(
 ) -> isize {
     from_result(|| {
         // SAFETY: By the function's contract.
-        let (open, pos) = unsafe { (Device::<D>::open(vdev)?, &mut *ppos) };
+        let (body, open, pos) = unsafe {
+            (
+                Device::<D>::body(vdev),
+                Device::<D>::open(vdev)?,
+                &mut *ppos,
+            )
+        };
         let access = check(&open.cx, *pos, count)?;
         let user = UserPtr::from_ptr(buf.cast());
         let mut user = UserSlice::new(user, access.count).writer();
         let done = match access.target {
             Target::Migration => {
-                // SAFETY: By the function's contract.
-                let migration = unsafe { &Device::<D>::body(vdev).migration };
-                migration_v1::read(migration, open, access.offset, &mut user)?
+                migration_v1::read(&body.migration, open, access.offset, &mut user)?
             }
             _ => cut(&access, |offset, width| {
                 let mut bytes = [0; 8];
@@ -182,15 +186,19 @@ pub(super) unsafe extern "C" fn write<D: Driver>(
 ) -> isize {
     from_result(|| {
         // SAFETY: By the function's contract.
-        let (open, pos) = unsafe { (Device::<D>::open(vdev)?, &mut *ppos) };
+        let (body, open, pos) = unsafe {
+            (
+                Device::<D>::body(vdev),
+                Device::<D>::open(vdev)?,
+                &mut *ppos,
+            )
+        };
         let access = check(&open.cx, *pos, count)?;
         let user = UserPtr::from_ptr(buf.cast_mut().cast());
         let mut user = UserSlice::new(user, access.count).reader();
         let done = match access.target {
             Target::Migration => {
-                // SAFETY: By the function's contract.
-                let migration = unsafe { &Device::<D>::body(vdev).migration };
-                migration_v1::write(migration, open, access.offset, &mut user)?
+                migration_v1::write(&body.migration, open, access.offset, &mut user)?
             }
             _ => cut(&access, |offset, width| {
                 let mut bytes = [0; 8];

@@ -40,7 +40,7 @@ fn now() -> Duration {
 }
 
 /// How long it is from `now` to `end`, if it is.
-fn between(now: Duration, end: Duration) -> Option<Duration> {
+pub fn between(now: Duration, end: Duration) -> Option<Duration> {
     end.checked_sub(now).filter(|left| !left.is_zero())
 }
 

@@ -70,7 +70,6 @@ fn find(root: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series::Load;
 
     #[test]
     fn the_second_number_is_the_time_kept_waiting() {
@@ -81,9 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_no_qemu_and_starts_none_was_not_kept_waiting() {
-        let load = Load::start(1);
         let of_this = Starvation::new(std::process::id()).kept_waiting();
-        drop(load);
         assert_eq!(of_this, Duration::ZERO);
     }
 }

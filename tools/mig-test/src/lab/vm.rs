@@ -22,6 +22,7 @@ use crate::agent::PORT;
 use crate::event::{Event, Job};
 use crate::kernel_log;
 use crate::kernel_parameters::WATCH_NO_MEMORY;
+use crate::patience;
 
 /// Lines of the console that an error repeats.
 const TAIL: usize = 25;
@@ -278,7 +279,7 @@ impl Vm {
         loop {
             let kept_waiting = self.starvation.kept_waiting().saturating_sub(before);
             let waited = begin.elapsed().saturating_sub(kept_waiting);
-            let Some(left) = most.checked_sub(waited).filter(|left| !left.is_zero()) else {
+            let Some(left) = patience::between(waited, most) else {
                 return Err(Silent(self.last_words()).into());
             };
             match self.heard.recv_timeout(left.min(BEAT)) {
