@@ -58,7 +58,8 @@ impl Leaves for Tree {
 
 struct Inner {
     log: DirtyLog<Tree>,
-    held: KVec<Pages>,
+    /// What is held, by its first page and its last one, and how often.
+    held: RBTree<(u64, u64), usize>,
 }
 
 /// The log of an open device.
@@ -76,7 +77,7 @@ impl Log {
             started: Atomic::new(false),
             inner <- new_mutex!(Inner {
                 log: DirtyLog::new(Tree(RBTree::new())),
-                held: KVec::new(),
+                held: RBTree::new(),
             }, "mdev_log"),
         })
     }
@@ -108,7 +109,14 @@ impl Log {
             return Ok(());
         }
         let mut inner = self.inner.lock();
-        inner.held.push(pages.clone(), GFP_KERNEL_ACCOUNT)?;
+        let key = (*pages.start(), *pages.end());
+        if let Some(times) = inner.held.get_mut(&key) {
+            *times += 1;
+        } else {
+            inner
+                .held
+                .try_create_and_insert(key, 1, GFP_KERNEL_ACCOUNT)?;
+        }
         inner.log.mark(pages);
         Ok(())
     }
@@ -119,9 +127,12 @@ impl Log {
             return;
         }
         let mut inner = self.inner.lock();
-        if let Some(index) = inner.held.iter().position(|held| held == pages) {
-            // The index is in bounds, so this cannot fail.
-            let _ = inner.held.remove(index);
+        let key = (*pages.start(), *pages.end());
+        match inner.held.get_mut(&key) {
+            Some(times) if *times > 1 => *times -= 1,
+            _ => {
+                inner.held.remove(&key);
+            }
         }
         inner.log.mark(pages);
     }
@@ -142,7 +153,8 @@ impl Log {
         if !log.start() {
             return Err(EBUSY);
         }
-        held.iter().for_each(|pages| log.mark(pages));
+        held.keys()
+            .for_each(|&(first, last)| log.mark(&(first..=last)));
         self.started.store(true, Relaxed);
         smp_mb();
         Ok(())
@@ -158,13 +170,14 @@ impl Log {
     /// Hands the dirty pages among `pages` to `each` and clears them, one leaf under the lock at a
     /// time.
     pub(crate) fn report(&self, pages: &Pages, mut each: impl FnMut(&Pages)) -> Result {
+        {
+            let mut inner = self.inner.lock();
+            let Inner { log, held } = &mut *inner;
+            log.begin_report(pages, held.keys().map(|&(first, last)| first..=last));
+        }
         let mut from = *pages.start();
         loop {
-            let report = {
-                let mut inner = self.inner.lock();
-                let Inner { log, held } = &mut *inner;
-                log.take(&(from..=*pages.end()), held)
-            };
+            let report = self.inner.lock().log.take(&(from..=*pages.end()));
             let dirty = match report {
                 Report::Stopped => return Err(EINVAL),
                 Report::Clean => return Ok(()),

@@ -224,9 +224,24 @@ impl<L: Leaves> DirtyLog<L> {
         }
     }
 
-    /// Takes the first dirty pages among `pages`, those of one leaf. They are clean from now on,
-    /// but for those in `held`, to which the device goes on writing.
-    pub fn take(&mut self, pages: &RangeInclusive<u64>, held: &[RangeInclusive<u64>]) -> Report {
+    /// Begins a report of `pages`: marks those of them that are in `held`, to which the device goes
+    /// on writing.
+    pub fn begin_report(
+        &mut self,
+        pages: &RangeInclusive<u64>,
+        held: impl Iterator<Item = RangeInclusive<u64>>,
+    ) {
+        for held in held {
+            let first = *held.start().max(pages.start());
+            let last = *held.end().min(pages.end());
+            if first <= last {
+                self.mark(&(first..=last));
+            }
+        }
+    }
+
+    /// Takes the first dirty pages among `pages`, those of one leaf. They are clean from now on.
+    pub fn take(&mut self, pages: &RangeInclusive<u64>) -> Report {
         match self.state {
             State::Stopped => return Report::Stopped,
             State::Incomplete => return Report::Everything,
@@ -240,14 +255,6 @@ impl<L: Leaves> DirtyLog<L> {
                 break;
             };
             let taken = leaf.take(&bits_of(index, pages));
-            let of_leaf = index * Leaf::PAGES..=index * Leaf::PAGES + (Leaf::PAGES - 1);
-            for held in held {
-                let first = *held.start().max(pages.start()).max(of_leaf.start());
-                let last = *held.end().min(pages.end()).min(of_leaf.end());
-                if first <= last {
-                    leaf.mark(&bits_of(index, &(first..=last)));
-                }
-            }
             if leaf.is_empty() {
                 self.leaves.remove(index);
                 self.count -= 1;
