@@ -50,7 +50,8 @@ use mdev_sdk::{
         config::{Bar, Identity, Msix},
         stream::{name, Name},
     },
-    Context, DeviceMemory, Driver, NewDevice, Operations, Plane, Task, Type, WaitQueue, Worker,
+    Context, DeviceMemory, Driver, NewDevice, Operations, Plane, Progress, Task, Type, WaitQueue,
+    Worker,
 };
 use registers::{Effects, Registers};
 
@@ -148,26 +149,24 @@ impl Core {
 struct Steps(Arc<Core>);
 
 impl Task for Steps {
-    fn run(&self) {
+    fn step(&self) -> Progress {
         let core = &self.0;
-        let mut scratch = core.scratch.lock();
-        loop {
-            let Some(work) = core.registers.lock().take_work() else {
-                return;
-            };
-            let outcome = Engine {
-                guest: &mut Guest(&core.cx),
-                vram: &mut Vram(&core.vram),
-                crc32c,
-                scratch: &mut scratch,
-            }
-            .step(work);
-            let mut registers = core.registers.lock();
-            let effects = registers.publish(outcome);
-            core.interrupt(&registers, effects);
-            drop(registers);
-            core.idle.wake_all();
+        let Some(work) = core.registers.lock().take_work() else {
+            return Progress::Done;
+        };
+        let outcome = Engine {
+            guest: &mut Guest(&core.cx),
+            vram: &mut Vram(&core.vram),
+            crc32c,
+            scratch: &mut core.scratch.lock(),
         }
+        .step(work);
+        let mut registers = core.registers.lock();
+        let effects = registers.publish(outcome);
+        core.interrupt(&registers, effects);
+        drop(registers);
+        core.idle.wake_all();
+        Progress::More
     }
 }
 

@@ -92,6 +92,12 @@ void rust_helper_kthread_init_work(struct kthread_work *work, kthread_work_func_
 	kthread_init_work(work, function);
 }
 
+void rust_helper_mdev_cond_resched(void);
+void rust_helper_mdev_cond_resched(void)
+{
+	cond_resched();
+}
+
 void rust_helper_mdev_allow_interrupt(void);
 void rust_helper_mdev_allow_interrupt(void)
 {

@@ -103,10 +103,12 @@ impl Card {
 struct Copier(Arc<Card>);
 
 impl Task for Copier {
-    fn run(&self) {
+    fn step(&self) -> Progress {
         let card = &self.0;
         let job = card.registers.lock().job;
-        let Some((from, page)) = job else { return };
+        let Some((from, page)) = job else {
+            return Progress::Done;
+        };
         // Without the lock: this may wait for user space.
         let copied = card.copy(from, page);
         let mut registers = card.registers.lock();
@@ -114,6 +116,7 @@ impl Task for Copier {
         registers.events |= if copied.is_ok() { DONE } else { ERROR };
         card.cx.set_interrupt(true);
         card.idle.wake_all();
+        Progress::Done
     }
 }
 

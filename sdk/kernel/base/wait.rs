@@ -111,6 +111,12 @@ impl KernelThread {
         }
     }
 
+    /// Lets other threads run, between two pieces of work without an end that this thread knows.
+    pub(crate) fn relax() {
+        // SAFETY: This is a thread of the kernel that holds no spinlock.
+        unsafe { raw::mdev_cond_resched() };
+    }
+
     /// Allows this thread to be interrupted.
     pub(crate) fn allow() {
         // SAFETY: It is about the thread that calls it.

@@ -19,12 +19,14 @@ pub enum Phase {
     StopCopy,
 }
 
-/// Whether a call of [`Migrate::save`] is to be followed by another one.
+/// Whether a call of [`Migrate::save`] or [`Task::step`](super::Task::step) is to be followed by
+/// another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// There is more to save now; at least one record was written.
+    /// There is more to do now. A call of `save` has written at least one record.
     More,
-    /// There is nothing more to save now (PRE_COPY) or at all (STOP_COPY).
+    /// There is nothing more to do: to save now (PRE_COPY) or at all (STOP_COPY), or until the next
+    /// [`kick`](super::Worker::kick).
     Done,
 }
 
@@ -80,8 +82,15 @@ pub trait Migrate {
     /// Sizes that source and destination must have in common; 0 for those not needed.
     fn geometry(&self) -> [u64; 2];
 
-    /// The device stops: when this returns it does no DMA and changes nothing by itself, until it
-    /// runs again or is reset. An error leaves it running.
+    /// Stops the device: when this returns it does no DMA and changes nothing by itself, until it
+    /// runs again or is reset.
+    ///
+    /// From then on the SDK refuses its accesses to guest memory with EBUSY, but for those of
+    /// hardware, which only the driver can stop.
+    ///
+    /// # Errors
+    ///
+    /// An error leaves it running, and goes to user space, as the result of the change of state.
     fn quiesce(&self, cx: &Context) -> Result;
 
     /// The device runs again. Interrupts that were due have been signalled.

@@ -9,15 +9,19 @@
 //!
 //! C header: `include/linux/kthread.h`
 
-use super::Context;
+use super::{Context, Progress};
 use crate::base::{raw, wait::KernelThread};
 use core::{marker::PhantomPinned, ops::Deref, ptr::NonNull};
 use kernel::{container_of, error::from_err_ptr, prelude::*, types::Opaque};
 
 /// What a [`Worker`] does.
 pub trait Task: Send + Sync + 'static {
-    /// Does what there is to do, then returns. May sleep; never runs twice at the same time.
-    fn run(&self);
+    /// Does a piece of the work, and returns whether there is more: then it is called again, after
+    /// other threads had their turn.
+    ///
+    /// It may sleep, and never runs twice at the same time. A piece that a guest can make long must
+    /// be cut.
+    fn step(&self) -> Progress;
 }
 
 /// A task, and the thread that runs it.
@@ -79,7 +83,7 @@ impl<T: Task> Worker<T> {
         Ok(Worker(inner))
     }
 
-    /// Has the task run once more, from its beginning, after this call.
+    /// Has the task run once more after this call, from its next step on.
     pub fn kick(&self) {
         // SAFETY: By the type invariant of `Inner`.
         unsafe { raw::kthread_queue_work(self.0.thread.as_ptr(), self.0.work.get()) };
@@ -102,7 +106,9 @@ impl<T: Task> Inner<T> {
         KernelThread::allow();
         // SAFETY: By the function's contract.
         let inner: &Self = unsafe { &*container_of!(Opaque::cast_from(work), Self, work) };
-        inner.task.run();
+        while inner.task.step() == Progress::More {
+            KernelThread::relax();
+        }
     }
 }
 
