@@ -173,5 +173,6 @@ impl Context {
     pub(crate) fn reset(&self) {
         *self.config.lock() = ConfigSpace::new(&self.identity);
         self.irqs.reset();
+        self.memory.resume();
     }
 }

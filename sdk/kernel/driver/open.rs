@@ -55,6 +55,19 @@ impl<O: Operations> Open<O> {
         numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
     }
 
+    /// Quiesces the driver's part, and ends its accesses to guest memory.
+    pub(crate) fn quiesce(&self) -> Result {
+        self.driver.quiesce(&self.cx)?;
+        let quiesced = self.cx.memory().quiesce();
+        quiesced.inspect_err(|_| self.driver.resume(&self.cx))
+    }
+
+    /// Lets the driver's part run again.
+    pub(crate) fn resume(&self) {
+        self.cx.memory().resume();
+        self.driver.resume(&self.cx);
+    }
+
     /// Resets the SDK's part, then the driver's: what that drives its interrupt line to is the
     /// level of the new state.
     pub(crate) fn reset(&self) -> Result {

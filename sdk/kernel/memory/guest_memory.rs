@@ -36,7 +36,8 @@ use kernel::{page::Page, prelude::*, sync::Arc};
 /// length of zero, a range that wraps or one that is not mapped; EPERM for a mapping that does not
 /// allow the access; ENOMEM where a limit of the process does not allow the pin; EFAULT for memory
 /// that cannot be had, such as the BAR of another device for a pin, or that is another process's
-/// for a copy. After an error no page is pinned. All calls may sleep, for as long as user space
+/// for a copy; EBUSY for a device that is quiesced, from the end of
+/// [`Migrate::quiesce`](crate::Migrate::quiesce) to the call of `resume` or `reset`. After an error no page is pinned. All calls may sleep, for as long as user space
 /// takes to provide the memory: hold no lock that `read` and `write` of
 /// [`Operations`](crate::Operations) take.
 #[derive(Clone)]
@@ -99,6 +100,16 @@ impl GuestMemory {
     ) -> Result<Pinned<Dma>> {
         let stop: KBox<dyn Fn() + Send + Sync> = KBox::new(stop, GFP_KERNEL_ACCOUNT)?;
         self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE, Some(stop))
+    }
+
+    /// The device is quiescent: ends its accesses, see [`Pins::quiesce`].
+    pub(crate) fn quiesce(&self) -> Result {
+        self.pins.quiesce()
+    }
+
+    /// The device runs again.
+    pub(crate) fn resume(&self) {
+        self.pins.resume();
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -168,14 +179,17 @@ impl<A: Access> Pinned<A> {
         self.len
     }
 
-    /// Copies the bytes from `offset` of the range on into `data`; EINVAL beyond its end.
+    /// Copies the bytes from `offset` of the range on into `data`; EINVAL beyond its end, EBUSY
+    /// while the device is quiesced.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         let at = self.bound(offset, data.len())?;
-        self.range.with_pieces(at, data.len(), None, |page, piece| {
-            // SAFETY: The page is pinned while this runs.
-            unsafe { copy_from_page(page.as_ptr(), &piece, data) };
-            Ok(())
-        })
+        let allowed = || self.pins.check_running();
+        self.range
+            .with_pieces(at, data.len(), allowed, None, |page, piece| {
+                // SAFETY: The page is pinned while this runs.
+                unsafe { copy_from_page(page.as_ptr(), &piece, data) };
+                Ok(())
+            })
     }
 
     fn bound(&self, offset: usize, len: usize) -> Result<usize> {
@@ -187,12 +201,14 @@ impl<A: Access> Pinned<A> {
 }
 
 impl Pinned<Write> {
-    /// Copies `data` to `offset` of the range; EINVAL beyond its end, and then nothing is written.
+    /// Copies `data` to `offset` of the range; EINVAL beyond its end, EBUSY while the device is
+    /// quiesced, and then nothing is written.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result {
         let at = self.bound(offset, data.len())?;
+        let allowed = || self.pins.check_running();
         let written = Some(&self.pins.log);
         self.range
-            .with_pieces(at, data.len(), written, |page, piece| {
+            .with_pieces(at, data.len(), allowed, written, |page, piece| {
                 // SAFETY: The page is pinned while this runs.
                 unsafe { copy_to_page(page.as_ptr(), &piece, data) };
                 Ok(())

@@ -240,8 +240,8 @@ impl<O: Operations> Session<O> {
         match transition {
             // Another device's memory may be mapped among the guest's, so a device that does no
             // peer-to-peer DMA does none.
-            Transition::Quiesce => open.driver.quiesce(&open.cx)?,
-            Transition::Resume => open.driver.resume(&open.cx),
+            Transition::Quiesce => open.quiesce()?,
+            Transition::Resume => open.resume(),
             Transition::HoldInterrupts => open.cx.irqs.stop(),
             Transition::ReleaseInterrupts => open.cx.irqs.start(),
             Transition::BeginPreCopy => {

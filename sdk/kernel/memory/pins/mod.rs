@@ -17,7 +17,11 @@ mod table;
 mod unmap;
 
 use super::dirty_log::Log;
-use crate::base::{raw, wait::WaitQueue};
+use crate::base::{
+    compat::smp_mb,
+    raw,
+    wait::{KernelThread, WaitQueue},
+};
 use core::{
     mem::{self, MaybeUninit},
     ops::RangeInclusive,
@@ -28,7 +32,10 @@ use kernel::{
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{lock::mutex::MutexGuard, Arc, Mutex, UniqueArc},
+    sync::{
+        atomic::{Acquire, Atomic, Full, Relaxed},
+        Arc, Mutex, UniqueArc,
+    },
 };
 use mdev_model::paging::Span;
 use pages::Pages;
@@ -63,9 +70,15 @@ pub(crate) struct Pins {
     vdev: Vdev,
     #[pin]
     table: Mutex<Table>,
-    /// A range has become live or has left the table, or a copy is over.
+    /// Whether the device is quiesced. Written with the table locked.
+    quiesced: Atomic<bool>,
+    /// How many pins and copies are under way. Increased with the table locked.
+    under_way: Atomic<usize>,
+    /// A range has become live or has left the table, or a pin or a copy is over.
     #[pin]
     changed: WaitQueue,
+    /// How many threads wait for that.
+    waiting: Atomic<usize>,
     #[pin]
     pub(crate) log: Log,
 }
@@ -88,7 +101,10 @@ impl Pins {
         let Ok(pins) = room.0.pin_init_with(pin_init!(Self {
             vdev: Vdev(vdev),
             table <- new_mutex!(Table::new(), "mdev_pins"),
+            quiesced: Atomic::new(false),
+            under_way: Atomic::new(0),
             changed <- WaitQueue::new(),
+            waiting: Atomic::new(0),
             log <- Log::new(),
         }));
         pins.into()
@@ -97,7 +113,65 @@ impl Pins {
     /// The device is being opened. Returns the number of this time, which [`pin`](Self::pin) and
     /// [`copy`](Self::copy) want to hear: what remembers another one gets ENODEV.
     pub(crate) fn open(&self) -> u64 {
-        self.table.lock().open()
+        let mut table = self.table.lock();
+        self.quiesced.store(false, Relaxed);
+        table.open()
+    }
+
+    /// Stops the device's accesses to guest memory: none is under way when this returns, and each
+    /// gets EBUSY until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    ///
+    /// EINTR if this thread is killed before those under way are over; the device is not quiesced
+    /// then.
+    pub(crate) fn quiesce(&self) -> Result {
+        let table = self.table.lock();
+        self.quiesced.store(true, Relaxed);
+        // A guard asks with its range locked, so it is through, or is refused.
+        table.ranges.iter().for_each(|r| drop(r.state.lock()));
+        drop(table);
+        self.waiting.fetch_add(1, Full);
+        let result = self.changed.wait_killable(|| self.is_idle());
+        self.waiting.fetch_sub(1, Full);
+        result.inspect_err(|_| self.resume())
+    }
+
+    /// Allows accesses again.
+    pub(crate) fn resume(&self) {
+        let _table = self.table.lock();
+        self.quiesced.store(false, Relaxed);
+    }
+
+    /// Refuses an access of a quiesced device.
+    #[inline]
+    pub(super) fn check_running(&self) -> Result {
+        match self.quiesced.load(Relaxed) {
+            true => Err(EBUSY),
+            false => Ok(()),
+        }
+    }
+
+    /// Begins a pin or a copy, with the table locked.
+    fn begin(&self, table: &Table, opening: u64) -> Result {
+        if !table.is_open(opening) {
+            return Err(ENODEV);
+        }
+        self.check_running()?;
+        self.under_way.add(1, Relaxed);
+        Ok(())
+    }
+
+    /// A pin or a copy is over.
+    fn end(&self) {
+        // Orders what the access has changed before the look at who waits.
+        self.under_way.fetch_sub(1, Full);
+        self.wake_waiting();
+    }
+
+    /// Returns whether no pin and no copy is under way.
+    fn is_idle(&self) -> bool {
+        self.under_way.load(Acquire) == 0
     }
 
     /// Pins the pages that hold `len` bytes from `iova` on; for hardware, if there is a `stop`.
@@ -110,7 +184,11 @@ impl Pins {
         stop: Option<Stop>,
     ) -> Result<Arc<Range>> {
         let span = Span::of(PAGE_SIZE, iova, len).ok_or(EINVAL)?;
-        let (range, thread) = self.table.lock().enter(opening, span)?;
+        let (range, thread) = {
+            let mut table = self.table.lock();
+            self.begin(&table, opening)?;
+            table.enter(span).inspect_err(|_| self.end())?
+        };
         let pinned = self.pin_pages(&range, prot).and_then(|pages| {
             if stop.is_some() {
                 self.log
@@ -119,18 +197,26 @@ impl Pins {
             }
             Ok(pages)
         });
-        let mut table = self.table.lock();
-        table.end_call(thread);
-        match pinned {
+        self.end_call(thread);
+        let result = match pinned {
             Ok(pages) => {
                 *range.state.lock() = State::Live(pages, stop);
-                self.wake(table);
                 Ok(range)
             }
             Err(error) => {
-                self.forget(table, &range);
+                self.table.lock().remove(&range);
                 Err(error)
             }
+        };
+        self.end();
+        result
+    }
+
+    /// A thread's call into VFIO is over.
+    #[inline]
+    fn end_call(&self, thread: Option<KernelThread>) {
+        if let Some(thread) = thread {
+            self.table.lock().end_call(thread);
         }
     }
 
@@ -194,7 +280,7 @@ impl Pins {
             self.log.release(&range.span.all_numbers(PAGE_SIZE));
         }
         self.unpin_pages(range.span.start, range.span.pages);
-        self.forget(self.table.lock(), range);
+        self.forget(range);
         // What hardware is stopped with may hold the guard, which waits for the range to be
         // forgotten.
         drop(live);
@@ -207,42 +293,43 @@ impl Pins {
             return self.unpin(range, live, false);
         }
         // It was revoked, or is being so.
-        self.wait(|table| table.position(range).is_none());
+        self.wait(|| !self.table.lock().contains(range));
     }
 
-    /// `range` is unpinned: it leaves the table.
-    fn forget(&self, mut table: MutexGuard<'_, Table>, range: &Arc<Range>) {
-        table.remove(range);
-        self.wake(table);
+    /// Removes `range`, which is unpinned, from the table.
+    fn forget(&self, range: &Arc<Range>) {
+        self.table.lock().remove(range);
+        // Orders the removal before the look at who waits.
+        smp_mb();
+        self.wake_waiting();
     }
 
-    /// The table has changed.
-    fn wake(&self, table: MutexGuard<'_, Table>) {
-        let waiting = table.waiting;
-        drop(table);
-        if waiting > 0 {
+    /// Has all who wait look again, after a full barrier behind what was changed: it pairs with the
+    /// one between counting a thread in `waiting` and its first look.
+    #[inline]
+    fn wake_waiting(&self) {
+        if self.waiting.load(Relaxed) > 0 {
             self.changed.wake_all();
         }
     }
 
-    /// Waits until the table is so that `done`.
-    fn wait(&self, mut done: impl FnMut(&Table) -> bool) {
-        self.table.lock().waiting += 1;
-        self.changed.wait(|| done(&self.table.lock()));
-        self.table.lock().waiting -= 1;
+    /// Waits until `done`.
+    fn wait(&self, done: impl FnMut() -> bool) {
+        self.waiting.fetch_add(1, Full);
+        self.changed.wait(done);
+        self.waiting.fetch_sub(1, Full);
     }
 
-    /// The same, but if this thread is killed meanwhile, no kernel thread waits for user space on
-    /// behalf of this device any more: it may be what the thread waits for, and be served by its
-    /// process.
-    fn wait_or_interrupt(&self, mut done: impl FnMut(&Table) -> bool) {
-        self.table.lock().waiting += 1;
-        let killed = self.changed.wait_killable(|| done(&self.table.lock()));
-        if killed.is_err() {
+    /// Waits until `done`. If this thread is killed meanwhile, no kernel thread waits for user
+    /// space on behalf of this device any more: it may be what the thread waits for, and be served
+    /// by its process.
+    fn wait_or_interrupt(&self, mut done: impl FnMut() -> bool) {
+        self.waiting.fetch_add(1, Full);
+        if self.changed.wait_killable(&mut done).is_err() {
             self.table.lock().interrupt();
-            self.changed.wait(|| done(&self.table.lock()));
+            self.changed.wait(done);
         }
-        self.table.lock().waiting -= 1;
+        self.waiting.fetch_sub(1, Full);
     }
 
     /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
@@ -263,29 +350,26 @@ impl Pins {
 
     /// Unpins everything in `iovas`.
     fn take_back(&self, iovas: &RangeInclusive<u64>) {
-        let mut table = self.table.lock();
+        let mut end = usize::MAX;
         loop {
-            let found = table
-                .ranges
-                .iter()
-                .find(|range| range.span.overlaps(PAGE_SIZE, iovas));
-            let Some(range) = found.cloned() else {
+            let table = self.table.lock();
+            let Some((place, range)) = table.last_overlap(end, iovas) else {
                 return;
             };
             let live = mem::replace(&mut *range.state.lock(), State::Busy);
+            drop(table);
             match live {
-                State::Busy => {
-                    drop(table);
-                    self.wait_or_interrupt(|table| {
-                        let is_busy = || matches!(*range.state.lock(), State::Busy);
-                        table.position(&range).is_none() || !is_busy()
-                    });
-                    table = self.table.lock();
-                }
                 State::Live(..) => {
-                    drop(table);
                     self.unpin(&range, live, true);
-                    table = self.table.lock();
+                    end = place;
+                }
+                State::Busy => {
+                    self.wait_or_interrupt(|| {
+                        let is_busy = || matches!(*range.state.lock(), State::Busy);
+                        !self.table.lock().contains(&range) || !is_busy()
+                    });
+                    // It may be there still, and live.
+                    end = place + 1;
                 }
             }
         }
@@ -300,7 +384,7 @@ impl Pins {
         table.interrupt();
         drop(table);
         self.take_back(&(0..=u64::MAX));
-        self.wait(|table| table.copies == 0);
+        self.wait(|| self.is_idle());
         self.log.stop();
     }
 
@@ -322,12 +406,8 @@ impl Pins {
         }
         let thread = {
             let mut table = self.table.lock();
-            if !table.is_open(opening) {
-                return Err(ENODEV);
-            }
-            let thread = table.begin_call()?;
-            table.copies += 1;
-            thread
+            self.begin(&table, opening)?;
+            table.begin_call().inspect_err(|_| self.end())?
         };
         let mut done = 0;
         let mut result = Ok(());
@@ -354,10 +434,8 @@ impl Pins {
             };
             done += some;
         }
-        let mut table = self.table.lock();
-        table.end_call(thread);
-        table.copies -= 1;
-        self.wake(table);
+        self.end_call(thread);
+        self.end();
         result
     }
 }

@@ -8,12 +8,15 @@ use super::{
     unmap::{Id, UnmapNotifier},
 };
 use crate::base::{raw, wait::KernelThread};
-use core::{ops::RangeInclusive, ptr::NonNull};
+use core::{mem, ops::RangeInclusive, ptr::NonNull};
 use kernel::{
     current, new_mutex,
     page::{BorrowedPage, Page, PAGE_SIZE},
     prelude::*,
-    sync::{Arc, Mutex},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex,
+    },
 };
 use mdev_model::paging::{self, Piece, Span};
 
@@ -31,6 +34,8 @@ pub(super) enum State {
 #[pin_data]
 pub(crate) struct Range {
     pub(super) span: Span,
+    /// Its place in the table, if it is there. Written with the table locked.
+    place: Atomic<usize>,
     #[pin]
     pub(super) state: Mutex<State>,
 }
@@ -44,20 +49,23 @@ impl Range {
         len: usize,
         mut each: impl FnMut(&Page) -> Result,
     ) -> Result {
-        self.with_pieces(offset, len, None, |page, _| {
+        let always = || Ok(());
+        self.with_pieces(offset, len, always, None, |page, _| {
             // SAFETY: The page is pinned, and stays so while this runs.
             let page = unsafe { BorrowedPage::from_raw(page) };
             each(&page)
         })
     }
 
-    /// Calls `each(page, piece)` for the pieces of `len` bytes from `offset` on, as above; with
-    /// `written` they count as written before the range can be unmapped.
+    /// Calls `each(page, piece)` for the pieces of `len` bytes from `offset` on, as above, unless
+    /// `allowed` refuses, which is asked with the range locked; with `written` they count as
+    /// written before the range can be unmapped.
     #[inline]
     pub(crate) fn with_pieces(
         &self,
         offset: usize,
         len: usize,
+        allowed: impl FnOnce() -> Result,
         written: Option<&Log>,
         mut each: impl FnMut(NonNull<raw::page>, Piece) -> Result,
     ) -> Result {
@@ -65,6 +73,7 @@ impl Range {
         let State::Live(pages, _) = &*state else {
             return Err(EFAULT);
         };
+        allowed()?;
         let pages = pages.get(self.span.pages);
         for piece in paging::pieces(PAGE_SIZE, offset, len) {
             let page = NonNull::new(*pages.get(piece.page).ok_or(EINVAL)?).ok_or(EINVAL)?;
@@ -91,13 +100,9 @@ pub(super) struct Table {
     opened: u64,
     /// From when it is being opened until it is being closed: new ranges and copies may begin.
     open: bool,
-    /// How many `vfio_dma_rw()` are under way.
-    pub(super) copies: usize,
     /// The kernel threads that are in a call of VFIO, each as often as it is.
     calls: KVec<KernelThread>,
-    /// How many threads wait for this table to change.
-    pub(super) waiting: usize,
-    /// Every range of which VFIO may have a page pinned.
+    /// Every range of which VFIO may have a page pinned, in no order.
     pub(super) ranges: KVec<Arc<Range>>,
     /// The one that left last: a device that pins for each of its commands has memory for one.
     recycled: Option<Arc<Range>>,
@@ -111,9 +116,7 @@ impl Table {
         Table {
             opened: 0,
             open: false,
-            copies: 0,
             calls: KVec::new(),
-            waiting: 0,
             ranges: KVec::new(),
             recycled: None,
             unmaps: KVec::new(),
@@ -149,16 +152,9 @@ impl Table {
         Ok(self.calls.push(thread, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// The call is over.
-    #[inline]
-    pub(super) fn end_call(&mut self, thread: Option<KernelThread>) {
-        if let Some(thread) = thread {
-            self.forget_call(thread);
-        }
-    }
-
+    /// The call of `thread` is over.
     #[cold]
-    fn forget_call(&mut self, thread: KernelThread) {
+    pub(super) fn end_call(&mut self, thread: KernelThread) {
         if let Some(index) = self.calls.iter().position(|call| *call == thread) {
             // The index is in bounds, so this cannot fail.
             let _ = self.calls.remove(index);
@@ -219,22 +215,35 @@ impl Table {
         Ok(())
     }
 
-    pub(super) fn position(&self, range: &Arc<Range>) -> Option<usize> {
-        self.ranges
-            .iter()
-            .position(|other| Arc::ptr_eq(other, range))
+    fn place(&self, range: &Arc<Range>) -> Option<usize> {
+        let place = range.place.load(Relaxed);
+        let there = self.ranges.get(place)?;
+        Arc::ptr_eq(there, range).then_some(place)
+    }
+
+    /// Returns whether `range` is in the table.
+    pub(super) fn contains(&self, range: &Arc<Range>) -> bool {
+        self.place(range).is_some()
+    }
+
+    /// Returns the last range in front of place `end` that has a page in `iovas`, and its place.
+    ///
+    /// Removing a range moves the last one to its place, so a search from the end to the beginning
+    /// that goes on in front of the last hit misses none, whatever is removed meanwhile.
+    pub(super) fn last_overlap(
+        &self,
+        end: usize,
+        iovas: &RangeInclusive<u64>,
+    ) -> Option<(usize, Arc<Range>)> {
+        let end = end.min(self.ranges.len());
+        let mut ranges = self.ranges.get(..end)?.iter();
+        let place = ranges.rposition(|range| range.span.overlaps(PAGE_SIZE, iovas))?;
+        Some((place, self.ranges.get(place)?.clone()))
     }
 
     /// Enters a range that is about to be pinned, which is a call: see
     /// [`begin_call`](Self::begin_call).
-    pub(super) fn enter(
-        &mut self,
-        opening: u64,
-        span: Span,
-    ) -> Result<(Arc<Range>, Option<KernelThread>)> {
-        if !self.is_open(opening) {
-            return Err(ENODEV);
-        }
+    pub(super) fn enter(&mut self, span: Span) -> Result<(Arc<Range>, Option<KernelThread>)> {
         // It is not mapped any more, though VFIO finds it for a moment still.
         let mut unmaps = self.unmaps.iter();
         if unmaps.any(|unmap| span.overlaps(PAGE_SIZE, &unmap.iovas)) {
@@ -249,23 +258,38 @@ impl Table {
             None => Arc::pin_init(
                 pin_init!(Range {
                     span,
+                    place: Atomic::new(0),
                     state <- new_mutex!(State::Busy, "mdev_range"),
                 }),
                 GFP_KERNEL_ACCOUNT,
             )?,
         };
         let thread = self.begin_call()?;
+        range.place.store(self.ranges.len(), Relaxed);
         let entered = self.ranges.push(range.clone(), GFP_KERNEL_ACCOUNT);
         if let Err(error) = entered {
-            self.end_call(thread);
+            if let Some(thread) = thread {
+                self.end_call(thread);
+            }
             return Err(error.into());
         }
         Ok((range, thread))
     }
 
+    /// Removes `range`; the last one takes its place.
     pub(super) fn remove(&mut self, range: &Arc<Range>) {
-        if let Some(index) = self.position(range) {
-            self.recycled = self.ranges.remove(index).ok();
-        }
+        let Some(place) = self.place(range) else {
+            return;
+        };
+        let Some(last) = self.ranges.pop() else {
+            return;
+        };
+        self.recycled = match self.ranges.get_mut(place) {
+            None => Some(last),
+            Some(removed) => {
+                last.place.store(place, Relaxed);
+                Some(mem::replace(removed, last))
+            }
+        };
     }
 }

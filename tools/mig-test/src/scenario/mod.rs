@@ -17,6 +17,7 @@ mod parameter;
 mod refusal;
 mod sysfs;
 mod table;
+mod waiting;
 
 pub use conformance::target;
 

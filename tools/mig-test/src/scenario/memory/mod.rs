@@ -7,6 +7,7 @@ pub mod card;
 pub mod device;
 mod limit;
 mod log;
+mod quiesced;
 mod revoke;
 mod storm;
 
@@ -42,11 +43,15 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             ctx.step("what the DMA log says of them");
             log::run(&mut checks, &card)?;
         }
+        ctx.step("a device that is quiesced");
+        quiesced::run(&mut checks, &card)?;
         ctx.step("memory that goes");
         revoke::run(&mut checks, &card)?;
         let figures = storm::run(ctx, &mut checks, &card)?;
         ctx.step(format!("{figures}"));
         if card.device.group().is_ok() {
+            ctx.step("a device that is to stop while it copies");
+            quiesced::while_it_copies(&mut checks, &card)?;
             ctx.step("several busy cards in one container");
             storm::crowd(&mut checks, &card)?;
             ctx.step("several cards whose hardware takes its time to stop");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A VMM is killed while its device waits for a page of guest memory that only the VMM could
-//! provide: the process goes, its mdev can be removed, and the module unloaded.//! What waits is
+//! provide: the process goes, its mdev can be removed, and the module unloaded. What waits is
 //! the device's kernel thread, which nobody can kill. A thread of the VMM waits for that, in each
 //! of the calls that do, or none does and the last close has to.
 //!
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use clap::builder::PossibleValue;
 use clap::ValueEnum;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -26,14 +26,13 @@ use rustix::process::{pidfd_open, Pid, PidfdFlags};
 use rustix::thread::gettid;
 
 use super::card::{Card, Command, IOVA, MODULE};
-use super::late::IN_IOCTL;
 use crate::event::Outcome;
 use crate::health::pinned;
 use crate::mdev::Mdev;
 use crate::patience;
 use crate::scenario::bed::unload;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::Ctx;
+use crate::scenario::{waiting, Ctx};
 use crate::vfio::dma::{Access, Dma, PAGE};
 use crate::vfio::migration::State;
 use crate::vfio::userfault::Late;
@@ -156,15 +155,11 @@ pub fn vmm(way: Way, order: Order) -> Result<()> {
             }
             anyhow::Ok(())
         });
-        let file = format!("/proc/self/task/{}/syscall", told.recv()?.as_raw_nonzero());
-        let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(IN_IOCTL));
-        let deadline = patience::until(PREPARATION);
-        while way != Way::Nothing && !waits() {
-            if deadline.is_over() {
-                bail!("the thread does not wait");
-            }
-            thread::yield_now();
-        }
+        let thread = told.recv()?;
+        ensure!(
+            way == Way::Nothing || waiting::in_ioctl(thread, PREPARATION),
+            "the thread does not wait"
+        );
         println!("{}", card.mdev());
         loop {
             thread::park();

@@ -5,7 +5,6 @@
 //! every pin and every unmap of that container. A pin of such a page does not wait: the kernel
 //! refuses it. Nothing hangs as long as the thread that provides the pages waits for none of them.
 
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
@@ -25,9 +24,8 @@ use super::card::{iova, Card, Command, FENCE, IOVA, RING};
 use super::random::Random;
 use crate::event::Outcome;
 use crate::health::pinned;
-use crate::patience;
 use crate::scenario::conformance::checks::Checks;
-use crate::scenario::Ctx;
+use crate::scenario::{waiting, Ctx};
 use crate::vfio::device::Space;
 use crate::vfio::dma::{Access, Dma, PAGE};
 use crate::vfio::userfault::Late;
@@ -47,8 +45,6 @@ const GUEST_READ: u32 = Error::GuestRead.code();
 const GUEST_WRITE: u32 = Error::GuestWrite.code();
 /// How long an unmap may take to get to where it waits.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How /proc shows a thread that waits inside of an ioctl, by its number on x86-64.
-pub const IN_IOCTL: &str = "16 ";
 
 /// The figures.
 #[derive(Default, Serialize)]
@@ -269,19 +265,9 @@ struct Unmapper {
 }
 
 impl Unmapper {
-    /// Whether it gets to wait inside of its ioctl. The kernel has no event for that.
+    /// Asks for the unmap; returns whether it gets to wait inside of its ioctl.
     fn begin(self) -> bool {
-        let file = format!("/proc/self/task/{}/syscall", self.thread.as_raw_nonzero());
-        let deadline = patience::until(PATIENCE);
-        let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(IN_IOCTL));
-        let asked = self.ask.send(()).is_ok();
-        while asked && !deadline.is_over() {
-            if waits() {
-                return true;
-            }
-            thread::yield_now();
-        }
-        false
+        self.ask.send(()).is_ok() && waiting::in_ioctl(self.thread, PATIENCE)
     }
 }
 
