@@ -57,6 +57,9 @@ pub const KEPT_WRITE: u32 = 8;
 pub const KEPT_WALK: u32 = 9;
 /// `pin_write` and the end of its guard at once, OFFSET times. WALKED is how often it succeeded.
 pub const PIN_OFTEN: u32 = 10;
+/// `pin_dma` of the range, OFFSET times; the channel keeps all the guards until UNPIN. WALKED is how
+/// often it succeeded.
+pub const PIN_MANY: u32 = 19;
 
 /// `DeviceMemory::read` into the buffer.
 pub const DEVICE_READ: u32 = 11;

@@ -42,6 +42,7 @@ enum Kept {
     Read(Pinned<Read>),
     Write(Pinned<Write>),
     Dma(Pinned<Dma>),
+    Many(KVVec<Pinned<Dma>>),
 }
 
 #[derive(Clone, Copy, Default)]
@@ -130,7 +131,7 @@ impl Channel {
                     Kept::Read(range) => range.read(offset, &mut bytes)?,
                     Kept::Write(range) => range.read(offset, &mut bytes)?,
                     Kept::Dma(range) => range.read(offset, &mut bytes)?,
-                    Kept::Nothing => return Err(ENOENT),
+                    Kept::Nothing | Kept::Many(_) => return Err(ENOENT),
                 }
                 self.registers.lock().buffer[..length].copy_from_slice(&bytes);
             }
@@ -151,6 +152,18 @@ impl Channel {
                     Ok(())
                 })?;
                 self.registers.lock().walked = pages;
+            }
+            PIN_MANY => {
+                let mut guards = KVVec::new();
+                for _ in 0..offset {
+                    let mdev = mdev.clone();
+                    let stop = move || {
+                        mdev.stops.fetch_add(1, Relaxed);
+                    };
+                    guards.push(memory.pin_dma(iova, length, stop)?, GFP_KERNEL)?;
+                }
+                self.registers.lock().walked = guards.len() as u32;
+                self.keep(Kept::Many(guards));
             }
             PIN_OFTEN => {
                 let pinned = (0..offset).filter(|_| memory.pin_write(iova, length).is_ok());

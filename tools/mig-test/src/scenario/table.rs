@@ -323,6 +323,13 @@ const SCENARIOS: &[Scenario] = &[
     )
     .loading(&[TESTS]),
     plain(
+        "bench-live-pins",
+        "instructions to pin, unpin, report and unmap beside 1,000 and 30,000 other pins",
+        5,
+        bench::live_pins::run,
+    )
+    .loading(&[TESTS]),
+    plain(
         "bench-dirty",
         "pages reported for each page written, with selective pins and with all of memory pinned",
         3,

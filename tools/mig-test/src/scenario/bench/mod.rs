@@ -8,6 +8,7 @@
 mod card;
 mod clock;
 pub mod dirty;
+pub mod live_pins;
 pub mod pin;
 pub mod registers;
 pub mod vram;
