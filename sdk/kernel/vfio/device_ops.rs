@@ -76,6 +76,7 @@ impl<D: Driver> VTable<D> {
         // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
         let body = unsafe { Device::<D>::body(vdev) };
         *body.request.lock() = None;
+        // INVARIANT: This is the `close_device` callback.
         // SAFETY: By the type invariant of `Device`, nothing else accesses `open` during this
         // callback.
         let open = unsafe { (*body.open.get()).take() };
