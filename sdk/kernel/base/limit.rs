@@ -24,7 +24,7 @@ impl Limit {
         Ok(Arc::new(Limit(Atomic::new(0)), GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Spends one message and returns how many are left, or `None` if the limit was reached before.
+    /// Spends one message, and returns how many remain; `None` if none was left.
     pub(crate) fn spend(&self) -> Option<u32> {
         // The counter stays at the limit, so it cannot wrap.
         if self.0.load(Relaxed) >= MESSAGES {

@@ -53,7 +53,7 @@ impl Drop for EventFd {
 
 /// A receiver of the signals of an eventfd.
 pub(super) trait Listener: Sync {
-    /// Called when user space signals the eventfd, in process context; may sleep.
+    /// Handles a signal of the eventfd by user space, in process context; may sleep.
     fn signalled(&self);
 }
 

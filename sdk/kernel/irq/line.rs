@@ -24,7 +24,7 @@ use mdev_model::{
 };
 
 struct State {
-    /// What the model decides by.
+    /// The model of the line.
     line: Line,
     /// The eventfd of the line's mode, if user space has set one.
     trigger: Option<EventFd>,

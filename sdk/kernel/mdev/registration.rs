@@ -188,7 +188,7 @@ fn raw_device(dev: &device::Device) -> *mut raw::device {
     ptr::from_ref(dev).cast_mut().cast()
 }
 
-/// Returns what the driver is told about `mdev`.
+/// Returns the description of `mdev` for its driver.
 ///
 /// # Safety
 ///

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `guest_memory`, `pins` | guest memory that a driver copies and pins |
 //! | `dirty_log` | the log of the guest memory that the device writes |
-//! | `device_memory`, `window`, `mapping` | memory behind a region, and user space's mappings of it |
+//! | `device_memory`, `window`, `mapping` | memory behind a region, and its mappings |
 //! | `wakeup` | pollers that wait for the next write to device memory |
 //!
 //! This room knows `base` alone: no driver and no session. Drivers use the public types; VFIO's

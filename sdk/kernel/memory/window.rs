@@ -24,12 +24,12 @@ use mdev_model::{paging::Piece, region, v1};
 /// Number of pages in the window.
 const PAGES: usize = v1::WINDOW as usize / PAGE_SIZE;
 
-/// How many pages a fault maps: an access to one is usually followed by accesses to the next.
+/// Number of pages that a fault maps: an access is usually followed by accesses to the next page.
 const FAULT_AHEAD: usize = 64;
 
 /// The data window of an open device.
 ///
-/// Its lock is taken in page faults, so it must not be held while user memory is accessed.
+/// Page faults take its lock, so it must not be held while user memory is accessed.
 #[pin_data]
 pub(crate) struct Window {
     #[pin]

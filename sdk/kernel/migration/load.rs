@@ -207,7 +207,7 @@ impl<O: Operations> Incoming<O> {
                 .map_err(Error::from)
                 .and_then(|()| fetch(done, &mut self.chunk));
             match fetched {
-                // What was taken before is taken; the error shows again at the next write.
+                // The bytes before the error are taken; the next write returns it again.
                 Err(_) if done > 0 => break,
                 fetched => fetched?,
             }

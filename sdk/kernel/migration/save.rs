@@ -69,7 +69,7 @@ impl Saved {
         self.read = 0;
     }
 
-    /// See [`Outgoing::take_piece`].
+    /// Passes the next piece to `put`; see [`Outgoing::take_piece`].
     fn take_piece(
         &mut self,
         len: usize,

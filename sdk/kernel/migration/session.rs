@@ -242,7 +242,7 @@ impl<O: Operations> Session<O> {
         Ok(new)
     }
 
-    /// Makes `protocol` the owner of the session, or nobody in RUNNING and STOP.
+    /// Makes `protocol` the owner of the session, or clears the owner in RUNNING and STOP.
     fn settle(&mut self, protocol: Protocol) {
         let free = matches!(self.state, State::Running | State::Stop);
         self.owner = (!free).then_some(protocol);

@@ -56,7 +56,7 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// `vdev` must be a registered device of `D` that nobody has open, and VFIO must be the caller.
+    /// `vdev` must be a registered device of `D` that is not open, and VFIO must be the caller.
     unsafe extern "C" fn open_device(vdev: *mut raw::vfio_device) -> c_int {
         // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
         let body = unsafe { Device::<D>::body(vdev) };

@@ -74,7 +74,7 @@ impl<D: Driver> VTable<D> {
         }
     }
 
-    /// VFIO's debugfs calls it without a lock, whether or not the device is open.
+    /// Stores the migration state; VFIO's debugfs calls it at any time, without a lock.
     ///
     /// # Safety
     ///

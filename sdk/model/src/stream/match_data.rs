@@ -45,7 +45,7 @@ pub struct Format {
     pub readable_by: u16,
 }
 
-/// What must agree between source and destination before any state moves.
+/// The properties that source and destination must have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatchData {
     /// The name of the format.
