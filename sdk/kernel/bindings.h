@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What bindgen reads for sdk/kernel/raw.rs, beyond what the kernel crate binds itself. */
+/* The headers that bindgen reads for base/raw.rs, beyond those that the kernel crate binds itself. */
 
 #include <linux/anon_inodes.h>
 #include <linux/crc32.h>
@@ -15,7 +15,7 @@
 
 #include "param.h"
 
-/* bindgen evaluates no macro with a cast or a sizeof in it: such a number is given a type here. */
+/* bindgen cannot evaluate a macro with a cast or a sizeof; a typed constant gives it the value. */
 static const unsigned int RUST_CONST_HELPER_VFIO_PIN_PAGES_MAX_ENTRIES = VFIO_PIN_PAGES_MAX_ENTRIES;
 static const unsigned int RUST_CONST_HELPER_VFIO_DEVICE_GET_INFO = VFIO_DEVICE_GET_INFO;
 static const unsigned int RUST_CONST_HELPER_VFIO_DEVICE_GET_IRQ_INFO = VFIO_DEVICE_GET_IRQ_INFO;

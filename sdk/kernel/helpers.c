@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The inline functions of C headers that the SDK calls, as functions that Rust can link to. */
+/* Helpers for Rust: each makes an inline function of a C header callable. */
 
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
@@ -110,7 +110,7 @@ void rust_helper_mdev_wake_all(struct wait_queue_head *queue)
 	wake_up_all(queue);
 }
 
-/* The condition may sleep, so it is asked while the thread is running. */
+/* done() may sleep, so it is called while the thread is in TASK_RUNNING. */
 int rust_helper_mdev_wait(struct wait_queue_head *queue, unsigned int state,
 			  bool (*done)(void *argument), void *argument);
 int rust_helper_mdev_wait(struct wait_queue_head *queue, unsigned int state,
@@ -132,8 +132,9 @@ int rust_helper_mdev_wait(struct wait_queue_head *queue, unsigned int state,
 }
 
 /*
- * Under a name of its own and without the type: with CONFIG_IOMMUFD_DRIVER the kernel crate binds both,
- * without it neither, for the function is then an inline one that does nothing.
+ * The name differs from the kernel crate's helper, and the bitmap has no type: with
+ * CONFIG_IOMMUFD_DRIVER the kernel crate binds both; without it, it binds neither, and the function
+ * is an empty inline one.
  */
 void rust_helper_mdev_iova_bitmap_set(void *bitmap, unsigned long iova, size_t length);
 void rust_helper_mdev_iova_bitmap_set(void *bitmap, unsigned long iova, size_t length)

@@ -2,22 +2,28 @@
 
 //! An SDK for VFIO mediated devices that migrate.
 //!
-//! A driver implements three traits and names the first in [`module_mdev_driver!`]:
+//! A driver implements three traits and passes the first to [`module_mdev_driver!`]:
 //!
-//! | trait | `Self` | says |
+//! | trait | `Self` | defines |
 //! |---|---|---|
-//! | [`Driver`] | an mdev, from `create` to `remove` | what there is to create, and what it looks like on its bus |
-//! | [`Operations`] | the device while it is open | what a guest's accesses do |
-//! | [`Migrate`] | the same | how its state leaves and arrives |
+//! | [`Driver`] | an mdev, from `create` to `remove` | the mdev types, and an mdev's PCI identity |
+//! | [`Operations`] | the device while it is open | what the guest's accesses do |
+//! | [`Migrate`] | the device while it is open | how its state is saved and loaded |
 //!
-//! Everything between that and user space is here: mdev's sysfs, VFIO's files and ioctls, PCI
+//! The SDK is everything between that and user space: mdev's sysfs, VFIO's files and ioctls, PCI
 //! configuration space, interrupts, the migration state machine and the stream. A driver needs no
 //! `unsafe`. What can be decided without a kernel is in the crate [`mdev_model`].
+//!
+//! C headers: [`include/linux/mdev.h`](srctree/include/linux/mdev.h),
+//! [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
+//! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
+//!
+//! Reference: <https://docs.kernel.org/driver-api/vfio-mediated-device.html>
 
 #![warn(missing_docs)]
 
-// The rooms, from the ground up. Each may use those above it in this list and no other, which a
-// check of `mig-test test --tree` sees to by reading the list.
+// The rooms, from the ground up. A room may use those above it in this list and no others;
+// `mig-test test --tree` reads the list and checks it.
 
 mod base;
 

@@ -10,7 +10,7 @@
 
 #include "param.h"
 
-/* The index is the set of MDEV_SDK_OFFERS_*. */
+/* Indexed by a set of MDEV_SDK_OFFERS_*. */
 static const char *const migration_words[] = {
 	[0] = "off",
 	[MDEV_SDK_OFFERS_V1] = "v1",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The module parameter that Rust reads; see param.rs. */
+/* The module parameter "migration", as Rust reads it; see base/param.rs. */
 
 #ifndef MDEV_SDK_PARAM_H
 #define MDEV_SDK_PARAM_H

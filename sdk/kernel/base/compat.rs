@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What differs between the kernel series that the SDK is built for, in the words of the newest
-//! one.
+//! Differences between the kernel series that the SDK supports, in the terms of the newest one.
 //!
-//! `Kbuild` sets `linux_7_3` for 7.3 and later ones. Each item says until when it is needed;
-//! `Documentation/kernels.md` says how a series is dropped.
+//! `Kbuild` sets `linux_7_3` for 7.3 and later. Each item names the series until which it is
+//! needed; `Documentation/kernels.md` says how to drop a series.
 
-/// Orders all accesses to memory before it before all after it, for other processors.
+/// Orders all memory accesses before it against all memory accesses after it, as seen by other
+/// processors.
 ///
-/// Until 7.2 is dropped: 7.3 has one function for all orderings, with the ordering as its argument.
+/// Needed until 7.2 is dropped: 7.3 has one function for all orderings, and takes the ordering as
+/// its argument.
+///
+/// C counterpart: `smp_mb()` in
+/// [`include/asm-generic/barrier.h`](srctree/include/asm-generic/barrier.h)
 #[inline]
 pub(crate) fn smp_mb() {
     #[cfg(linux_7_3)]
@@ -17,29 +21,34 @@ pub(crate) fn smp_mb() {
     kernel::sync::barrier::smp_mb();
 }
 
-// Until 7.2 is dropped: there the method that this calls has another name, and no function.
+// Needed until 7.2 is dropped: there this is a method, with another name.
 #[cfg(linux_7_3)]
 pub(crate) use pin_init::raw_try_init;
 
-/// Initializes `slot`.
+/// Initializes `slot` in place.
+///
+/// # Errors
+///
+/// Returns the error of `init`. The memory of `slot` may then only be freed.
 ///
 /// # Safety
 ///
-/// `slot` is valid for writes and not initialized, and what it points at is not moved before it is
-/// dropped. After an error it may only be freed.
+/// `slot` must be valid for writes and not initialized. What it points at must not be moved before
+/// it is dropped.
 #[cfg(not(linux_7_3))]
 #[inline]
 pub(crate) unsafe fn raw_try_init<T, E>(
     slot: *mut T,
     init: impl pin_init::PinInit<T, E>,
 ) -> Result<(), E> {
-    // SAFETY: The caller's contract is that of the method.
+    // SAFETY: The caller guarantees that `slot` is valid, uninitialized and pinned, as the method
+    // requires.
     unsafe { init.__pinned_init(slot) }
 }
 
-/// The value of a parameter that `module!` has declared.
+/// Returns the value of a parameter that `module!` declares.
 ///
-/// Until 7.2 is dropped: there `value()` returns a reference.
+/// Needed until 7.2 is dropped: there `value()` returns a reference.
 #[inline]
 pub fn parameter<T: Copy>(parameter: &kernel::module_param::ModuleParamAccess<T>) -> T {
     #[cfg(linux_7_3)]
@@ -52,11 +61,11 @@ pub fn parameter<T: Copy>(parameter: &kernel::module_param::ModuleParamAccess<T>
     }
 }
 
-/// The module that the current crate is, as `&'static ThisModule`: what
-/// [`Driver::OWNER`](crate::Driver::OWNER) wants.
+/// Returns the module of the current crate as `&'static ThisModule`, for
+/// [`Driver::OWNER`](crate::Driver::OWNER).
 ///
-/// Until 7.2 is dropped: there `module!` makes a static of it, from 7.3 on a constant of
-/// `LocalModule`, which `#[vtable]` then names for the driver.
+/// Needed until 7.2 is dropped: there `module!` makes it a static. From 7.3 on it is a constant of
+/// `LocalModule`, and `#[vtable]` names that type for the driver.
 #[cfg(linux_7_3)]
 #[allow(clippy::crate_in_macro_def, reason = "the driver's crate is meant")]
 #[macro_export]
@@ -66,8 +75,8 @@ macro_rules! this_module {
     };
 }
 
-/// The module that the current crate is, as `&'static ThisModule`: what
-/// [`Driver::OWNER`](crate::Driver::OWNER) wants.
+/// Returns the module of the current crate as `&'static ThisModule`, for
+/// [`Driver::OWNER`](crate::Driver::OWNER).
 #[cfg(not(linux_7_3))]
 #[allow(clippy::crate_in_macro_def, reason = "the driver's crate is meant")]
 #[macro_export]

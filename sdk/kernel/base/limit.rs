@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A limit to messages in the kernel log that user space can cause at will.
+//! A limit on the kernel log messages that user space can cause.
 
 use kernel::{
     prelude::*,
@@ -10,21 +10,23 @@ use kernel::{
     },
 };
 
-/// How many messages an mdev has.
+/// Number of messages that user space can cause at one mdev.
 const MESSAGES: u32 = 16;
 
-/// What an mdev may still say because of its user, from `create` to `remove`: opening it again
-/// makes it no more.
+/// The messages that user space can still cause at an mdev, from `create` to `remove`.
+///
+/// Closing and opening the device does not refill it.
 pub(crate) struct Limit(Atomic<u32>);
 
 impl Limit {
+    /// Creates a limit of which nothing is spent.
     pub(crate) fn new() -> Result<Arc<Self>> {
         Ok(Arc::new(Limit(Atomic::new(0)), GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Returns how many messages are left behind this one; `None` if it must not be said.
+    /// Spends one message, and returns how many remain; `None` if none was left.
     pub(crate) fn spend(&self) -> Option<u32> {
-        // It stays at the limit, so that it cannot wrap.
+        // The counter stays at the limit, so it cannot wrap.
         if self.0.load(Relaxed) >= MESSAGES {
             return None;
         }

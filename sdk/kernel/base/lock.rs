@@ -2,13 +2,14 @@
 
 //! Names of the locks that generic code makes.
 //!
-//! lockdep knows a lock class by its key and insists that its name is one pointer. The key of
-//! generic code is one static of this crate, whoever instantiates it; a literal would be another
-//! one in each driver, and lockdep complains once two are loaded. A static is not copied. The same
-//! holds for an initialiser that generic code runs, since it is compiled there.
+//! lockdep identifies a lock class by its key, and requires that all locks of a class have the same
+//! name pointer. The key in generic code is one static of this crate, in whatever crate the code is
+//! instantiated; a string literal is another pointer in each of these crates, so lockdep would
+//! complain once two drivers are loaded. A static is not duplicated. The same holds for an
+//! initializer that generic code runs, since it is compiled in the driver's crate.
 
 use kernel::prelude::*;
 
 pub(crate) static REQUEST: &CStr = c"mdev_request";
 pub(crate) static SESSION: &CStr = c"mdev_session";
-pub(crate) static WAIT: &CStr = c"mdev_wait";
+pub(super) static WAIT: &CStr = c"mdev_wait";

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ground floor: the generated bindings, and what every other room needs to use them.
+//! Bindings, differences between kernel series, and helpers for every other room.
 //!
-//! It knows the C side of the kernel and nothing of devices. Everybody comes in.
+//! This room knows the C side of the kernel, and nothing of devices. Every other room uses it.
 
 pub(crate) mod compat;
 pub(crate) mod limit;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generated bindings of mdev, VFIO, eventfd and what else the SDK calls. Private to the SDK.
+//! Generated bindings of mdev, VFIO, eventfd and the rest of the C API that the SDK calls.
 //!
-//! Types that the kernel crate binds itself are the kernel crate's, so that they are the same
-//! types.
+//! They are private to the SDK. Types that the kernel crate binds are re-exported from there, so
+//! that both crates mean the same types.
 
 #![allow(
     clippy::all,
@@ -29,12 +29,12 @@ pub use kernel::bindings::*;
 use kernel::ffi;
 use pin_init::{MaybeZeroable, Zeroable};
 
-// SAFETY: A newtype around `Storage`.
+// SAFETY: This is a newtype around `Storage`, for which all zeros is valid.
 unsafe impl<Storage> Zeroable for __BindgenBitfieldUnit<Storage> where Storage: Zeroable {}
-// SAFETY: A type of size zero.
+// SAFETY: The type has size zero.
 unsafe impl<T> Zeroable for __IncompleteArrayField<T> {}
 
-/// The error for an errno that the kernel crate has no constant for.
+/// Returns the error for an errno for which the kernel crate has no constant.
 pub fn error(errno: u32) -> kernel::error::Error {
     kernel::error::Error::from_errno(-(errno as ffi::c_int))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the SDK keeps for an open device, and what of it a driver sees: [`Context`].
+//! The SDK's part of an open device, and the part of that which a driver sees: [`Context`].
 
 use crate::{
     base::limit::Limit,
@@ -18,20 +18,19 @@ use mdev_model::{
     stream::LoadError,
 };
 
-/// An open device, as its driver sees it from a callback.
+/// An open device, as a callback of its driver receives it.
 ///
-/// It is made at the first open of the VFIO device. After the last close a driver that kept a
-/// reference can still call it, but nothing comes of it: no interrupt is delivered, guest memory
-/// gives ENODEV.
+/// It is created at the first open of the VFIO device. A driver that keeps a reference may use it
+/// after the last close, without effect: no interrupt is delivered, and guest memory gives ENODEV.
 #[pin_data]
 pub struct Context {
     dev: ARef<Device>,
     /// The driver's module.
     owner: &'static ThisModule,
     identity: Identity,
-    /// The messages that user space can cause.
+    /// The limit on messages that user space can cause.
     reports: Arc<Limit>,
-    /// Who polls for a data file to become readable.
+    /// The pollers of a data file.
     wakeup: Arc<Wakeup>,
     config_size: usize,
     memory: GuestMemory,
@@ -44,7 +43,14 @@ pub struct Context {
 }
 
 impl Context {
-    /// Made whole in here, and not as an initialiser that generic code runs: see `lock.rs`.
+    /// Creates the context of a device that is being opened.
+    ///
+    /// It allocates here and does not return an initializer, which generic code would run: see
+    /// `lock.rs`.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM.
     pub(crate) fn new(
         dev: ARef<Device>,
         owner: &'static ThisModule,
@@ -71,49 +77,49 @@ impl Context {
         )
     }
 
-    /// Drives the interrupt line of the device to `asserted`.
+    /// Sets the level of the device's interrupt line.
     ///
-    /// With INTx this is the level of the pin; with MSI the rising edge sends the message. Call it
-    /// with the lock held that protects the state from which the level follows, so that the last
-    /// caller is the one that saw the last state; it does not sleep for long and takes no lock of
-    /// the driver's. While the device is stopped the level is noted and delivered later.
+    /// With INTx this is the level of the pin; with MSI the rising edge sends the message. The
+    /// caller must hold the lock that protects the state from which the level follows, so that the
+    /// last call has the level of the last state. The function does not sleep for long, and takes
+    /// no lock of the driver's. While the device is stopped the level is recorded, and delivered
+    /// when it runs again.
     #[inline]
     pub fn set_interrupt(&self, asserted: bool) {
         self.irqs.set_line(asserted);
     }
 
-    /// Wakes user space that waits, in PRE_COPY, for the device to have more to save.
+    /// Wakes pollers that wait, in PRE_COPY, for the device to have more to save.
     ///
-    /// Call it when what [`Migrate::pending`](super::Migrate::pending) says has grown for another
-    /// reason than a write to [`DeviceMemory`](crate::DeviceMemory), which does so by itself.
+    /// Must be called when [`Migrate::pending`](super::Migrate::pending) grows for another reason
+    /// than a write to [`DeviceMemory`](crate::DeviceMemory), which wakes pollers itself.
     #[inline]
     pub fn notify_pending(&self) {
         self.wakeup.wake_if_armed();
     }
 
-    /// The memory of the guest that has the device.
+    /// Returns the memory of the guest that has the device.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
     }
 
-    /// The mdev, for messages in the kernel log.
+    /// Returns the mdev's device, for messages in the kernel log.
     pub fn device(&self) -> &Device {
         &self.dev
     }
 
-    /// The driver's module, which a device in use keeps loaded.
+    /// Returns the driver's module, which stays loaded while the device is in use.
     pub(super) fn owner(&self) -> &'static ThisModule {
         self.owner
     }
 
-    /// What the device looks like on its bus.
+    /// Returns the device's PCI identity.
     #[inline]
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Reports that an incoming stream was refused, if the mdev may still say so: user space
-    /// decides how often that happens.
+    /// Logs that an incoming stream was refused, if the mdev's limit of messages allows it.
     pub(crate) fn report_refusal(&self, error: LoadError) {
         let Some(left) = self.reports.spend() else {
             return;
@@ -128,48 +134,47 @@ impl Context {
         }
     }
 
-    /// Reads configuration space, of which `data` at `offset` is in bounds.
+    /// Reads `data` at `offset` of configuration space; both must be in bounds.
     pub(crate) fn read_config(&self, offset: u64, data: &mut [u8]) {
         let _ = self.config.lock().read(offset, data, self.irqs.level());
     }
 
-    /// Writes configuration space, of which `data` at `offset` is in bounds, and does what that
-    /// means.
+    /// Writes `data` at `offset` of configuration space, and applies it; both must be in bounds.
     pub(crate) fn write_config(&self, offset: u64, data: &[u8]) {
         let mut config = self.config.lock();
         let _ = config.write(offset, data);
         self.irqs.disable_intx(config.disables_intx());
     }
 
-    /// Returns configuration space as a stream has it.
+    /// Returns configuration space, as a stream carries it.
     pub(crate) fn save_config(&self) -> [u8; config::SIZE] {
         *self.config.lock().bytes()
     }
 
-    /// Returns whether `saved` is the configuration space of such a device.
+    /// Returns whether `saved` is the configuration space of a device with the same identity.
     pub(crate) fn is_config_of_same_device(&self, saved: &[u8; config::SIZE]) -> bool {
         self.config.lock().check(saved).is_ok()
     }
 
-    /// Takes over what the guest had written to the configuration space of the stopped device.
+    /// Restores what the guest had written to configuration space; the device must be stopped.
     pub(crate) fn restore_config(&self, saved: &[u8; config::SIZE]) {
         let mut config = self.config.lock();
         config.restore(saved);
         self.irqs.disable_intx(config.disables_intx());
     }
 
-    /// How many bytes of configuration space user space is told of.
+    /// Returns the size of configuration space, as user space sees it.
     pub(crate) fn config_size(&self) -> usize {
         self.config_size
     }
 
+    /// Returns the interrupts, pinned.
     pub(crate) fn irqs(self: &Arc<Self>) -> Pin<&Irqs> {
-        // SAFETY: An `Arc` never moves its contents, and gives them to nobody by value; `irqs` was
-        // initialised in place.
+        // SAFETY: An `Arc` never moves its contents, and `irqs` is not moved out of it.
         unsafe { Pin::new_unchecked(&self.irqs) }
     }
 
-    /// Everything of the SDK's own back to its state after power-on.
+    /// Resets the SDK's part of the device to its state after power-on.
     pub(crate) fn reset(&self) {
         *self.config.lock() = ConfigSpace::new(&self.identity);
         self.irqs.reset();

@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The [`Migrate`] trait: how a device's state leaves and arrives.
+//! The [`Migrate`] trait: how the state of a device is saved and loaded.
 //!
-//! A driver neither learns which of VFIO's protocols is in use nor sees a state machine, a file or
-//! a length it has not asked for. Documentation/stream-format.md says what the SDK puts around its
-//! records.
+//! A driver sees neither VFIO's protocols nor the state machine nor a file.
+//! Documentation/stream-format.md describes what the SDK adds to a driver's records.
 
 use super::{Context, RecordWriter};
 use kernel::prelude::*;
 use mdev_model::stream::{Format, LoadError, Name, Tag};
 
-/// The part of a saving session that the device is in.
+/// The phase of a saving session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The device runs: what is saved now may change again.
     PreCopy,
-    /// The device is quiescent: everything that is still missing has to be saved.
+    /// The device is quiescent: everything that is missing must be saved.
     StopCopy,
 }
 
-/// Whether a call of [`Migrate::save`] or [`Task::step`](super::Task::step) is to be followed by
-/// another one.
+/// Whether [`Migrate::save`] or [`Task::step`](super::Task::step) must be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// There is more to do now. A call of `save` has written at least one record.
@@ -30,11 +28,11 @@ pub enum Progress {
     Done,
 }
 
-/// Bytes that a device would still save: its records with their headers, without the SDK's own
-/// records.
+/// The size in bytes of what a device has yet to save: its records with their headers, without the
+/// records of the SDK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Still to be saved once before the device stops.
+    /// To be saved once before the device stops.
     pub initial: u64,
     /// Changed since it was saved.
     pub dirty: u64,
@@ -42,69 +40,81 @@ pub struct Pending {
     pub stop_copy: u64,
 }
 
-/// Who frames the stream of a device.
+/// The framing of a device's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
-    /// The SDK: records, match data first, checksum last.
+    /// The SDK's: records, with match data first and a checksum last.
     Records,
-    /// The driver: whatever it writes and reads, for instance another driver's format. There is no
-    /// checksum, so [`Migrate::load_raw`] and [`Migrate::complete`] have to check everything.
+    /// The driver's own, for instance the format of another driver. It has no checksum, so
+    /// [`Migrate::load_raw`] and [`Migrate::complete`] must check everything.
     Own,
 }
 
-/// The state of a device, leaving and arriving.
+/// The migration of a device's state.
 ///
-/// Of one open device, one method is called at a time, with a lock of the SDK's held. Its `read`
-/// and `write` (see [`Operations`](crate::Operations)) go on meanwhile, and so does everything of
-/// other devices.
+/// The SDK calls the methods for an open device one at a time, with a lock of its own held.
+/// [`Operations::read`](crate::Operations::read) and [`write`](crate::Operations::write) of the
+/// device may run meanwhile, and so may all methods of other devices.
 #[vtable]
 pub trait Migrate {
-    /// Name and version of the driver's records.
+    /// Name and version of the driver's record format.
     const FORMAT: Format;
-    /// The tags that [`load`](Self::load) knows, each with the most bytes that a payload can have.
-    /// They are [`Tag::FIRST_DRIVER`] or above; the driver does not build with another one. The SDK
-    /// allocates no more than that, and not before that much has arrived.
+    /// The tags that [`load`](Self::load) knows, each with the largest size in bytes of a payload.
+    ///
+    /// A tag below [`Tag::FIRST_DRIVER`] does not build. The SDK buffers an incoming payload up to
+    /// its size, and allocates only as much as has arrived.
     const RECORDS: &'static [(Tag, usize)];
 
-    /// What a saving session has to remember: a position, say.
+    /// The progress of a saving session, for instance a position.
     type Saving: Send + Unpin;
-    /// State that arrived and is not the device's yet.
+    /// State that has arrived and is not committed to the device yet.
     type Loading: Send + Unpin;
 
-    /// Who frames the stream.
+    /// Returns the framing of the stream.
     fn codec(&self) -> Codec {
         Codec::Records
     }
 
-    /// The device type that source and destination must have in common.
+    /// Returns the device type, which source and destination must have in common.
     fn kind(&self) -> Name;
 
-    /// Sizes that source and destination must have in common; 0 for those not needed.
+    /// Returns two sizes that source and destination must have in common; 0 for one without a use.
     fn geometry(&self) -> [u64; 2];
 
-    /// Stops the device: when this returns it does no DMA and changes nothing by itself, until it
-    /// runs again or is reset.
+    /// Quiesces the device.
     ///
-    /// From then on the SDK refuses its accesses to guest memory with EBUSY, but for those of
-    /// hardware, which only the driver can stop.
+    /// When this returns, the device does no DMA and changes no state by itself until
+    /// [`resume`](Self::resume) or a reset. The SDK refuses its accesses to guest memory from then
+    /// on, with EBUSY, except for those of hardware, which only the driver can stop.
     ///
     /// # Errors
     ///
-    /// An error leaves it running, and goes to user space, as the result of the change of state.
+    /// An error fails the change of state, and the device must be left running.
     fn quiesce(&self, cx: &Context) -> Result;
 
-    /// The device runs again. Interrupts that were due have been signalled.
+    /// Lets the device run again; interrupts that were due have been signalled.
     fn resume(&self, cx: &Context);
 
-    /// A saving session begins.
+    /// Begins a saving session.
+    ///
+    /// # Errors
+    ///
+    /// An error fails the change of state, and the device stays in the state before it.
     fn start_saving(&self) -> Result<Self::Saving>;
 
-    /// What would still be saved; `saving` is none outside of a session. Cheap: user space asks
-    /// often.
+    /// Returns what has yet to be saved; `saving` is `None` outside of a session.
+    ///
+    /// It must be cheap, since user space asks often.
     fn pending(&self, saving: Option<&Self::Saving>) -> Pending;
 
-    /// Saves some more: less than the 16 MiB of protocol v1's window a call, and better some MiB,
-    /// for the SDK buffers it. An error ends the session for user space.
+    /// Saves the next part of the state.
+    ///
+    /// A call must write less than the 16 MiB of protocol v1's window. It should write a few MiB,
+    /// because the SDK buffers them.
+    ///
+    /// # Errors
+    ///
+    /// An error goes to the reader of the stream, and no more can be read in this session.
     fn save(
         &self,
         saving: &mut Self::Saving,
@@ -112,16 +122,31 @@ pub trait Migrate {
         out: &mut RecordWriter<'_>,
     ) -> Result<Progress>;
 
-    /// A loading session begins; or another one does in the stream of the last, of which records
-    /// have arrived, and then an error is ENOMEM to user space.
+    /// Begins a loading session, or begins anew in a stream in which records have arrived.
+    ///
+    /// # Errors
+    ///
+    /// An error fails the change of state. When the stream begins anew, it refuses the stream, and
+    /// user space gets ENOMEM.
     fn start_loading(&self) -> Result<Self::Loading>;
 
-    /// A record arrived. The tag is one of [`RECORDS`](Self::RECORDS) and the payload not longer
-    /// than said there; everything else about it is to be checked here.
+    /// Loads a record whose tag is in [`RECORDS`](Self::RECORDS) and whose payload is not longer
+    /// than given there.
+    ///
+    /// The driver must check everything else, and must not change the device yet.
+    ///
+    /// # Errors
+    ///
+    /// An error refuses the stream for good; the device stays unchanged.
     fn load(&self, loading: &mut Self::Loading, tag: Tag, payload: &[u8]) -> Result<(), LoadError>;
 
-    /// Bytes of a stream of the driver's own framing arrived; `offset` is their place in the
-    /// stream. A driver with [`Codec::Own`] has to implement it.
+    /// Loads `bytes` at `offset` of a stream in the driver's own framing, cut at any place.
+    ///
+    /// A driver with [`Codec::Own`] must implement it.
+    ///
+    /// # Errors
+    ///
+    /// An error refuses the stream for good; the device stays unchanged.
     fn load_raw(
         &self,
         _loading: &mut Self::Loading,
@@ -131,11 +156,17 @@ pub trait Migrate {
         Err(LoadError::NotOurs)
     }
 
-    /// Whether what arrived is a whole state, so that [`commit`](Self::commit) cannot fail. Asked
-    /// at the end record; of a stream with [`Codec::Own`], which has none, when user space leaves
-    /// RESUMING.
+    /// Checks that what has arrived is a whole state, so that [`commit`](Self::commit) cannot fail.
+    ///
+    /// Called at the end record. A stream with [`Codec::Own`] has none; there it is called when
+    /// user space leaves RESUMING.
+    ///
+    /// # Errors
+    ///
+    /// An error refuses the stream for good. With [`Codec::Own`] it fails the change of state with
+    /// EINVAL. The device stays unchanged.
     fn complete(&self, loading: &Self::Loading) -> Result<(), LoadError>;
 
-    /// What arrived becomes the state of the device, which is stopped.
+    /// Replaces the state of the device, which is stopped, with what has arrived.
     fn commit(&self, cx: &Context, loading: Self::Loading);
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a driver implements, and what it is handed: the whole of its side of the SDK, but memory.
+//! What a driver implements and what its callbacks receive, apart from memory.
 //!
 //! | in | is |
 //! |---|---|
 //! | `operations` | the traits `Driver` and `Operations` |
-//! | `migrate`, `record` | the trait `Migrate`, and where it puts what it saves |
-//! | `context` | the SDK's part of an open device, as a callback sees it |
-//! | `open` | that and the driver's part: all there is of an open device |
-//! | `worker` | work apart from callbacks |
+//! | `migrate`, `record` | the trait `Migrate`, and the writer of the records that it saves |
+//! | `context` | the SDK's part of an open device, which callbacks receive |
+//! | `open` | an open device: the SDK's part and the driver's |
+//! | `worker` | work outside of callbacks |
 //!
-//! This room knows `memory` and `irq`; no protocol, no file and no ioctl. The session calls the
-//! driver through it, and so do VFIO's callbacks.
+//! This room knows `memory` and `irq`, and no protocol, file or ioctl. The session and VFIO's
+//! callbacks call the driver through it.
 
 mod context;
 mod migrate;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An open device: the SDK's part, the driver's, and the memory behind its BARs.
+//! An open device: the SDK's part, the driver's part, and the memory behind its BARs.
 
 use super::{Context, Operations};
 use crate::memory::DeviceMemory;
@@ -14,13 +14,17 @@ pub(crate) struct Open<O: Operations> {
     pub(crate) cx: Arc<Context>,
     #[pin]
     pub(crate) driver: O,
-    /// The memory behind each BAR, as the driver had it when it was opened: what is attached then
-    /// is what is detached at the end.
+    /// The memory behind each BAR, as the driver returned it at the open: the same memory is
+    /// attached and, at the close, detached.
     memories: [Option<Arc<DeviceMemory>>; config::BARS],
 }
 
 impl<O: Operations> Open<O> {
-    /// Opens the driver's part.
+    /// Opens the driver's part of the device.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error, or ENOMEM.
     pub(crate) fn new(cx: Arc<Context>, driver: impl PinInit<O, Error>) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
@@ -32,17 +36,17 @@ impl<O: Operations> Open<O> {
         )
     }
 
-    /// Returns whether every memory is as large as the BAR it is behind.
+    /// Returns whether the memory behind each BAR has the size of the BAR.
     pub(crate) fn memories_fit(&self) -> bool {
         let bars = &self.cx.identity().bars;
         let mut memories = self.memories();
         memories.all(|(bar, memory)| memory.size() as u64 == bars[bar].size())
     }
 
-    /// Returns the memory behind BAR `bar`.
+    /// Returns the memory behind BAR `bar`, if there is any.
     #[inline]
     pub(crate) fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
-        // A driver without memory pays nothing for that of others.
+        // A driver without memory must not pay for the lookup.
         if !O::HAS_MEMORY {
             return None;
         }
@@ -55,7 +59,12 @@ impl<O: Operations> Open<O> {
         numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
     }
 
-    /// Quiesces the driver's part, and ends its accesses to guest memory.
+    /// Quiesces the driver's part, then ends its accesses to guest memory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error, or EINTR if this thread is killed before the accesses are over;
+    /// the device runs then.
     pub(crate) fn quiesce(&self) -> Result {
         self.driver.quiesce(&self.cx)?;
         let quiesced = self.cx.memory().quiesce();
@@ -68,8 +77,12 @@ impl<O: Operations> Open<O> {
         self.driver.resume(&self.cx);
     }
 
-    /// Resets the SDK's part, then the driver's: what that drives its interrupt line to is the
-    /// level of the new state.
+    /// Resets the SDK's part, then the driver's, so that the level the driver sets is that of the
+    /// new state.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error.
     pub(crate) fn reset(&self) -> Result {
         self.cx.reset();
         self.driver.reset(&self.cx)

@@ -1,50 +1,51 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The traits of a driver: [`Driver`], which makes mdevs, and [`Operations`], which a guest uses.
+//! The traits of a driver: [`Driver`], which creates mdevs, and [`Operations`], which a guest uses.
 
 use super::{Context, Migrate};
 use crate::memory::DeviceMemory;
 use kernel::{prelude::*, sync::Arc};
 use mdev_model::config::{self, Identity};
 
-/// A type of mdev that a parent offers; sysfs shows it below `mdev_supported_types`.
+/// An mdev type that a parent offers, below `mdev_supported_types` in sysfs.
 pub struct Type {
-    /// The last part of the type's directory name; the first is the name of the parent's driver.
+    /// The last part of the type's directory name; the first part is the name of the parent's
+    /// driver.
     pub sysfs_name: &'static CStr,
-    /// `name` in sysfs: what management tools show.
+    /// `name` in sysfs, which management tools show.
     pub name: &'static CStr,
     /// `description` in sysfs: one line.
     pub description: &'static CStr,
 }
 
-/// What a driver learns about the mdev that is being created.
+/// The mdev that is being created.
 pub struct NewDevice<'a, D: Driver> {
-    /// What all mdevs of the parent share.
+    /// The data that all mdevs of the parent share.
     pub parent: &'a D::Parent,
-    /// Index in [`Driver::TYPES`].
+    /// Index of the mdev's type in [`Driver::TYPES`].
     pub type_index: usize,
 }
 
 /// The driver of a kind of mediated PCI device.
 ///
-/// `Self` is what one mdev holds from `create` to `remove`: a share of the parent's resources, say.
-/// What exists only while user space has the device open is [`Open`](Self::Open), and what all
-/// mdevs of one parent share is [`Parent`](Self::Parent).
+/// `Self` is what an mdev holds from `create` to `remove`, for instance a share of the parent's
+/// resources. [`Open`](Self::Open) exists only while user space has the device open, and
+/// [`Parent`](Self::Parent) is shared by all mdevs of a parent.
 #[vtable]
 pub trait Driver: Sized + Send + Sync + 'static {
-    /// The module that the driver is in: [`this_module!`](crate::this_module)`()`.
+    /// The module of the driver: [`this_module!`](crate::this_module)`()`.
     const OWNER: &'static ThisModule;
     /// The name of the driver on the mdev bus.
     const NAME: &'static CStr;
-    /// The types of mdev that a parent offers.
+    /// The mdev types that a parent offers.
     const TYPES: &'static [Type];
 
-    /// What all mdevs of one parent share.
+    /// The data that all mdevs of a parent share.
     type Parent: Send + Sync;
     /// The device while it is open.
     type Open: Operations;
 
-    /// Returns how many more mdevs of type `type_index` the parent can make now.
+    /// Returns how many more mdevs of type `type_index` the parent can create now.
     fn available(parent: &Self::Parent, type_index: usize) -> u32;
 
     /// Creates an mdev.
@@ -52,96 +53,97 @@ pub trait Driver: Sized + Send + Sync + 'static {
     /// # Errors
     ///
     /// An error goes to the writer of `create` in sysfs. Use [`ENOSPC`] when the parent has no
-    /// more.
+    /// resources left.
     fn create(new: &NewDevice<'_, Self>) -> Result<Self>;
 
-    /// Returns what a guest sees of the mdev on its PCI bus.
+    /// Returns the mdev's PCI identity, as a guest sees it.
     fn identity(&self) -> Identity;
 
-    /// Returns how many bytes of configuration space user space is told of, at most 256.
+    /// Returns the size of configuration space in bytes, as user space sees it: at most 256.
     ///
-    /// Override it only for a device that mimics one with another number: QEMU's own part of a
-    /// stream depends on it.
+    /// Override it only for a device that mimics one with another size; QEMU's own part of a stream
+    /// depends on it.
     fn config_size(&self) -> usize {
         config::SIZE
     }
 
-    /// Opens the device for its first user, as after power-on.
+    /// Opens the device for its first user, in its state after power-on.
     ///
-    /// `cx` is what the callbacks get as well; keep a reference for work that goes on between them.
+    /// `cx` is what the callbacks receive too; keep a reference for work outside of callbacks.
     ///
     /// # Errors
     ///
-    /// An error fails the open, and goes to user space.
+    /// An error fails the open and goes to user space.
     fn open(&self, cx: Arc<Context>) -> impl PinInit<Self::Open, Error>;
 }
 
-/// What a guest can do to an open device.
+/// The operations of an open device.
 ///
-/// `Self` is the open device: [`Driver::open`] makes it at the first open, and the SDK drops it at
-/// the last close, so every user finds it as after power-on.
+/// `Self` is the open device: [`Driver::open`] creates it at the first open, and the SDK drops it
+/// at the last close, so every user finds the device in its state after power-on.
 ///
-/// All callbacks may run at the same time from several threads, but for those of one migration
-/// session. A driver brings its own locks, and must not call back into user space with one held.
+/// Callbacks may run at the same time in several threads, except those of [`Migrate`]. A driver
+/// needs locks of its own, and must not access user memory with one held.
 #[vtable]
 pub trait Operations: Migrate + Sized + Send + Sync + 'static {
     /// Reads `data.len()` bytes (1, 2, 4 or 8, aligned) at `offset` of BAR `bar`.
     ///
-    /// They are inside of the BAR, and `data` is zero before.
+    /// They are in bounds of the BAR, and `data` is zeroed.
     ///
     /// # Errors
     ///
-    /// An error goes to user space, not to the guest: QEMU prints a message.
+    /// An error goes to user space and not to the guest: QEMU prints a message.
     fn read(&self, cx: &Context, bar: usize, offset: u64, data: &mut [u8]) -> Result;
 
-    /// Writes `data` (1, 2, 4 or 8 bytes, aligned) at `offset` of BAR `bar`; they are inside of it.
+    /// Writes `data` (1, 2, 4 or 8 bytes, aligned) at `offset` of BAR `bar`, in bounds of it.
     ///
     /// # Errors
     ///
-    /// As of [`read`](Self::read).
+    /// Same as for [`read`](Self::read).
     fn write(&self, cx: &Context, bar: usize, offset: u64, data: &[u8]) -> Result;
 
-    /// Returns the memory behind BAR `bar`, if the BAR is memory and nothing else.
+    /// Returns the memory behind BAR `bar`, if the BAR is nothing but memory.
     ///
-    /// The SDK then answers for it, mapped and trapped, and `read` and `write` are not called for
-    /// that BAR. It must be as large as the BAR. Asked once, when the device has been opened.
+    /// It must have the size of the BAR. The SDK then serves the BAR, mapped and trapped, and does
+    /// not call `read` and `write` for it. Called once, after the device was opened.
     fn memory(&self, _bar: usize) -> Option<&Arc<DeviceMemory>> {
         None
     }
 
-    /// Returns what a display of the device shows now, `None` while it is off.
+    /// Returns what the device's display shows now, or `None` while it is off.
     ///
-    /// A device that implements this is a display to VFIO, with its picture in a memory BAR
+    /// To VFIO, a device that implements this is a display whose picture is in a memory BAR
     /// (`VFIO_GFX_PLANE_TYPE_REGION`).
     fn plane(&self) -> Option<Plane> {
         None
     }
 
-    /// Resets the device to its state after power-on, whatever it is doing.
+    /// Resets the device to its state after power-on, from any state.
     ///
-    /// The SDK has ended a migration session before, reset configuration space, and lowered the
-    /// interrupt line. What the device did until now may have raised the line again, so set it
-    /// here.
+    /// Before the call, the SDK has ended the migration session, reset configuration space, and
+    /// lowered the interrupt line. The device may have raised the line again since, so the driver
+    /// must set its level here.
     ///
     /// # Errors
     ///
-    /// EINTR if this thread was killed while it waited for what the device does
-    /// ([`WaitQueue::wait_killable`](crate::WaitQueue::wait_killable)). Nothing else: prepare
-    /// before what could fail.
+    /// EINTR if this thread was killed while it waited for the device to finish
+    /// ([`WaitQueue::wait_killable`](crate::WaitQueue::wait_killable)), and no other error:
+    /// allocate beforehand whatever could fail.
     fn reset(&self, cx: &Context) -> Result;
 }
 
-/// The picture of a display, at the beginning of a memory BAR.
+/// The picture of a display, at the start of a memory BAR.
 #[derive(Clone, Copy, Debug)]
 pub struct Plane {
     /// Index of the BAR.
     pub bar: u32,
-    /// Pixels in a row.
+    /// Width in pixels.
     pub width: u32,
-    /// Rows.
+    /// Height in rows.
     pub height: u32,
-    /// Bytes from one row to the next.
+    /// Bytes from the start of one row to the start of the next.
     pub stride: u32,
-    /// Pixel format, as a DRM fourcc code.
+    /// Pixel format, a fourcc code of
+    /// [`include/uapi/drm/drm_fourcc.h`](srctree/include/uapi/drm/drm_fourcc.h).
     pub format: u32,
 }

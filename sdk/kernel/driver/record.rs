@@ -1,38 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Records: where [`Migrate::save`](super::Migrate::save) puts what it saves, and how they are
-//! framed.
+//! Records: the writer to which [`Migrate::save`](super::Migrate::save) saves, and their framing.
 //!
-//! Documentation/stream-format.md says what the SDK puts around a driver's records.
+//! Documentation/stream-format.md describes what the SDK adds to a driver's records.
 
 use crate::{base::raw, memory::DeviceMemory};
 use core::ops::Range;
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::stream::{Header, LoadError, StreamChecksum, Tag};
 
-/// Where [`Migrate::save`](super::Migrate::save) puts what it saves.
+/// The writer to which [`Migrate::save`](super::Migrate::save) saves.
 pub struct RecordWriter<'a> {
     pub(crate) out: &'a mut KVVec<u8>,
-    /// None if the driver frames the stream itself.
+    /// The checksum of the stream; `None` if the driver frames the stream itself.
     pub(crate) tally: Option<&'a mut StreamChecksum>,
-    /// The end of the last record, if it is to be taken from where it is. None while the device
-    /// runs and what is there may change.
+    /// The place for a payload whose last part is copied later, from where it is. `None` while the
+    /// device runs, when that part may still change.
     pub(crate) rest: Option<&'a mut DeferredPayload>,
     /// The driver's [`RECORDS`](super::Migrate::RECORDS).
     pub(crate) known: &'static [(Tag, usize)],
 }
 
 impl RecordWriter<'_> {
-    /// Writes a record that a destination has to know. EINVAL for one that this driver would
-    /// refuse: its tag is the SDK's or not in [`RECORDS`](super::Migrate::RECORDS), or it is longer
-    /// than said there.
+    /// Writes a record that the destination must know.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if this driver would refuse the record: `tag` is the SDK's or not in
+    /// [`RECORDS`](super::Migrate::RECORDS), or `payload` is longer than given there. EINVAL with
+    /// [`Codec::Own`](super::Codec::Own). ENOMEM if there is no memory to buffer it.
     pub fn record(&mut self, tag: Tag, payload: &[u8]) -> Result {
         self.write(tag, false, payload)
     }
 
-    /// Writes a record that a destination has to know, whose payload is `head` and behind it
-    /// `bytes` of `memory`. Of a device that has stopped they are copied once, to user space, when
-    /// that reads them.
+    /// Writes a record that the destination must know, whose payload is `head` followed by `bytes`
+    /// of `memory`.
+    ///
+    /// If the device is stopped, `bytes` are copied only once, when user space reads them.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if `bytes` are out of bounds of `memory`; else as for [`record`](Self::record).
     pub fn memory_record(
         &mut self,
         tag: Tag,
@@ -54,12 +62,22 @@ impl RecordWriter<'_> {
         Ok(())
     }
 
-    /// Writes a record that a destination may skip, if it does not know the tag.
+    /// Writes a record that a destination may skip if it does not know the tag.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if `tag` is the SDK's, or `payload` is longer than
+    /// [`RECORDS`](super::Migrate::RECORDS) says; else as for [`record`](Self::record).
     pub fn optional_record(&mut self, tag: Tag, payload: &[u8]) -> Result {
         self.write(tag, true, payload)
     }
 
-    /// Writes bytes as they are; only with [`Codec::Own`](super::Codec::Own), else EINVAL.
+    /// Writes bytes without framing.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL unless the codec is [`Codec::Own`](super::Codec::Own); ENOMEM if there is no memory
+    /// to buffer them.
     pub fn raw(&mut self, bytes: &[u8]) -> Result {
         if self.tally.is_some() {
             return Err(EINVAL);
@@ -77,7 +95,7 @@ impl RecordWriter<'_> {
         self.begin(tag, optional, payload, 0)
     }
 
-    /// Whether the driver at the destination would take it.
+    /// Checks that the driver at the destination would take the record; EINVAL if not.
     fn check(&self, tag: Tag, optional: bool, len: usize) -> Result {
         let known = self.known.iter().find(|(known, _)| *known == tag);
         let fits = known.map_or(optional, |(_, most)| len <= *most);
@@ -87,7 +105,9 @@ impl RecordWriter<'_> {
         }
     }
 
-    /// Writes a record up to the last `more` bytes of its payload, for which there is room then.
+    /// Writes a record except for the last `more` bytes of its payload.
+    ///
+    /// Without a place for a deferred payload it reserves room for these too.
     fn begin(&mut self, tag: Tag, optional: bool, payload: &[u8], more: usize) -> Result {
         let Some(tally) = &mut self.tally else {
             return Err(EINVAL);
@@ -99,7 +119,7 @@ impl RecordWriter<'_> {
             tag,
         }
         .encode();
-        // All or nothing, so that an error leaves a whole number of records.
+        // All or nothing: after an error, `out` holds whole records only.
         let mut room = header.len() + payload.len();
         match &mut self.rest {
             Some(rest) => rest.copy_behind(self.out, tally)?,
@@ -114,26 +134,33 @@ impl RecordWriter<'_> {
     }
 }
 
-/// The end of a record that is still in the memory it is saved from; empty by default.
+/// The last part of a record's payload, still in the memory that it is saved from; empty by
+/// default.
+///
+/// # Invariants
+///
+/// The range of bytes is in bounds of the memory.
 #[derive(Default)]
 pub(crate) struct DeferredPayload(Option<(Arc<DeviceMemory>, Range<usize>)>);
 
 impl DeferredPayload {
-    /// `bytes` are inside of `memory`.
-    pub(super) fn new(memory: Arc<DeviceMemory>, bytes: Range<usize>) -> Self {
+    /// Creates the payload of `bytes` of `memory`, which must be in bounds.
+    fn new(memory: Arc<DeviceMemory>, bytes: Range<usize>) -> Self {
+        // INVARIANT: The caller guarantees that `bytes` are in bounds of `memory`.
         DeferredPayload(Some((memory, bytes)))
     }
 
+    /// Returns how many bytes remain.
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }
 
-    /// Copies it behind `out`, and is empty then.
-    pub(super) fn copy_behind(
-        &mut self,
-        out: &mut KVVec<u8>,
-        tally: &mut StreamChecksum,
-    ) -> Result {
+    /// Appends the rest of the payload to `out`, and leaves `self` empty.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM if `out` cannot grow.
+    fn copy_behind(&mut self, out: &mut KVVec<u8>, tally: &mut StreamChecksum) -> Result {
         if let Some((memory, bytes)) = &self.0 {
             let before = out.len();
             out.extend_with(bytes.len(), 0, GFP_KERNEL_ACCOUNT)?;
@@ -144,8 +171,14 @@ impl DeferredPayload {
         Ok(())
     }
 
-    /// Gives at most `len` bytes of it, not beyond a page, to `put`: a pointer that is good for
-    /// reading so many bytes as is said with it. Returns how many it was.
+    /// Passes the next piece, of at most `len` bytes and within one page, to `put`, as a pointer to
+    /// that many readable bytes.
+    ///
+    /// Returns the length of the piece; 0 if nothing remains.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `put`; nothing is taken then.
     pub(crate) fn take_piece(
         &mut self,
         len: usize,
@@ -166,13 +199,15 @@ impl DeferredPayload {
     }
 }
 
-/// CRC32C (Castagnoli) by the fastest means of the machine, without inversion at either end.
+/// Continues a CRC32C (Castagnoli) from `seed` over `data`, without inversion at either end.
+///
+/// C counterpart: `crc32c()` in [`include/linux/crc32.h`](srctree/include/linux/crc32.h)
 pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
     // SAFETY: The pointer and the length are those of a slice.
     unsafe { raw::crc32c(seed, data.as_ptr().cast(), data.len()) }
 }
 
-/// The errno for a refused stream, as mlx5 and virtio have it where they have it.
+/// Returns the errno for a refused stream: that of mlx5 and virtio for the cases that they know.
 pub(crate) fn errno(refusal: LoadError) -> Error {
     match refusal {
         LoadError::UnknownRecord | LoadError::UnknownFlags => raw::error(raw::EOPNOTSUPP),

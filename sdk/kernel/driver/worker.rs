@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that a device does apart from the callback that asked for it.
+//! Work that a device does outside of the callback that requested it.
 //!
-//! The kernel crate's work items keep themselves alive and cannot be waited for; a device has to
-//! know that its work is over before it is gone, and its module with it. A [`Worker`] waits when it
-//! is dropped. It has a kernel thread of its own, whose waits for guest memory can be ended: when
-//! the device is closed, and when whoever waits for the worker is killed.
+//! The kernel crate's work items keep themselves alive, and cannot be waited for. A device must
+//! know that its work has ended before it is dropped, and its module with it, so a [`Worker`] waits
+//! when it is dropped. Each has a kernel thread of its own. The SDK ends the thread's waits for
+//! guest memory when the device is closed, or when a thread that waits for the worker is killed.
 //!
-//! C header: `include/linux/kthread.h`
+//! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
 use super::{Context, Progress};
 use crate::base::{raw, wait::KernelThread};
 use core::{marker::PhantomPinned, ops::Deref, ptr::NonNull};
 use kernel::{container_of, error::from_err_ptr, prelude::*, types::Opaque};
 
-/// What a [`Worker`] does.
+/// The work of a [`Worker`].
 pub trait Task: Send + Sync + 'static {
-    /// Does a piece of the work, and returns whether there is more: then it is called again, after
-    /// other threads had their turn.
+    /// Does a step of the work, and returns whether there is more.
     ///
-    /// It may sleep, and never runs twice at the same time. A piece that a guest can make long must
-    /// be cut.
+    /// It may sleep, and never runs twice at the same time. Between two steps the SDK lets other
+    /// threads run, so work that a guest can make long must be cut into steps.
     fn step(&self) -> Progress;
 }
 
-/// A task, and the thread that runs it.
+/// A task and the thread that runs it.
 ///
 /// # Invariants
 ///
-/// - `work` was initialised to call [`work_fn`](Self::work_fn), and is queued at `thread` alone.
-/// - `thread` is a kthread worker, destroyed on drop, so `work` runs only while the value lives.
-/// - The value owns a reference to `owner`, so that its thread cannot outlast the code that it
-///   runs, even if the value is forgotten.
+/// - `work` is initialized to call [`work_fn`](Self::work_fn), and is queued only on `thread`.
+/// - `thread` is a valid kthread worker. It is destroyed on drop, so `work` runs only while this
+///   value lives.
+/// - This value owns a reference to `owner`, so the code that the thread runs stays loaded even if
+///   the value is leaked.
 #[pin_data(PinnedDrop)]
 struct Inner<T: Task> {
     thread: NonNull<raw::kthread_worker>,
@@ -43,23 +43,25 @@ struct Inner<T: Task> {
     _pin: PhantomPinned,
 }
 
-/// A task that runs in a kernel thread when it is [kicked](Self::kick).
+/// A task that a kernel thread runs whenever it is [kicked](Self::kick).
 pub struct Worker<T: Task>(Pin<KBox<Inner<T>>>);
 
-// SAFETY: A kthread worker locks its work by itself; `T` is Send and Sync.
+// SAFETY: A kthread worker does its own locking, and `T` is `Send` and `Sync`.
 unsafe impl<T: Task> Send for Worker<T> {}
-// SAFETY: As above.
+// SAFETY: A kthread worker does its own locking, and `T` is `Send` and `Sync`.
 unsafe impl<T: Task> Sync for Worker<T> {}
 
 impl<T: Task> Worker<T> {
-    /// Creates a worker of the device of `cx`, which is idle.
+    /// Creates an idle worker for the device of `cx`.
     ///
     /// # Errors
     ///
-    /// ENOMEM if there is no memory for it or its thread; EINTR if this process is being killed.
+    /// ENOMEM if there is no memory for it or its thread; EINTR if this process is killed.
     pub fn new(cx: &Context, task: T) -> Result<Self> {
         let owner = cx.owner();
         let inner = KBox::try_pin_init(
+            // INVARIANT: `mdev_run_worker()` returns a kthread worker, `kthread_init_work()` sets
+            // the function, and `__module_get()` takes the reference.
             try_pin_init!(Inner {
                 thread: {
                     // SAFETY: The function has no preconditions.
@@ -67,11 +69,12 @@ impl<T: Task> Worker<T> {
                     NonNull::new(thread).ok_or(ENOMEM)?
                 },
                 work <- Opaque::ffi_init(|slot| {
-                    // SAFETY: `slot` is pinned memory of a `kthread_work`.
+                    // SAFETY: `slot` is valid for writes and pinned.
                     unsafe { raw::kthread_init_work(slot, Some(Inner::<T>::work_fn)) }
                 }),
                 owner: {
-                    // SAFETY: The module is in use: the device of `cx` is being opened, or is open.
+                    // SAFETY: The module is loaded and in use, since the device of `cx` is being
+                    // opened or is open.
                     unsafe { raw::__module_get(owner.as_ptr()) };
                     owner
                 },
@@ -83,9 +86,10 @@ impl<T: Task> Worker<T> {
         Ok(Worker(inner))
     }
 
-    /// Has the task run once more after this call, from its next step on.
+    /// Runs the task once more after this call, from its next step on.
     pub fn kick(&self) {
-        // SAFETY: By the type invariant of `Inner`.
+        // SAFETY: By the type invariants of `Inner`, both pointers are valid and `work` is queued
+        // only on this worker.
         unsafe { raw::kthread_queue_work(self.0.thread.as_ptr(), self.0.work.get()) };
     }
 }
@@ -99,12 +103,14 @@ impl<T: Task> Deref for Worker<T> {
 }
 
 impl<T: Task> Inner<T> {
+    /// Runs the task.
+    ///
     /// # Safety
     ///
-    /// A kthread worker must call it, with the `work` of a live `Self`.
+    /// It must be called by a kthread worker, with the `work` of a live `Self`.
     unsafe extern "C" fn work_fn(work: *mut raw::kthread_work) {
         KernelThread::allow();
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `work` is that field of a live `Self`.
         let inner: &Self = unsafe { &*container_of!(Opaque::cast_from(work), Self, work) };
         while inner.task.step() == Progress::More {
             KernelThread::relax();
@@ -115,9 +121,10 @@ impl<T: Task> Inner<T> {
 #[pinned_drop]
 impl<T: Task> PinnedDrop for Inner<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant. Nobody can kick any more, for `self` is borrowed mutably,
-        // and the thread has ended when the second call returns. This code is the module's, which
-        // therefore has another user.
+        // SAFETY: By the type invariants, `work` and `thread` are valid, and `self` owns a
+        // reference to `owner`. `self` is borrowed mutably, so nothing queues `work` any more, and
+        // the thread has ended when the second call returns. The module that runs this code is in
+        // use, so dropping this reference does not unload it.
         unsafe {
             raw::kthread_cancel_work_sync(self.work.get());
             raw::kthread_destroy_worker(self.thread.as_ptr());

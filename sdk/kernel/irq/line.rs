@@ -2,8 +2,8 @@
 
 //! The interrupts of an open device: the [`Line`] of the model, and the eventfds behind it.
 //!
-//! `VFIO_DEVICE_SET_IRQS` is checked here as vfio-pci checks it
-//! (`drivers/vfio/pci/vfio_pci_intrs.c`).
+//! `VFIO_DEVICE_SET_IRQS` is checked as vfio-pci checks it
+//! ([`drivers/vfio/pci/vfio_pci_intrs.c`](srctree/drivers/vfio/pci/vfio_pci_intrs.c)).
 
 use super::{
     eventfd::{EventFd, Irqfd, Listener},
@@ -24,12 +24,14 @@ use mdev_model::{
 };
 
 struct State {
+    /// The model of the line.
     line: Line,
-    /// The eventfd of the line's mode.
+    /// The eventfd of the line's mode, if user space has set one.
     trigger: Option<EventFd>,
 }
 
 impl State {
+    /// Signals the eventfd if `now` is true and there is one.
     fn signal_if(&self, now: bool) {
         if let (true, Some(eventfd)) = (now, &self.trigger) {
             eventfd.signal();
@@ -37,10 +39,11 @@ impl State {
     }
 }
 
-/// Delivers what `Irqs` was told to unmask by eventfd; apart from it so that the eventfd can be
-/// disabled before the state goes.
+/// The line and its eventfd, behind a lock, as the listener of the unmask eventfd.
+///
+/// It is separate from [`Irqs`] so that the unmask eventfd is disabled before the state is dropped.
 #[pin_data]
-pub(super) struct Delivery {
+struct Delivery {
     #[pin]
     state: Mutex<State>,
 }
@@ -57,25 +60,27 @@ impl Listener for Delivery {
 ///
 /// # Invariants
 ///
-/// `unmask` listens on behalf of `delivery` alone. Fields are dropped in order, so it listens no
-/// more when `delivery` goes.
+/// `unmask` listens only on behalf of `delivery`. Fields are dropped in order, so it stops
+/// listening before `delivery` is dropped.
 #[pin_data]
 pub(crate) struct Irqs {
     #[pin]
     unmask: Irqfd,
     #[pin]
     delivery: Delivery,
-    /// What the device last drove its line to, so that driving it there again costs next to
-    /// nothing. It is written with the state's lock held.
+    /// The level that the device last set, so that setting it again is cheap. Written only with the
+    /// lock of the state held.
     level: Atomic<bool>,
-    /// Held over a whole `VFIO_DEVICE_SET_IRQS`; outside of the state's lock, because disabling an
-    /// eventfd waits for a callback that takes the latter.
+    /// Held during a whole `VFIO_DEVICE_SET_IRQS`. It is taken outside of the state's lock, because
+    /// disabling an eventfd waits for a callback that takes the latter.
     #[pin]
     setup: Mutex<()>,
 }
 
 impl Irqs {
+    /// Creates the interrupts of a running device, with no mode configured and the line low.
     pub(crate) fn new() -> impl PinInit<Self> {
+        // INVARIANT: `unmask` does not listen yet.
         pin_init!(Self {
             unmask <- Irqfd::new(),
             delivery <- pin_init!(Delivery {
@@ -87,13 +92,15 @@ impl Irqs {
     }
 
     fn with_line(&self, f: impl FnOnce(&mut Line) -> bool) {
+        /// Changes the line with `f`, and signals if `f` returns true.
         let mut state = self.delivery.state.lock();
         let now = f(&mut state.line);
         state.signal_if(now);
     }
 
-    /// The device drives its interrupt line to `asserted`. Its calls follow one another, because
-    /// the driver makes them with one lock held.
+    /// Sets the level of the interrupt line, as the device drives it.
+    ///
+    /// Callers serialize by holding the driver's lock.
     #[inline]
     pub(crate) fn set_line(&self, asserted: bool) {
         if self.level.load(Relaxed) != asserted {
@@ -102,6 +109,7 @@ impl Irqs {
     }
 
     fn move_line(&self, asserted: bool) {
+        /// Moves the line to another level.
         self.with_line(|line| {
             self.level.store(asserted, Relaxed);
             line.set(asserted)
@@ -113,12 +121,12 @@ impl Irqs {
         self.level.load(Relaxed)
     }
 
-    /// The guest sets or clears Interrupt Disable.
+    /// Takes over the guest's Interrupt Disable bit (`PCI_COMMAND_INTX_DISABLE`).
     pub(crate) fn disable_intx(&self, disabled: bool) {
         self.with_line(|line| line.set_disabled(disabled));
     }
 
-    /// Nothing is signalled from here on.
+    /// Stops the device's interrupts: nothing is signalled until [`start`](Self::start).
     pub(crate) fn stop(&self) {
         self.with_line(|line| {
             line.stop();
@@ -126,24 +134,24 @@ impl Irqs {
         });
     }
 
-    /// The device runs; signals what is asserted, and what its user has not heard of.
+    /// Starts the device's interrupts, and signals what is asserted or owed to user space.
     pub(crate) fn start(&self) {
         self.with_line(Line::start);
     }
 
-    /// What a stream says of it.
+    /// Returns the state of the interrupt for a stream.
     pub(crate) fn save(&self) -> Interrupt {
         Interrupt {
             intx_signalled: self.delivery.state.lock().line.signalled(),
         }
     }
 
-    /// The stopped device has come from a host where this was so.
+    /// Takes over the state of the interrupt from a stream; the device must be stopped.
     pub(crate) fn restore(&self, saved: Interrupt) {
         self.with_line(|line| line.restore(saved.intx_signalled));
     }
 
-    /// The device was reset.
+    /// Resets the line and the model to their state after power-on; user space's set-up stays.
     pub(crate) fn reset(&self) {
         self.with_line(|line| {
             self.level.store(false, Relaxed);
@@ -152,21 +160,28 @@ impl Irqs {
         });
     }
 
-    /// The device is closed: no eventfd is signalled or listened to any more.
+    /// Drops all eventfds: none is signalled or listened to after this.
     pub(crate) fn close(&self) {
         let _setup = self.setup.lock();
         self.switch_off();
     }
 
+    /// Stops listening for unmasks, leaves the mode and drops its eventfd; `setup` must be held.
     fn switch_off(&self) {
         self.unmask.disable();
         let mut state = self.delivery.state.lock();
-        // No mode, nothing to deliver.
+        // Without a mode there is nothing to signal.
         let _ = state.line.set_mode(Mode::None, false);
         state.trigger = None;
     }
 
-    /// `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_INTX_IRQ_INDEX`.
+    /// Handles `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_INTX_IRQ_INDEX`.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if INTx is not configured (mask, unmask), another mode is (trigger), or the request
+    /// is not for exactly vector 0; ENOTTY for another action or a mask by eventfd; EBUSY if an
+    /// unmask eventfd is set already; else the error of the eventfd.
     pub(crate) fn set_intx(self: Pin<&Self>, set: &SetIrqs<'_>) -> Result {
         let _setup = self.setup.lock();
         match set.action() {
@@ -178,7 +193,7 @@ impl Irqs {
                         false
                     }),
                     Data::Bool(false) => {}
-                    // vfio-pci has no way to mask by eventfd either.
+                    // vfio-pci cannot mask by eventfd either.
                     Data::EventFd(_) => return Err(ENOTTY),
                 }
                 Ok(())
@@ -188,7 +203,9 @@ impl Irqs {
                     Data::None | Data::Bool(true) => self.with_line(Line::unmask),
                     Data::Bool(false) => {}
                     Data::EventFd(fd) if fd < 0 => self.unmask.disable(),
-                    // SAFETY: By the type invariant `unmask` is dropped before `delivery`.
+                    // INVARIANT: The listener is `delivery`.
+                    // SAFETY: `unmask` is pinned with `self`, and by the type invariant it is
+                    // dropped before `delivery`.
                     Data::EventFd(fd) => unsafe {
                         let unmask = self.map_unchecked(|this| &this.unmask);
                         unmask.enable(&self.delivery, fd)?;
@@ -200,7 +217,12 @@ impl Irqs {
         }
     }
 
-    /// `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_MSI_IRQ_INDEX` and `VFIO_PCI_MSIX_IRQ_INDEX`.
+    /// Handles `VFIO_DEVICE_SET_IRQS` for `VFIO_PCI_MSI_IRQ_INDEX` and `VFIO_PCI_MSIX_IRQ_INDEX`.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if another mode is configured or the request is not for exactly vector 0; ENOTTY for
+    /// another action than a trigger; else the error of the eventfd.
     pub(crate) fn set_message(&self, mode: Mode, set: &SetIrqs<'_>) -> Result {
         let _setup = self.setup.lock();
         match set.action() {
@@ -210,10 +232,12 @@ impl Irqs {
     }
 
     fn mode(&self) -> Mode {
+        /// Returns the configured mode.
         self.delivery.state.lock().line.mode()
     }
 
     fn intx_data(&self, set: &SetIrqs<'_>) -> Result<Data> {
+        /// Returns the data of a request to mask or unmask INTx; EINVAL if INTx is not configured.
         if self.mode() != Mode::Intx {
             return Err(EINVAL);
         }
@@ -221,6 +245,7 @@ impl Irqs {
     }
 
     fn configure(&self, mode: Mode, set: &SetIrqs<'_>) -> Result {
+        /// Handles a trigger for `mode`: configures or disables it, or signals as a loop-back test.
         let current = self.mode();
         if set.disables() && current == mode {
             self.switch_off();

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts: the line that a device drives, and the eventfds that carry it to user space.
+//! Interrupts: the line that a device drives, and the eventfds that signal it to user space.
 //!
-//! When something is to be signalled is decided by `mdev_model::irq`; here are the locks, the
-//! eventfds and the checks of `VFIO_DEVICE_SET_IRQS`. This room knows `base` alone. The driver's
-//! [`Context`](crate::Context) drives the line, the migration session stops and starts it, and
-//! VFIO's ioctls configure it.
+//! `mdev_model::irq` decides when to signal; here are the locks, the eventfds and the checks of
+//! `VFIO_DEVICE_SET_IRQS`. This room knows `base` alone. The driver's [`Context`](crate::Context)
+//! drives the line, the migration session stops and starts it, and VFIO's ioctls configure it.
 
 mod eventfd;
 mod line;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registration: mdev's drivers, parents and types, and the module that is all of these.
+//! Registration: mdev drivers, parents and types, and a module made of these.
 //!
-//! The top floor: it makes and ends the `vfio_device` of each mdev, and nothing of the SDK knows
-//! it. A driver comes in by [`module_mdev_driver!`](crate::module_mdev_driver), or by the
-//! registrations themselves.
+//! This is the top room: it creates and removes the `vfio_device` of each mdev, and no other room
+//! knows it. A driver uses [`module_mdev_driver!`](crate::module_mdev_driver), or the registrations
+//! themselves.
 
 mod module;
 mod registration;

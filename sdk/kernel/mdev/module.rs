@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`module_mdev_driver!`]: a kernel module that is one mdev driver with one virtual parent.
+//! [`module_mdev_driver!`]: a kernel module of one mdev driver and one virtual parent.
 
-/// Makes the current crate a kernel module that registers `driver` and one virtual parent of it.
+/// Defines the current crate's kernel module, which registers `driver` and one virtual parent.
 ///
-/// `parent` is the name of the parent device, `parent_driver` the first part of its type names and
-/// `parent_data` what its mdevs share; the rest is that of the kernel's `module!`.
+/// `parent` is the name of the parent device, `parent_driver` the first part of its type names, and
+/// `parent_data` the data that its mdevs share. The other arguments are those of the kernel's
+/// `module!`.
+///
+/// # Examples
 ///
 /// ```ignore
 /// mdev_sdk::module_mdev_driver! {
@@ -28,7 +31,7 @@ macro_rules! module_mdev_driver {
         parent_data: $parent_data:expr,
         $($module:tt)*
     ) => {
-        /// The module: fields are dropped in order, so mdevs go before their parent.
+        /// The module; fields are dropped in order, so mdevs are removed before their parent.
         #[::kernel::prelude::pin_data]
         struct MdevModule {
             #[pin]

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registration: the driver of a kind of mdev, and the parent devices that offer types of it.
+//! Registration of the driver of a kind of mdev, and of the parent devices that offer its types.
 //!
-//! C header: `include/linux/mdev.h`
+//! C header: [`include/linux/mdev.h`](srctree/include/linux/mdev.h)
+//!
+//! Reference: <https://docs.kernel.org/driver-api/vfio-mediated-device.html>
 
 use crate::{
     base::raw,
@@ -22,7 +24,7 @@ use kernel::{
     types::Opaque,
 };
 
-/// The driver of mdevs of kind `D`.
+/// The registration of the driver of mdevs of kind `D`.
 ///
 /// # Invariants
 ///
@@ -34,17 +36,23 @@ pub struct DriverRegistration<D: Driver> {
     _kind: PhantomData<D>,
 }
 
-// SAFETY: The driver core locks the driver; nothing else is in here.
+// SAFETY: The driver core does the locking for the driver; there is no other data.
 unsafe impl<D: Driver> Send for DriverRegistration<D> {}
-// SAFETY: As above.
+// SAFETY: The driver core does the locking for the driver; there is no other data.
 unsafe impl<D: Driver> Sync for DriverRegistration<D> {}
 
 impl<D: Driver> DriverRegistration<D> {
     /// Registers the driver on behalf of the module that owns `D`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the driver core, for instance EBUSY if the name is taken.
     pub fn new() -> impl PinInit<Self, Error> {
+        // INVARIANT: `mdev_register_driver()` succeeded if there is a value.
         try_pin_init!(Self {
             driver <- Opaque::try_ffi_init(|slot: *mut raw::mdev_driver| {
-                // SAFETY: `slot` is valid for writes and pinned; it is unregistered on drop.
+                // SAFETY: `slot` is valid for writes and pinned, and the driver is unregistered on
+                // drop.
                 unsafe {
                     slot.write(VTable::<D>::DRIVER);
                     to_result(raw::mdev_register_driver(slot))
@@ -58,23 +66,24 @@ impl<D: Driver> DriverRegistration<D> {
 #[pinned_drop]
 impl<D: Driver> PinnedDrop for DriverRegistration<D> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant. Every parent holds a reference to `self`, so none is left.
+        // SAFETY: By the type invariant the driver is registered. Each parent holds a reference to
+        // `self`, so no parent is left.
         unsafe { raw::mdev_unregister_driver(self.driver.get()) };
     }
 }
 
-/// A parent device and the mdev types it offers.
+/// A parent device and the mdev types that it offers.
 ///
-/// Dropping it removes its mdevs, which waits until user space has closed them.
+/// Dropping it removes its mdevs, and waits until user space has closed them.
 ///
 /// # Invariants
 ///
-/// `parent` is registered; `types` and `pointers` are what it was registered with.
+/// `parent` is registered with `types` and `pointers`, which do not change as long as it is.
 #[pin_data(PinnedDrop)]
 pub struct ParentRegistration<D: Driver> {
     #[pin]
     parent: Opaque<raw::mdev_parent>,
-    /// Before the types: a reference to an mdev that a driver put in here goes first.
+    /// Before `types`: a reference to an mdev that a driver stored in it must be dropped first.
     data: D::Parent,
     types: KVec<Opaque<raw::mdev_type>>,
     pointers: KVec<*mut raw::mdev_type>,
@@ -84,19 +93,25 @@ pub struct ParentRegistration<D: Driver> {
     _pin: PhantomPinned,
 }
 
-// SAFETY: mdev locks the parent; the types are written only while registering; `data` is Send.
+// SAFETY: mdev does the locking for the parent, the types are written only before it is registered,
+// and `data` is `Send`.
 unsafe impl<D: Driver> Send for ParentRegistration<D> {}
-// SAFETY: As above, and `data` is Sync.
+// SAFETY: As for `Send`, and `data` is `Sync`.
 unsafe impl<D: Driver> Sync for ParentRegistration<D> {}
 
 impl<D: Driver> ParentRegistration<D> {
-    /// Offers the types of `D` on `device`; `data` is what all its mdevs share.
+    /// Registers `device` as a parent that offers the types of `D`; its mdevs share `data`.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM, or the error with which mdev refuses the parent.
     pub fn new(
         driver: Arc<DriverRegistration<D>>,
         device: &device::Device,
         data: D::Parent,
     ) -> impl PinInit<Self, Error> {
         let device = ARef::from(device);
+        // INVARIANT: `parent` is initialized last, with `types` and `pointers`.
         try_pin_init!(&this in Self {
             types: {
                 let mut types = KVec::with_capacity(D::TYPES.len(), GFP_KERNEL)?;
@@ -109,7 +124,7 @@ impl<D: Driver> ParentRegistration<D> {
                 types
             },
             pointers: {
-                // SAFETY: `types` was initialised just above and is not moved: `this` is pinned.
+                // SAFETY: `types` was initialized above and is not moved, since `this` is pinned.
                 let types = unsafe { &(*this.as_ptr()).types };
                 let mut pointers = KVec::with_capacity(types.len(), GFP_KERNEL)?;
                 for ty in types.iter() {
@@ -121,13 +136,13 @@ impl<D: Driver> ParentRegistration<D> {
             _device: device.clone(),
             _driver: driver.clone(),
             _pin: PhantomPinned,
-            // Last: from here on sysfs shows the parent, and its callbacks look at all of the
-            // above.
+            // This must come last: from here on sysfs shows the parent, and callbacks use the
+            // fields above.
             parent <- {
                 Opaque::try_ffi_init(move |slot: *mut raw::mdev_parent| {
-                    // SAFETY: `pointers` and `data` were initialised above and are pinned with
-                    // `slot`; the registration holds a reference to `device` and to `driver`, which
-                    // is registered.
+                    // SAFETY: `pointers` and `data` were initialized above and are pinned with
+                    // `slot`. The registration holds references to `device` and `driver`, and
+                    // `driver` is registered.
                     unsafe {
                         let pointers = &raw mut (*this.as_ptr()).pointers;
                         to_result(raw::mdev_register_parent(
@@ -143,14 +158,14 @@ impl<D: Driver> ParentRegistration<D> {
         })
     }
 
-    /// The registration that `ty` belongs to, and the index of `ty` in `D::TYPES`.
+    /// Returns the registration that `ty` belongs to, and the index of `ty` in `D::TYPES`.
     ///
     /// # Safety
     ///
-    /// `ty` is a type of a registered parent of `D`.
+    /// `ty` must be a type of a registered parent of `D`.
     unsafe fn of_type<'a>(ty: *mut raw::mdev_type) -> (&'a Self, usize) {
-        // SAFETY: mdev sets `parent` of a registered type to the `mdev_parent` that this SDK
-        // registered, which is a field of a pinned `Self`.
+        // SAFETY: The caller guarantees that `ty` is registered, and mdev sets its `parent` to the
+        // `mdev_parent` with which this SDK registered it, a field of a pinned `Self`.
         let this = unsafe {
             let parent = Opaque::cast_from((*ty).parent);
             &*container_of!(parent, Self, parent)
@@ -163,23 +178,23 @@ impl<D: Driver> ParentRegistration<D> {
 #[pinned_drop]
 impl<D: Driver> PinnedDrop for ParentRegistration<D> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant the parent is registered.
         unsafe { raw::mdev_unregister_parent(self.parent.get()) };
     }
 }
 
-/// The `struct device` behind the kernel crate's type.
-pub(super) fn raw_device(dev: &device::Device) -> *mut raw::device {
+/// Returns the `struct device` of `dev`.
+fn raw_device(dev: &device::Device) -> *mut raw::device {
     ptr::from_ref(dev).cast_mut().cast()
 }
 
-/// Returns what the driver learns about `mdev`.
+/// Returns the description of `mdev` for its driver.
 ///
 /// # Safety
 ///
-/// `mdev` must be an `mdev_device` that is being probed by the driver of `D`.
+/// `mdev` must be an `mdev_device` that the driver of `D` is probing.
 unsafe fn new_device<'a, D: Driver>(mdev: *mut raw::mdev_device) -> NewDevice<'a, D> {
-    // SAFETY: By the function's contract; the type and its parent outlive the mdev.
+    // SAFETY: The caller guarantees that `mdev` is being probed; its type and parent outlive it.
     let (parent, type_index) = unsafe { ParentRegistration::<D>::of_type((*mdev).type_) };
     NewDevice {
         parent: &parent.data,
@@ -206,12 +221,12 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// `mdev` is being bound to the driver of `D`.
+    /// `mdev` must be one that is being bound to the driver of `D`, and mdev must be the caller.
     unsafe extern "C" fn probe(mdev: *mut raw::mdev_device) -> c_int {
         let probe = || -> Result {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that the driver of `D` is probing `mdev`.
             let driver = D::create(&unsafe { new_device::<D>(mdev) })?;
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that the driver of `D` is probing `mdev`.
             unsafe { Device::<D>::register(&raw mut (*mdev).dev, driver) }
         };
         probe().map_or_else(Error::to_errno, |()| 0)
@@ -219,29 +234,31 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// `mdev` was probed with success and is being unbound.
+    /// `mdev` must have been probed with success and be unbound now, and mdev must be the caller.
     unsafe extern "C" fn remove(mdev: *mut raw::mdev_device) {
-        // SAFETY: By the function's contract.
+        // SAFETY: `probe` succeeded, so `register` did. The caller guarantees that `mdev` is being
+        // unbound.
         unsafe { Device::<D>::unregister(&raw mut (*mdev).dev) };
     }
 
     /// # Safety
     ///
-    /// `ty` is a type of a registered parent of `D`.
+    /// `ty` must be a type of a registered parent of `D`, and mdev must be the caller.
     unsafe extern "C" fn get_available(ty: *mut raw::mdev_type) -> c_uint {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `ty` is a type of a registered parent of `D`.
         let (parent, index) = unsafe { ParentRegistration::<D>::of_type(ty) };
         D::available(&parent.data, index)
     }
 
     /// # Safety
     ///
-    /// `ty` is a type of a registered parent of `D`, `buf` a page.
+    /// `ty` must be a type of a registered parent of `D`, `buf` must be a page, and mdev must be
+    /// the caller.
     unsafe extern "C" fn show_description(ty: *mut raw::mdev_type, buf: *mut c_char) -> isize {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `ty` is a type of a registered parent of `D`.
         let (_, index) = unsafe { ParentRegistration::<D>::of_type(ty) };
         let description = D::TYPES[index].description;
-        // SAFETY: sysfs hands in a page; the format takes one C string.
+        // SAFETY: The caller guarantees that `buf` is a page, and the format takes one C string.
         let len = unsafe { raw::sysfs_emit(buf, c"%s\n".as_char_ptr(), description.as_char_ptr()) };
         len as isize
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A parent device without hardware behind it, for drivers whose devices are software alone.
+//! A parent device without hardware, for drivers whose devices are software alone.
 //!
-//! mdev names a type after the driver of the parent device, so the parent has to have one: this is
-//! a platform device bound to a platform driver that does nothing.
+//! mdev prefixes a type's name with that of the parent's driver, so the parent must have one. This
+//! is a platform device, bound to a platform driver that does nothing.
 //!
-//! C header: `include/linux/platform_device.h`
+//! C header: [`include/linux/platform_device.h`](srctree/include/linux/platform_device.h)
 
 use crate::base::raw;
 use core::ptr::NonNull;
@@ -16,8 +16,10 @@ use kernel::{
     types::Opaque,
 };
 
-/// A platform device `name` with a driver `driver`; sysfs shows `/sys/devices/platform/NAME`, and
-/// types called `DRIVER-TYPE` once it is registered as a parent.
+/// A platform device and its driver, for use as the parent of mdevs.
+///
+/// sysfs shows the device as `/sys/devices/platform/NAME`. Once it is a parent, its types are
+/// called `DRIVER-TYPE`.
 ///
 /// # Invariants
 ///
@@ -31,18 +33,28 @@ pub struct VirtualParent {
     device: NonNull<raw::platform_device>,
 }
 
-// SAFETY: The driver core locks the driver and the device; the fields are never written again.
+// SAFETY: The driver core does the locking for driver and device; the fields are never written
+// again.
 unsafe impl Send for VirtualParent {}
-// SAFETY: As above.
+// SAFETY: The driver core does the locking for driver and device; the fields are never written
+// again.
 unsafe impl Sync for VirtualParent {}
 
 impl VirtualParent {
-    /// Registers the device and its driver on behalf of `owner`.
+    /// Registers a device `name` and its driver `driver` on behalf of `owner`.
+    ///
+    /// # Errors
+    ///
+    /// ENAMETOOLONG if `name` and its NUL do not fit into a platform device ID
+    /// (`PLATFORM_NAME_SIZE`); else the error of the driver core, for instance EBUSY if the name of
+    /// the driver is taken.
     pub fn new(
         owner: &'static ThisModule,
         name: &'static CStr,
         driver: &'static CStr,
     ) -> impl PinInit<Self, Error> {
+        // INVARIANT: `driver` and then `device` are registered; if `device` fails, so does the
+        // whole.
         try_pin_init!(&this in Self {
             ids <- Opaque::try_ffi_init(move |slot: *mut [raw::platform_device_id; 2]| {
                 let mut ids: [raw::platform_device_id; 2] = pin_init::zeroed();
@@ -58,8 +70,8 @@ impl VirtualParent {
                 Ok(())
             }),
             driver <- Opaque::try_ffi_init(move |slot: *mut raw::platform_driver| {
-                // SAFETY: `slot` is valid for writes; `ids` was initialised before and is pinned
-                // next to `driver`, which is unregistered before either goes.
+                // SAFETY: `slot` is valid for writes. `ids` was initialized above and is pinned
+                // with `driver`, and the driver is unregistered before either is dropped.
                 unsafe {
                     slot.write(pin_init::zeroed());
                     (*slot).driver.name = driver.as_char_ptr();
@@ -77,22 +89,22 @@ impl VirtualParent {
                     raw::platform_device_register_simple(name.as_char_ptr())
                 })
                 .inspect_err(|_| {
-                    // SAFETY: `driver` was registered just above.
+                    // SAFETY: `driver` was registered above, and is not used after this.
                     unsafe {
                         raw::platform_driver_unregister(Opaque::cast_into(
                             &raw const (*this.as_ptr()).driver,
                         ))
                     }
                 })?;
-                // SAFETY: Not an error, hence a device.
+                // SAFETY: The pointer is not an error, so it is a device.
                 unsafe { NonNull::new_unchecked(device) }
             },
         })
     }
 
-    /// The device that mdevs hang off.
+    /// Returns the device, for [`ParentRegistration::new`](crate::ParentRegistration::new).
     pub fn device(&self) -> &Device {
-        // SAFETY: By the type invariant the device is registered as long as `self` lives.
+        // SAFETY: By the type invariant the device is registered while `self` lives.
         unsafe { Device::from_raw(&raw mut (*self.device.as_ptr()).dev) }
     }
 }
@@ -100,7 +112,7 @@ impl VirtualParent {
 #[pinned_drop]
 impl PinnedDrop for VirtualParent {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant both are registered; neither is used after this.
+        // SAFETY: By the type invariant both are registered, and they are not used after this.
         unsafe {
             raw::platform_device_unregister(self.device.as_ptr());
             raw::platform_driver_unregister(self.driver.get());

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of a device behind a BAR: user space maps it, and what is written to it is known by page.
+//! The memory of a device behind a BAR, which user space maps and whose writes are tracked by page.
 //!
-//! A driver writes through [`DeviceMemory`], which notes the page. User space writes through its
-//! mapping, whose pages are read-only until the first write: that write faults and notes the page.
-//! [`take_dirty`](DeviceMemory::take_dirty) clears the notes of some pages, takes their mappings
-//! away and so lets the next write fault again; whoever copies the pages after that misses nothing.
-//! A guest's writes arrive here the same way, because KVM's mappings follow user space's.
+//! A driver writes through [`DeviceMemory`], which marks the page dirty. User space writes through
+//! its mapping, whose pages are read-only until the first write; that write faults, and marks the
+//! page. [`take_dirty`](DeviceMemory::take_dirty) clears the marks of some pages and removes their
+//! mappings, so the next write faults again and a copy made after the call misses nothing. A
+//! guest's writes arrive in the same way, since KVM's mappings follow user space's.
 //!
-//! The pages are mapped as pages and not as bare frame numbers: of the latter KVM does not make a
-//! read-only one writable, but emulates the guest's instruction, if it can.
+//! The pages are mapped as pages and not as page frame numbers: KVM does not make a read-only
+//! mapping of a PFN writable, but emulates the guest's instruction, if it can.
 //!
-//! C headers: `include/linux/mm.h`, `include/linux/mm_types.h`
+//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use super::{
     mapping::{self, copy_from_page, copy_to_page, in_pages, Mapping},
@@ -33,7 +33,7 @@ use mdev_model::{
     region,
 };
 
-/// The words of a [`PageSet`] in the kernel's memory model.
+/// The words of a [`PageSet`], as atomics of the kernel's memory model.
 struct Atomics(KVVec<Atomic<u64>>);
 
 impl Words for Atomics {
@@ -59,7 +59,7 @@ impl Words for Atomics {
     }
 }
 
-/// Makes an empty set of the pages below `pages`.
+/// Creates an empty set of the pages below `pages`.
 fn page_set(pages: usize) -> Result<PageSet<Atomics>> {
     let mut words = KVVec::new();
     for _ in 0..page_set::words(pages) {
@@ -68,30 +68,34 @@ fn page_set(pages: usize) -> Result<PageSet<Atomics>> {
     Ok(PageSet::new(Atomics(words)))
 }
 
-/// The memory behind a BAR of an open device. It begins as zeros.
+/// The memory behind a BAR of an open device, initially zero.
 ///
 /// # Invariants
 ///
-/// `mapping` is that of the VFIO device through whose file this memory can be mapped, and none
-/// while that is not open.
+/// `mapping` belongs to the open VFIO device through whose file this memory can be mapped; it is
+/// `None` while there is none.
 #[pin_data]
 pub struct DeviceMemory {
     pages: KVVec<Page>,
-    /// Written, or cleared, since the last [`start_tracking`](Self::start_tracking) and not yet
+    /// Pages written or cleared since the last [`start_tracking`](Self::start_tracking) and not
     /// taken.
     dirty: PageSet<Atomics>,
-    /// Written since it was zero: what a migration has to carry.
+    /// Pages written since they were zero, which a migration must transfer.
     used: PageSet<Atomics>,
     #[pin]
     mapping: Mutex<Option<Mapping>>,
-    /// Who wants to be woken by the next write, and whether there is one.
+    /// The pollers that the next write must wake; `watched` is whether there are any.
     #[pin]
     watcher: Mutex<Option<Arc<Wakeup>>>,
     watched: Atomic<bool>,
 }
 
 impl DeviceMemory {
-    /// Memory of `size` bytes, a multiple of the page size.
+    /// Creates memory of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if `size` is zero or not a multiple of the page size; ENOMEM.
     pub fn new(size: usize) -> Result<Arc<Self>> {
         if size == 0 || size % PAGE_SIZE != 0 {
             return Err(EINVAL);
@@ -102,6 +106,7 @@ impl DeviceMemory {
             let page = Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_HIGHMEM)?;
             pages.push(page, GFP_KERNEL)?;
         }
+        // INVARIANT: There is no device and no `mapping`.
         Arc::pin_init(
             try_pin_init!(Self {
                 pages,
@@ -115,24 +120,25 @@ impl DeviceMemory {
         )
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> usize {
         self.pages.len() * PAGE_SIZE
     }
 
-    /// Copies the bytes from `offset` on into `data`; EINVAL beyond the end.
+    /// Copies the bytes at `offset` into `data`; EINVAL if they are out of bounds.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         self.check(offset, data.len())?;
         in_pages(offset, data.len(), |piece| {
-            // SAFETY: The page is `self`'s.
+            // SAFETY: `self` owns the page.
             unsafe { copy_from_page(self.pages[piece.page].as_ptr(), &piece, data) };
             Ok(())
         })
     }
 
-    /// Lets `copy` read `len` bytes from `offset` on through a pointer; they are not beyond the end
-    /// of their page. Returns the checksum `crc` carried on over them; it is that of what was
-    /// copied only if nobody writes them meanwhile.
+    /// Passes a pointer to the `len` bytes at `offset`, which must be within one page, to `copy`.
+    ///
+    /// Returns `crc` continued over the bytes; if they are written meanwhile, it is not that of the
+    /// copy.
     pub(crate) fn copy_out(
         &self,
         offset: usize,
@@ -142,8 +148,8 @@ impl DeviceMemory {
     ) -> Result<u32> {
         let (page, at) = (self.pages.get(offset / PAGE_SIZE), offset % PAGE_SIZE);
         let page = page.filter(|_| len <= PAGE_SIZE - at).ok_or(EINVAL)?;
-        // SAFETY: The page is `self`'s, and mapped from the first call to the last; `at + len` is
-        // inside of it.
+        // SAFETY: `self` owns the page. It is mapped between the first call and the last, and
+        // `at + len` is within it.
         unsafe {
             let mapped = raw::kmap_local_page(page.as_ptr());
             let from = mapped.cast::<u8>().add(at);
@@ -154,26 +160,29 @@ impl DeviceMemory {
         }
     }
 
-    /// Copies `data` to `offset`; EINVAL beyond the end, and then nothing is written.
+    /// Copies `data` to `offset`; EINVAL if that is out of bounds, with nothing written.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result {
         self.check(offset, data.len())?;
         in_pages(offset, data.len(), |piece| {
-            // SAFETY: The page is `self`'s.
+            // SAFETY: `self` owns the page.
             unsafe { copy_to_page(self.pages[piece.page].as_ptr(), &piece, data) };
-            // After the write: whoever takes the note sees the bytes.
+            // The mark must follow the write, so that the thread that takes the mark sees the
+            // bytes.
             self.note(piece.page);
             Ok(())
         })
     }
 
-    /// Back to zeros. What was not zero is dirty then, so a session that is under way sends it
-    /// again.
+    /// Clears the memory to zeros, and always succeeds.
+    ///
+    /// Pages that were written become dirty, so a session under way sends them again.
     pub fn clear(&self) -> Result {
         let mut from = 0;
         while let Some(run) = self.take(&self.used, from, usize::MAX) {
             from = run.end;
             for page in run {
-                // SAFETY: The whole page, which is `self`'s; for a race with user space see `read`.
+                // SAFETY: `self` owns the page, all of which is cleared. For races see
+                // `copy_from_page`.
                 unsafe { raw::memzero_page(self.pages[page].as_ptr(), 0, PAGE_SIZE) };
                 self.note_dirty(page);
             }
@@ -181,8 +190,11 @@ impl DeviceMemory {
         Ok(())
     }
 
-    /// Becomes a copy of `other`, which is of the same size and of which nobody else knows. Cannot
-    /// fail on the way: `buffer` has to be a page.
+    /// Replaces the contents with those of `other`, which nothing else must be using.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL, before any change, if the sizes differ or `buffer` is not the size of a page.
     pub fn copy_from(&self, other: &DeviceMemory, buffer: &mut [u8]) -> Result {
         if self.size() != other.size() || buffer.len() != PAGE_SIZE {
             return Err(EINVAL);
@@ -197,50 +209,51 @@ impl DeviceMemory {
         Ok(())
     }
 
-    /// Begins to report: what was written since it was zero is dirty, and nothing else.
+    /// Starts tracking: exactly the pages that were written since they were zero become dirty.
     pub fn start_tracking(&self) {
         self.dirty.become_all_of(&self.used);
     }
 
-    /// Bytes in the pages at or behind `from` that [`take_dirty`](Self::take_dirty) would still
-    /// find. Costs time in the size of the memory, a bit a page.
+    /// Returns the size of the pages from `from` that [`take_dirty`](Self::take_dirty) would find;
+    /// reads one bit for each page of the memory.
     pub fn dirty_bytes(&self, from: usize) -> u64 {
         (self.dirty.len_from(from.div_ceil(PAGE_SIZE)) * PAGE_SIZE) as u64
     }
 
-    /// Bytes in the pages that were written since they were zero.
+    /// Returns the size of the pages that were written since they were zero.
     pub fn used_bytes(&self) -> u64 {
         (self.used.len_from(0) * PAGE_SIZE) as u64
     }
 
-    /// The next run of dirty pages at or behind `from`, of at most `most` bytes, but a page at
-    /// least: its range in bytes. The pages are clean then, and a later write makes them dirty
-    /// again; copy them after the call.
+    /// Takes the next run of dirty pages from `from`, and returns its range in bytes.
+    ///
+    /// It has at most `most` bytes, but at least one page. The pages become clean, and later writes
+    /// make them dirty again; copy them after the call.
     pub fn take_dirty(&self, from: usize, most: usize) -> Option<Range<usize>> {
         let most = (most / PAGE_SIZE).max(1);
         let run = self.take(&self.dirty, from.div_ceil(PAGE_SIZE), most)?;
         Some(run.start * PAGE_SIZE..run.end * PAGE_SIZE)
     }
 
-    /// Takes the next run of at most `most` pages of `set` at or behind `from` out of it, and their
-    /// mappings away: a write to them from here on notes them again.
+    /// Takes the next run of at most `most` pages from `from` out of `set` and removes their
+    /// mappings, so that later writes mark them again.
     fn take(&self, set: &PageSet<Atomics>, from: usize, most: usize) -> Option<Range<usize>> {
         let run = set.take_run(from, most, |set, page| self.take_page(set, page))?;
         self.unmap(run.clone());
         Some(run)
     }
 
-    /// Takes `page` out of `set`; whether it was in there.
+    /// Takes `page` out of `set`, and returns whether it was in the set.
     fn take_page(&self, set: &PageSet<Atomics>, page: usize) -> bool {
         let Some(raw) = self.pages.get(page) else {
             return false;
         };
-        // SAFETY: The page is `self`'s. The kernel maps a page for writing with the page locked,
-        // from `page_mkwrite` on: either its note is not made yet and will last, or it is taken and
-        // the mapping is there for `unmap` to find.
+        // SAFETY: `self` owns the page. The kernel maps a page for writing with the page locked,
+        // from `page_mkwrite` on. So the mark is either made later and stays, or it is taken here
+        // and `unmap` finds the mapping.
         unsafe { raw::lock_page(raw.as_ptr()) };
         let taken = set.take(page);
-        // SAFETY: Locked just above.
+        // SAFETY: This thread locked the page above.
         unsafe { raw::unlock_page(raw.as_ptr()) };
         taken
     }
@@ -252,15 +265,15 @@ impl DeviceMemory {
 
     fn note_dirty(&self, page: usize) {
         self.dirty.add(page);
-        // Orders the note before the look; pairs with the one in `watch`.
+        // Orders the mark before the load. Pairs with the barrier in `watch`.
         smp_mb();
         if self.watched.load(Relaxed) {
             self.wake();
         }
     }
 
-    /// Arms a one-shot wakeup: the next write wakes the pollers of `wakeup`. Look for what is dirty
-    /// after the call.
+    /// Arms a one-shot wakeup: the next write wakes the pollers of `wakeup`. Check for dirty pages
+    /// after the call, not before.
     pub(crate) fn watch(&self, wakeup: &Arc<Wakeup>) {
         *self.watcher.lock() = Some(wakeup.clone());
         self.watched.store(true, Relaxed);
@@ -276,7 +289,7 @@ impl DeviceMemory {
         }
     }
 
-    /// EINVAL unless the `len` bytes at `offset` are inside.
+    /// Checks that the `len` bytes at `offset` are in bounds; EINVAL if not.
     fn check(&self, offset: usize, len: usize) -> Result {
         let end = offset.checked_add(len).ok_or(EINVAL)?;
         if end > self.size() {
@@ -285,45 +298,51 @@ impl DeviceMemory {
         Ok(())
     }
 
-    /// Takes user space's mappings of `pages` away; they fault in again.
+    /// Removes user space's mappings of `pages`, which fault in again.
     fn unmap(&self, pages: Range<usize>) {
         if let Some(mapping) = &*self.mapping.lock() {
             mapping.unmap(pages);
         }
     }
 
-    /// The memory is that of BAR `bar` of an open device. EBUSY if it is another one's already: the
-    /// writes through one of them would be missed.
+    /// Attaches the memory to BAR `bar` of a device that is being opened.
+    ///
+    /// Returns EBUSY if it is attached to one already, since writes through one of the two would be
+    /// missed.
     ///
     /// # Safety
     ///
-    /// `vdev` is a VFIO device that is being opened; [`detach`](Self::detach) is called before it
-    /// is closed.
+    /// `vdev` must be a VFIO device that is being opened. [`detach`](Self::detach) must be called
+    /// before it is closed.
     pub(crate) unsafe fn attach(&self, vdev: *mut raw::vfio_device, bar: usize) -> Result {
         let mut mapping = self.mapping.lock();
         if mapping.is_some() {
             return Err(EBUSY);
         }
-        // SAFETY: By the function's contract.
+        // INVARIANT: The memory is attached to `vdev` alone.
+        // SAFETY: The caller guarantees that `vdev` is being opened and `detach` called before its
+        // close.
         *mapping = unsafe { Mapping::new(vdev, region::file_offset(bar as u32)) };
         Ok(())
     }
 
-    /// The device is being closed; nobody has the memory mapped any more.
+    /// Detaches the memory from a device that is being closed and no longer mapped.
     pub(crate) fn detach(&self) {
+        // INVARIANT: The device is being closed.
         *self.mapping.lock() = None;
         *self.watcher.lock() = None;
     }
 
-    /// Lets `vma` show the memory.
+    /// Sets up `vma` as a mapping of the memory or a part of it; EINVAL if it is private or out of
+    /// bounds.
     ///
     /// # Safety
     ///
-    /// `vma` is being made, by `mmap()` of the file of the open VFIO device that this memory is
-    /// attached to, for the part of the file that is the memory's BAR.
+    /// `vma` must be one that `mmap()` of the device's file sets up, at a file offset in the
+    /// memory's BAR. The memory must be attached to that device, which must be open.
     pub(crate) unsafe fn mmap(&self, vma: *mut raw::vm_area_struct) -> Result {
-        // SAFETY: By the function's contract. The driver keeps `self` as long as the device is
-        // open.
+        // SAFETY: The caller guarantees that `vma` is being set up. The driver keeps `self` while
+        // the device is open.
         unsafe { mapping::show(vma, self, 0..self.size() as u64, 0, &VM_OPS) }
     }
 }
@@ -334,28 +353,29 @@ const VM_OPS: raw::vm_operations_struct = raw::vm_operations_struct {
     ..pin_init::zeroed()
 };
 
-/// The memory and the page of it that `vmf` is about.
+/// Returns the memory of a fault, and the faulting page of it.
 ///
 /// # Safety
 ///
-/// `vmf` is a fault in a mapping that [`DeviceMemory::mmap`] set up.
+/// `vmf` must be a fault in a mapping that [`DeviceMemory::mmap`] set up.
 unsafe fn faulting<'a>(vmf: *mut raw::vm_fault) -> (&'a DeviceMemory, usize) {
-    // SAFETY: By the function's contract.
+    // SAFETY: The caller guarantees that `vmf` is a fault in a mapping of a `DeviceMemory`.
     let (memory, offset) = unsafe { mapping::faulting::<DeviceMemory>(vmf) };
     (memory, offset as usize / PAGE_SIZE)
 }
 
 /// # Safety
 ///
-/// Called by the kernel on a mapping that [`DeviceMemory::mmap`] set up.
+/// `vmf` must be a fault in a mapping that [`DeviceMemory::mmap`] set up; the kernel must be the
+/// caller.
 unsafe extern "C" fn fault(vmf: *mut raw::vm_fault) -> c_uint {
-    // SAFETY: By the function's contract.
+    // SAFETY: The caller guarantees that `vmf` is a fault in a mapping of a `DeviceMemory`.
     let (memory, page) = unsafe { faulting(vmf) };
     let Some(page) = memory.pages.get(page) else {
         return raw::vm_fault_reason_VM_FAULT_SIGBUS;
     };
-    // SAFETY: The page is `memory`'s; the kernel takes over the reference. For writing it is mapped
-    // only after `page_mkwrite`, because `VM_OPS` has that.
+    // SAFETY: `memory` owns the page; the kernel takes over the new reference. It maps the page for
+    // writing only after `page_mkwrite`, since `VM_OPS` has that.
     unsafe {
         raw::get_page(page.as_ptr());
         (*vmf).page = page.as_ptr();
@@ -365,9 +385,11 @@ unsafe extern "C" fn fault(vmf: *mut raw::vm_fault) -> c_uint {
 
 /// # Safety
 ///
-/// Called by the kernel on a mapping that [`DeviceMemory::mmap`] set up.
+/// `vmf` must be a fault in a mapping that [`DeviceMemory::mmap`] set up; the kernel must be the
+/// caller.
 unsafe extern "C" fn page_mkwrite(vmf: *mut raw::vm_fault) -> c_uint {
-    // SAFETY: By the function's contract. The kernel unlocks the page once it is mapped.
+    // SAFETY: The caller guarantees that `vmf` is valid. The kernel unlocks the page when it is
+    // mapped.
     let (memory, page) = unsafe {
         raw::lock_page((*vmf).page);
         faulting(vmf)

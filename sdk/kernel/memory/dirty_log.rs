@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device's DMA log: what [`GuestMemory`](crate::GuestMemory) tells it, and what user space is
-//! told.
+//! The device's DMA log: [`GuestMemory`](crate::GuestMemory) marks pages in it, and user space
+//! reads it.
 //!
-//! A page is marked behind the write, and never only before: a report between the two would take
-//! the mark and leave the write. A write in the hands of VFIO, and memory in the hands of hardware,
-//! is *held*: it counts as dirty in every report, and once more after it was let go. So the log
-//! also has what was written before an unmap and is reported after it.
+//! A page is marked after the write and never only before it: a report between the two would take
+//! the mark and miss the write. Memory that VFIO is writing, or that hardware may write, is *held*:
+//! it is dirty in every report, and once more after it was released. So a report after an unmap has
+//! everything that was written before.
 //!
-//! Only a kernel with `CONFIG_IOMMUFD_DRIVER` can hand a log to user space, so only there it is
-//! offered: elsewhere `iova_bitmap_*()` are stubs, and a QEMU that sees a log fails its migration.
+//! The log is offered only with `CONFIG_IOMMUFD_DRIVER`, without which the kernel cannot pass a log
+//! to user space: `iova_bitmap_*()` are stubs then, and a QEMU that sees a log fails its migration.
 
 use crate::base::compat::smp_mb;
 use core::ops::RangeInclusive;
@@ -24,7 +24,7 @@ use kernel::{
 };
 use mdev_model::dirty_log::{DirtyLog, Leaf, Leaves, Report};
 
-/// Whether this kernel has what a log is reported with.
+/// Whether this kernel can report a log to user space.
 pub(crate) const OFFERED: bool = cfg!(CONFIG_IOMMUFD_DRIVER);
 
 /// Pages by number: IOVA divided by [`PAGE_SIZE`].
@@ -82,20 +82,22 @@ impl Log {
         })
     }
 
-    /// Whether writes are logged. Call it after a write: if the answer is no, the write is older
-    /// than the log to come, and whoever starts it finds it in memory.
+    /// Returns whether writes are logged.
+    ///
+    /// Must be called after a write. If the log is not started then, the write is older than the
+    /// log, and user space reads it from memory after the start.
     #[inline]
     pub(super) fn is_started(&self) -> bool {
         if !OFFERED {
             return false;
         }
-        // Orders the write before the look. Pairs with the one in `start`, which orders the store
-        // before all that user space reads of memory later.
+        // Orders the write before the load. Pairs with the barrier in `start`, which orders the
+        // store before what user space reads of memory later.
         smp_mb();
         self.started.load(Relaxed)
     }
 
-    /// The device has written to `pages`.
+    /// Marks `pages`, which the device has written.
     #[inline]
     pub(crate) fn mark(&self, pages: &Pages) {
         if self.is_started() {
@@ -103,7 +105,7 @@ impl Log {
         }
     }
 
-    /// From now on, and until [`release`](Self::release), `pages` may be written at any moment.
+    /// Holds `pages`, which may be written at any moment until [`release`](Self::release).
     pub(super) fn hold(&self, pages: &Pages) -> Result {
         if !OFFERED {
             return Ok(());
@@ -121,7 +123,7 @@ impl Log {
         Ok(())
     }
 
-    /// One [`hold`](Self::hold) of `pages` is over, and nothing writes any more on account of it.
+    /// Ends one [`hold`](Self::hold) of `pages`, after the last write on account of it.
     pub(crate) fn release(&self, pages: &Pages) {
         if !OFFERED {
             return;
@@ -137,16 +139,16 @@ impl Log {
         inner.log.mark(pages);
     }
 
-    /// Runs `write`, which writes to `pages`, and accounts for it, even if it fails.
+    /// Runs `write`, and accounts for its writes to `pages` even if it fails.
     pub(super) fn writing(&self, pages: &Pages, write: impl FnOnce() -> Result) -> Result {
-        // Also while the log is stopped: it may be started during the write.
+        // Held even while the log is stopped, since it may be started during the write.
         self.hold(pages)?;
         let result = write();
         self.release(pages);
         result
     }
 
-    /// Starts the log, empty but for what is held; EBUSY if it is started.
+    /// Starts the log with what is held; EBUSY if it is started already.
     pub(crate) fn start(&self) -> Result {
         let mut inner = self.inner.lock();
         let Inner { log, held } = &mut *inner;
@@ -160,15 +162,15 @@ impl Log {
         Ok(())
     }
 
-    /// Stops the log and forgets what is in it.
+    /// Stops the log and drops its contents.
     pub(crate) fn stop(&self) {
         let mut inner = self.inner.lock();
         self.started.store(false, Relaxed);
         inner.log.stop();
     }
 
-    /// Hands the dirty pages among `pages` to `each` and clears them, one leaf under the lock at a
-    /// time.
+    /// Calls `each` with the dirty pages among `pages` and clears them, one leaf at a time under
+    /// the lock; EINVAL if the log is stopped.
     pub(crate) fn report(&self, pages: &Pages, mut each: impl FnMut(&Pages)) -> Result {
         {
             let mut inner = self.inner.lock();

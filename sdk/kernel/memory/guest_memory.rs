@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guest memory, by IOVA: the one way for a driver to reach it, so that what it writes is
-//! accounted.
+//! Guest memory, by IOVA. A driver has no other access to it, so all that it writes is accounted.
 //!
-//! | call | for | what counts as dirty |
+//! | call | for | pages that the device's log counts as dirty |
 //! |---|---|---|
 //! | [`read`], [`write`] | small copies: descriptors, fences | the pages written |
-//! | [`pin_read`] | reading for a while | nothing of the device's doing |
+//! | [`pin_read`] | reading for a while | none |
 //! | [`pin_write`] | reading and writing for a while | the pages written |
-//! | [`pin_dma`] | hardware, whose writes nobody sees | all its pages, until unpinned |
+//! | [`pin_dma`] | hardware, whose writes are not observed | all its pages, until unpinned |
 //!
-//! That is what the device's own DMA log says, where the kernel has one (`dirty_log.rs`). The type1
-//! container keeps an account of its own, and counts every page that is pinned, for whatever
-//! purpose, in every report until the first one after it was unpinned: pin what a command touches,
-//! for as long as it runs.
+//! The device has a log of its own if the kernel supports it (`dirty_log.rs`). The type1
+//! container's log counts every pinned page, whatever it is pinned for, in each report up to the
+//! first one after it is unpinned. So a driver should pin what a command touches, and only while it
+//! runs.
 //!
 //! [`read`]: GuestMemory::read
 //! [`write`]: GuestMemory::write
@@ -32,41 +31,52 @@ use kernel::{page::Page, prelude::*, sync::Arc};
 
 /// The guest memory of an open device.
 ///
-/// A clone may outlive the device; its calls then give ENODEV. Errors of all calls: EINVAL for a
-/// length of zero, a range that wraps or one that is not mapped; EPERM for a mapping that does not
-/// allow the access; ENOMEM where a limit of the process does not allow the pin; EFAULT for memory
-/// that cannot be had, such as the BAR of another device for a pin, or that is another process's
-/// for a copy; EBUSY for a device that is quiesced, from the end of
-/// [`Migrate::quiesce`](crate::Migrate::quiesce) to the call of `resume` or `reset`. After an error no page is pinned. All calls may sleep, for as long as user space
-/// takes to provide the memory: hold no lock that `read` and `write` of
-/// [`Operations`](crate::Operations) take.
+/// All calls may sleep, for as long as user space takes to provide the memory, so a driver must
+/// hold no lock that `read` and `write` of [`Operations`](crate::Operations) take. A clone may
+/// outlive the device.
+///
+/// # Errors
+///
+/// All calls return ENODEV after the device was closed; EBUSY while it is quiesced
+/// ([`Migrate::quiesce`](crate::Migrate::quiesce)); EINVAL for a length of zero, a range that
+/// wraps, or one that is not mapped; EPERM for a mapping that does not allow the access; ENOMEM if
+/// a limit of the process does not allow the pin; EFAULT for memory that cannot be pinned, such as
+/// another device's BAR, or that belongs to another process, for a copy. After an error no page is
+/// pinned.
 #[derive(Clone)]
 pub struct GuestMemory {
     pins: Arc<Pins>,
-    /// The number of the time for which the device is open.
+    /// The number of the open to which this belongs; see [`Pins::open`].
     opening: u64,
 }
 
 impl GuestMemory {
-    /// Opens the way to guest memory; [`Pins::close`] ends it.
+    /// Opens guest memory for a device that is being opened; [`Pins::close`] ends it.
     pub(crate) fn open(pins: Arc<Pins>) -> Self {
         let opening = pins.open();
         GuestMemory { pins, opening }
     }
 
-    /// Copies the bytes at `iova` into `data`. After an error `data` holds anything.
+    /// Copies the bytes at `iova` into `data`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [all calls](Self#errors); `data` may have changed.
     pub fn read(&self, iova: u64, data: &mut [u8]) -> Result {
-        // SAFETY: The pointer and the length are those of a slice that may be written.
+        // SAFETY: The pointer and the length are those of a mutable slice.
         unsafe {
             self.pins
                 .copy(self.opening, iova, data.as_mut_ptr(), data.len(), false)
         }
     }
 
-    /// Copies `data` to `iova`. After an error a first part may have been written, and is
-    /// accounted.
+    /// Copies `data` to `iova`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [all calls](Self#errors). A first part may have been written, and is accounted.
     pub fn write(&self, iova: u64, data: &[u8]) -> Result {
-        // SAFETY: The pointer and the length are those of a slice, which a write only reads.
+        // SAFETY: The pointer and the length are those of a slice, and a write only reads it.
         unsafe {
             let data_ptr = data.as_ptr().cast_mut();
             self.pins
@@ -74,24 +84,36 @@ impl GuestMemory {
         }
     }
 
-    /// Pins the pages of `len` bytes at `iova` for reading.
+    /// Pins the pages of the `len` bytes at `iova` for reading.
+    ///
+    /// # Errors
+    ///
+    /// Those of [all calls](Self#errors).
     pub fn pin_read(&self, iova: u64, len: usize) -> Result<Pinned<Read>> {
         self.pin(iova, len, raw::IOMMU_READ, None)
     }
 
-    /// Pins the pages of `len` bytes at `iova` for reading and writing.
+    /// Pins the pages of the `len` bytes at `iova` for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [all calls](Self#errors).
     pub fn pin_write(&self, iova: u64, len: usize) -> Result<Pinned<Write>> {
         self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE, None)
     }
 
-    /// Pins the pages of `len` bytes at `iova` for hardware to read and write.
+    /// Pins the pages of the `len` bytes at `iova` for hardware to read and write.
     ///
-    /// Drop the guard when the hardware has finished with them. `stop` is for user space that takes
-    /// the memory away before, or closes the device, in which case it is called before the driver's
-    /// value is dropped. When it returns the hardware must not touch the range any more. It may
-    /// sleep, and must neither drop the guard nor wait for who does, or for who pins: pins of that
-    /// memory wait for the unmap. It is dropped with the pages unpinned, so it may hold a reference
-    /// to what holds the guard.
+    /// Drop the guard when the hardware has finished with them. If user space unmaps the memory or
+    /// closes the device earlier, the SDK calls `stop`; at a close, before it drops the driver's
+    /// value. When `stop` returns, the hardware must no longer access the range. `stop` may sleep.
+    /// It must not drop the guard, and must not wait for a thread that drops it or that pins: pins
+    /// of that memory wait for the unmap. The SDK drops `stop` when the pages are unpinned, so it
+    /// may hold a reference to the owner of the guard.
+    ///
+    /// # Errors
+    ///
+    /// Those of [all calls](Self#errors).
     pub fn pin_dma(
         &self,
         iova: u64,
@@ -102,16 +124,17 @@ impl GuestMemory {
         self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE, Some(stop))
     }
 
-    /// The device is quiescent: ends its accesses, see [`Pins::quiesce`].
+    /// Ends the accesses of the quiesced device; see [`Pins::quiesce`].
     pub(crate) fn quiesce(&self) -> Result {
         self.pins.quiesce()
     }
 
-    /// The device runs again.
+    /// Allows accesses again.
     pub(crate) fn resume(&self) {
         self.pins.resume();
     }
 
+    /// Returns the device's DMA log.
     pub(crate) fn log(&self) -> &Log {
         &self.pins.log
     }
@@ -133,7 +156,7 @@ impl GuestMemory {
     }
 }
 
-/// What a pinned range is for: [`Read`], [`Write`] or [`Dma`].
+/// The purpose of a pinned range: [`Read`], [`Write`] or [`Dma`].
 pub trait Access: sealed::Sealed {}
 
 /// A range pinned for reading.
@@ -156,21 +179,21 @@ mod sealed {
     impl Sealed for super::Dma {}
 }
 
-/// A pinned range of guest memory; dropping it unpins.
+/// A pinned range of guest memory, which is unpinned on drop.
 ///
-/// When user space unmaps the range, or closes the device, it is unpinned at once (one for hardware
-/// after the hardware was stopped), and every access through the guard from then on gives EFAULT.
+/// When user space unmaps the range or closes the device, the SDK unpins it at once, after it has
+/// stopped the hardware of a [`Dma`] range. All accesses through the guard then return EFAULT.
 pub struct Pinned<A: Access> {
     range: Arc<Range>,
     pins: Arc<Pins>,
-    /// Where the range begins in its first page.
+    /// Offset of the range in its first page.
     offset: usize,
     len: usize,
     _access: PhantomData<A>,
 }
 
 impl<A: Access> Pinned<A> {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[expect(
         clippy::len_without_is_empty,
         reason = "an empty range cannot be pinned"
@@ -179,19 +202,25 @@ impl<A: Access> Pinned<A> {
         self.len
     }
 
-    /// Copies the bytes from `offset` of the range on into `data`; EINVAL beyond its end, EBUSY
-    /// while the device is quiesced.
+    /// Copies the bytes at `offset` of the range into `data`.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if they are out of bounds; EFAULT if the range was unmapped; EBUSY while the device
+    /// is quiesced.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         let at = self.bound(offset, data.len())?;
         let allowed = || self.pins.check_running();
         self.range
             .with_pieces(at, data.len(), allowed, None, |page, piece| {
-                // SAFETY: The page is pinned while this runs.
+                // SAFETY: `with_pieces` keeps the page pinned during the call.
                 unsafe { copy_from_page(page.as_ptr(), &piece, data) };
                 Ok(())
             })
     }
 
+    /// Returns the offset, from the first page, of the `len` bytes at `offset`; EINVAL if they are
+    /// out of bounds.
     fn bound(&self, offset: usize, len: usize) -> Result<usize> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => Ok(self.offset + offset),
@@ -201,15 +230,19 @@ impl<A: Access> Pinned<A> {
 }
 
 impl Pinned<Write> {
-    /// Copies `data` to `offset` of the range; EINVAL beyond its end, EBUSY while the device is
-    /// quiesced, and then nothing is written.
+    /// Copies `data` to `offset` of the range.
+    ///
+    /// # Errors
+    ///
+    /// With nothing written: EINVAL if that is out of bounds; EFAULT if the range was unmapped;
+    /// EBUSY while the device is quiesced.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result {
         let at = self.bound(offset, data.len())?;
         let allowed = || self.pins.check_running();
         let written = Some(&self.pins.log);
         self.range
             .with_pieces(at, data.len(), allowed, written, |page, piece| {
-                // SAFETY: The page is pinned while this runs.
+                // SAFETY: `with_pieces` keeps the page pinned during the call.
                 unsafe { copy_to_page(page.as_ptr(), &piece, data) };
                 Ok(())
             })
@@ -217,16 +250,22 @@ impl Pinned<Write> {
 }
 
 impl Pinned<Dma> {
-    /// Calls `each` with the pages in the order of their IOVA, to be mapped for the hardware, whose
-    /// accesses begin [`offset`](Self::offset) bytes into the first one. EFAULT if the range was
-    /// unmapped; it cannot be while this runs, so `each` must not wait, and must call nothing of
-    /// [`GuestMemory`] and of guards: an unmap may hold what that would wait for.
+    /// Calls `each` for the pages in the order of their IOVA, for the driver to map them for its
+    /// hardware.
+    ///
+    /// The hardware's accesses begin [`offset`](Self::offset) bytes into the first page. The range
+    /// cannot be unmapped during the call. So `each` must not wait, and must not call
+    /// [`GuestMemory`] or a guard: an unmap may hold what that would wait for.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT if the range was unmapped; else the error of `each`, at which the function stops.
     pub fn for_each_page(&self, mut each: impl FnMut(&Page) -> Result) -> Result {
         self.range
             .with_pages(self.offset, self.len, |page| each(page))
     }
 
-    /// Where the range begins in its first page.
+    /// Returns the offset of the range in its first page.
     pub fn offset(&self) -> usize {
         self.offset
     }

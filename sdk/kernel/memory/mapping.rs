@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of a region as user space maps it: how a mapping is set up and taken away.
+//! User space's mappings of a region's memory: set-up, faults and removal.
 //!
-//! C headers: `include/linux/mm.h`, `include/linux/mm_types.h`
+//! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
+//! [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h)
 
 use crate::base::raw;
 use core::{
@@ -15,64 +16,68 @@ use mdev_model::{
     region,
 };
 
-/// Where user space can have the memory of a region mapped: in any process that has the VFIO
-/// device's file.
+/// The mappings of a region's memory, in all processes that have the VFIO device's file.
 ///
 /// # Invariants
 ///
-/// The VFIO device is open.
+/// `space` is the address space of the inode of a VFIO device that is open.
 pub(super) struct Mapping {
     space: NonNull<raw::address_space>,
     /// File offset of the memory.
     base: u64,
 }
 
-// SAFETY: The memory manager locks an `address_space` by itself.
+// SAFETY: The memory manager does the locking for an `address_space`.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// The mappings of what begins at file offset `base`.
+    /// Creates the handle of the mappings of the memory at file offset `base`.
     ///
     /// # Safety
     ///
-    /// `vdev` is a VFIO device that is being opened; the result is dropped before it is closed.
-    pub(crate) unsafe fn new(vdev: *mut raw::vfio_device, base: u64) -> Option<Self> {
-        // SAFETY: VFIO gives a device its inode before it can be opened.
+    /// `vdev` must be a VFIO device that is being opened, and the result must be dropped before it
+    /// is closed.
+    pub(super) unsafe fn new(vdev: *mut raw::vfio_device, base: u64) -> Option<Self> {
+        // SAFETY: The caller guarantees that `vdev` is being opened, and VFIO gives it an inode
+        // before that.
         let space = NonNull::new(unsafe { (*(*vdev).inode).i_mapping })?;
-        // INVARIANT: By the function's contract.
+        // INVARIANT: The caller guarantees that the device is open until the result is dropped.
         Some(Mapping { space, base })
     }
 
-    /// Takes user space's mappings of `pages` away; they fault in again.
-    pub(crate) fn unmap(&self, pages: Range<usize>) {
+    /// Removes user space's mappings of `pages`, which fault in again.
+    pub(super) fn unmap(&self, pages: Range<usize>) {
         let start = self.base + (pages.start * PAGE_SIZE) as u64;
         let len = pages.len() * PAGE_SIZE;
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant the device is open, so its address space is valid.
         unsafe { raw::unmap_mapping_range(self.space.as_ptr(), start as i64, len as i64, 1) };
     }
 }
 
-/// The offset in its region of page `pgoff` of a VFIO device file.
+/// Returns the offset in its region of page `pgoff` of a VFIO device file.
 fn offset_of(pgoff: usize) -> u64 {
     region::split(pgoff as u64 * PAGE_SIZE as u64).1
 }
 
-/// Lets `vma` show `memory`, which is at `place` of its region, by `ops`. EINVAL unless the mapping
-/// is shared and inside of that place.
+/// Sets up `vma` as a mapping of `memory`, which is at `place` of its region.
+///
+/// # Errors
+///
+/// EINVAL if the mapping is not shared or not within `place`.
 ///
 /// # Safety
 ///
-/// `vma` is being made, by `mmap()` of the file of an open VFIO device. `memory` lives until that
-/// is closed, and `ops` are for mappings of a `T` at `place`.
-pub(crate) unsafe fn show<T>(
+/// `vma` must be one that `mmap()` of the file of an open VFIO device sets up. `memory` must live
+/// until that device is closed, and `ops` must be for mappings of a `T` at `place`.
+pub(super) unsafe fn show<T>(
     vma: *mut raw::vm_area_struct,
     memory: &T,
     place: Range<u64>,
     flags: raw::vm_flags_t,
     ops: &'static raw::vm_operations_struct,
 ) -> Result {
-    // SAFETY: By the function's contract `vma` is ours to set up. It holds the file, which holds
-    // the device open: the pointer outlives every fault.
+    // SAFETY: The caller guarantees that `vma` is being set up, so nothing else uses it. `vma`
+    // holds the file and that keeps the device open, so `memory` outlives every fault.
     unsafe {
         if (*vma).__bindgen_anon_2.vm_flags & raw::VM_SHARED == 0 {
             return Err(EINVAL);
@@ -90,24 +95,24 @@ pub(crate) unsafe fn show<T>(
     Ok(())
 }
 
-/// The memory that `vmf` is about, and the offset of the page in its region.
+/// Returns the memory of a fault, and the offset of the faulting page in its region.
 ///
 /// # Safety
 ///
-/// `vmf` is a fault in a mapping that [`show`] set up for a `T`.
+/// `vmf` must be a fault in a mapping that [`show`] set up for a `T`.
 pub(super) unsafe fn faulting<'a, T>(vmf: *mut raw::vm_fault) -> (&'a T, u64) {
-    // SAFETY: By the function's contract; see `show` for the pointer.
+    // SAFETY: The caller guarantees that `show` set up the mapping, so its private data is a `T`
+    // that lives as long as the mapping.
     unsafe {
         let info = (*vmf).__bindgen_anon_1;
         (&*(*info.vma).vm_private_data.cast(), offset_of(info.pgoff))
     }
 }
 
-/// Copies `piece` of a range of bytes from `page`, which it is in, into `data`, which holds the
-/// range.
+/// Copies `piece` of a range of bytes from `page` to its place in `data`, which holds the range.
 ///
-/// User space, or another thread of the kernel, may write the page meanwhile: the kernel's own copy
-/// allows that, and the bytes have no meaning to the kernel.
+/// User space or another kernel thread may write the page meanwhile. The kernel's own copy allows
+/// that, and the bytes have no meaning to the kernel.
 ///
 /// # Safety
 ///
@@ -115,7 +120,7 @@ pub(super) unsafe fn faulting<'a, T>(vmf: *mut raw::vm_fault) -> (&'a T, u64) {
 #[inline]
 pub(super) unsafe fn copy_from_page(page: *mut raw::page, piece: &Piece, data: &mut [u8]) {
     let data = &mut data[piece.bytes.clone()];
-    // SAFETY: By the function's contract, and a piece is inside of one page.
+    // SAFETY: The caller guarantees that `page` is not freed, and a piece is within one page.
     unsafe { raw::memcpy_from_page(data.as_mut_ptr().cast(), page, piece.offset, data.len()) };
 }
 
@@ -124,15 +129,15 @@ pub(super) unsafe fn copy_from_page(page: *mut raw::page, piece: &Piece, data: &
 ///
 /// # Safety
 ///
-/// As of [`copy_from_page`].
+/// `page` must not be freed during the call.
 #[inline]
 pub(super) unsafe fn copy_to_page(page: *mut raw::page, piece: &Piece, data: &[u8]) {
     let data = &data[piece.bytes.clone()];
-    // SAFETY: By the function's contract, and a piece is inside of one page.
+    // SAFETY: The caller guarantees that `page` is not freed, and a piece is within one page.
     unsafe { raw::memcpy_to_page(page, piece.offset, data.as_ptr().cast(), data.len()) };
 }
 
-/// Calls `each` for the pieces of the `len` bytes at `offset`, until one fails.
+/// Calls `each` for the pieces of the `len` bytes at `offset`, and stops at the first error.
 pub(super) fn in_pages(offset: usize, len: usize, each: impl FnMut(Piece) -> Result) -> Result {
     paging::pieces(PAGE_SIZE, offset, len).try_for_each(each)
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory: the guest's, which a device reaches by IOVA, and the device's own, which a guest maps.
+//! Memory: the guest's, which a device accesses by IOVA, and the device's own, which a guest maps.
 //!
 //! | in | is |
 //! |---|---|
-//! | `guest_memory`, `pins` | what a driver reads, writes and pins; how an unmap or a close takes it back |
-//! | `dirty_log` | the account of what was written there |
-//! | `device_memory`, `window`, `mapping` | memory behind a BAR or a region, and who has it mapped |
-//! | `wakeup` | who waits for the next write to device memory |
+//! | `guest_memory`, `pins` | guest memory that a driver copies and pins |
+//! | `dirty_log` | the log of the guest memory that the device writes |
+//! | `device_memory`, `window`, `mapping` | memory behind a region, and its mappings |
+//! | `wakeup` | pollers that wait for the next write to device memory |
 //!
-//! This room knows `base` alone: no driver, no session. Drivers come in by the public types; VFIO's
+//! This room knows `base` alone: no driver and no session. Drivers use the public types; VFIO's
 //! callbacks attach, unmap and close.
 
 mod device_memory;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who polls for a data file to become readable, and is woken by what the device has to save.
+//! Pollers that wait for a data file to become readable, and are woken when the device has more to
+//! save.
 
 use crate::base::compat::smp_mb;
 use kernel::{
@@ -18,12 +19,12 @@ use kernel::{
 pub(crate) struct Wakeup {
     #[pin]
     changed: PollCondVar,
-    /// Whether somebody polls who has not been woken since.
+    /// Whether a poller has armed the wakeup since the last one.
     armed: Atomic<bool>,
 }
 
 impl Wakeup {
-    /// Creates one that nobody waits for.
+    /// Creates a wakeup without pollers.
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -34,29 +35,32 @@ impl Wakeup {
         )
     }
 
-    /// Wakes everybody who polls.
+    /// Wakes all pollers.
     pub(crate) fn wake(&self) {
         self.changed.notify_all();
     }
 
-    /// The next [`wake_if_armed`](Self::wake_if_armed) wakes everybody, once. Look for what there
-    /// is to save after the call.
+    /// Arms a one-shot wakeup: the next [`wake_if_armed`](Self::wake_if_armed) wakes all pollers.
+    ///
+    /// The caller must check what there is to save after the call, not before.
     pub(crate) fn arm(&self) {
         self.armed.store(true, Relaxed);
+        // Orders the store before the caller's check. Pairs with the barrier in `wake_if_armed`.
         smp_mb();
     }
 
-    /// There is more to save than before. Costs next to nothing while nobody polls.
+    /// Wakes all pollers if the wakeup is armed; cheap if not. Must be called after there is more
+    /// to save.
     #[inline]
     pub(crate) fn wake_if_armed(&self) {
-        // Orders what there is before the look; pairs with the one in `arm`.
+        // Orders what there is to save before the load. Pairs with the barrier in `arm`.
         smp_mb();
         if self.armed.load(Relaxed) && self.armed.xchg(false, Relaxed) {
             self.wake();
         }
     }
 
-    /// What a `poll()` registers with.
+    /// Returns the condition variable for `poll()` to register with.
     pub(crate) fn condvar(&self) -> &PollCondVar {
         &self.changed
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The incoming side of a session: a stream that is checked byte by byte, and committed at the end.
+//! The loading side of a session: checks a stream as it arrives, and commits it at the end.
 //!
-//! Nothing of the device changes before [`Incoming::commit`], and that cannot fail once the stream
-//! was found complete: QEMU has no way to act on an error at that point.
+//! The device stays unchanged until [`Incoming::commit`], which cannot fail after the stream was
+//! found complete: QEMU has no way to act on an error at that point.
 
 use crate::{
     base::raw,
@@ -15,44 +15,46 @@ use mdev_model::{
     stream::{Interrupt, Known, LoadError, Loader, MatchData, Sink, Tag, INTERRUPT_LEN},
 };
 
-/// How much is copied at a time, from user space or the window of protocol v1.
+/// Number of bytes that are copied at a time from user space or the window of protocol v1.
 const CHUNK: usize = 64 * 1024;
 
 /// A loading session.
 pub(crate) struct Incoming<O: Operations> {
     framing: Framing,
-    /// None once it was committed.
+    /// `None` once it was committed.
     staged: Option<Staged<O>>,
     chunk: KVVec<u8>,
+    /// Why the stream was refused, if it was.
     refused: Option<LoadError>,
 }
 
 enum Framing {
+    /// The SDK's records.
     Records(Loader),
-    /// Number of bytes that arrived.
+    /// The driver's own framing, with the number of bytes that have arrived.
     Own(u64),
 }
 
-/// What has arrived and is not the device's yet.
+/// State that has arrived and is not committed to the device yet.
 struct Staged<O: Operations> {
-    /// No record has arrived.
+    /// Whether no record has arrived yet.
     fresh: bool,
     driver: <O as Migrate>::Loading,
     config: Option<KBox<[u8; config::SIZE]>>,
     interrupt: Interrupt,
-    /// The payload of the record that is arriving.
+    /// The payload of the record that is currently arriving.
     record: KVVec<u8>,
 }
 
-/// The receiver of a [`Loader`]: the device, and what is staged for it.
+/// The sink of a [`Loader`]: the device, and the state that is staged for it.
 struct Receiver<'a, O: Operations> {
     open: &'a Open<O>,
-    /// None if there was no memory for it.
+    /// `None` if there was no memory for it.
     staged: &'a mut Option<Staged<O>>,
 }
 
 impl<O: Operations> Receiver<'_, O> {
-    /// Where a record goes.
+    /// Returns the state to which a record is added; `NoMemory` if there is none.
     fn staged(&mut self) -> Result<&mut Staged<O>, LoadError> {
         let staged = self.staged.as_mut().ok_or(LoadError::NoMemory)?;
         staged.fresh = false;
@@ -65,10 +67,10 @@ impl<O: Operations> Sink for Receiver<'_, O> {
         let driver = &self.open.driver;
         data.check(&O::FORMAT, driver.kind(), driver.geometry())?;
         if !self.staged.as_ref().is_some_and(|staged| staged.fresh) {
-            // What has arrived goes first: it may be as large as the device, and a stream may ask
-            // for that again and again.
+            // Free the old state first: each can be as large as the device, and a stream may begin
+            // anew again and again.
             *self.staged = None;
-            // SAFETY: This is the thread itself.
+            // SAFETY: The current task is valid.
             if unsafe { raw::fatal_signal_pending(current!().as_ptr()) } {
                 return Err(LoadError::Killed);
             }
@@ -138,7 +140,12 @@ impl<O: Operations> Staged<O> {
 }
 
 impl<O: Operations> Incoming<O> {
-    pub(crate) fn new(open: &Open<O>) -> Result<Self> {
+    /// Begins a loading session.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error.
+    pub(super) fn new(open: &Open<O>) -> Result<Self> {
         Ok(Incoming {
             framing: match open.driver.codec() {
                 Codec::Records => Framing::Records(Loader::new(crc32c)),
@@ -150,8 +157,13 @@ impl<O: Operations> Incoming<O> {
         })
     }
 
-    /// Takes `user` as far as it can be read, or until the process has a signal, or refuses the
-    /// stream for good; the reason goes to the kernel log once.
+    /// Takes bytes from `user` until its end, an address that cannot be read, or a signal, and
+    /// returns the number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the stream is refused, which is final and is logged once: the errno for the reason.
+    /// ENODEV after that. EFAULT or ENOMEM if not even the first bytes could be copied.
     pub(crate) fn write(&mut self, open: &Open<O>, user: &mut UserSliceReader) -> Result<usize> {
         self.take(open, user.len(), |at, chunk| {
             if at > 0 && current!().signal_pending() {
@@ -161,20 +173,22 @@ impl<O: Operations> Incoming<O> {
         })
     }
 
-    /// Takes the first `len` bytes of the window of protocol v1, all of them, or refuses the
-    /// stream.
+    /// Takes the first `len` bytes of protocol v1's window, all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write). A part that cannot be copied refuses the stream.
     pub(crate) fn take_window(&mut self, open: &Open<O>, len: u64) -> Result {
         let len = usize::try_from(len)?;
         let taken = self.take(open, len, |at, chunk| open.cx.window.read(at, chunk))?;
         if taken < len {
-            // What is not there can neither be taken nor be left out.
+            // User space cannot tell how much was taken, so the rest is neither taken nor left out.
             return Err(self.refuse(open, LoadError::NoMemory));
         }
         Ok(())
     }
 
-    /// Takes what `fetch(offset, chunk)` gives, `len` bytes or as many as it can, or refuses the
-    /// stream.
+    /// Takes up to `len` bytes that `fetch(offset, chunk)` copies, and returns the number of bytes.
     fn take(
         &mut self,
         open: &Open<O>,
@@ -193,7 +207,7 @@ impl<O: Operations> Incoming<O> {
                 .map_err(Error::from)
                 .and_then(|()| fetch(done, &mut self.chunk));
             match fetched {
-                // What was taken before is taken; the error shows again at the next write.
+                // The bytes before the error are taken; the next write returns it again.
                 Err(_) if done > 0 => break,
                 fetched => fetched?,
             }
@@ -205,7 +219,7 @@ impl<O: Operations> Incoming<O> {
         Ok(done)
     }
 
-    /// The stream is refused for good.
+    /// Refuses the stream for good, logs the reason, and returns the errno for it.
     fn refuse(&mut self, open: &Open<O>, refusal: LoadError) -> Error {
         self.refused = Some(refusal);
         open.cx.report_refusal(refusal);
@@ -213,6 +227,7 @@ impl<O: Operations> Incoming<O> {
     }
 
     fn push(&mut self, open: &Open<O>) -> Result<(), LoadError> {
+        /// Passes the current chunk to the loader or the driver.
         match &mut self.framing {
             Framing::Records(loader) => {
                 let staged = &mut self.staged;
@@ -227,9 +242,12 @@ impl<O: Operations> Incoming<O> {
         }
     }
 
-    /// What was staged becomes the device's state; EINVAL if it is not a whole one, and nothing
-    /// else.
-    pub(crate) fn commit(&mut self, open: &Open<O>) -> Result {
+    /// Commits the staged state to the device.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if what has arrived is not a whole state; nothing else.
+    pub(super) fn commit(&mut self, open: &Open<O>) -> Result {
         let staged = self.staged.take_if(|staged| {
             self.refused.is_none()
                 && match &self.framing {

@@ -2,10 +2,9 @@
 
 //! The migration session: one state, one owner, and the stream that it saves or loads.
 //!
-//! `session` walks from state to state and does what each transition means; `save` makes a stream
-//! of what the driver saves, `load` checks one and commits it. This room knows the driver's traits,
-//! and neither protocol: each of the two is a front end in `vfio` that comes in through
-//! [`MigrationState`].
+//! `session` walks from state to state and does what each transition means. `save` makes a stream
+//! of what the driver saves; `load` checks one and commits it. This room knows the driver's traits
+//! and neither protocol: both are front ends in `vfio`, which use [`MigrationState`].
 
 mod load;
 mod save;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The outgoing side of a session: what the driver saves, as a stream that is taken piece by piece.
+//! The saving side of a session: a stream of what the driver saves, read piece by piece.
 
 use crate::{
     base::raw,
@@ -14,26 +14,27 @@ use mdev_model::{
     v1::{self, Chunk},
 };
 
-/// QEMU sizes its buffer by this answer and cannot do with little.
+/// The smallest answer to `VFIO_DEVICE_FEATURE_MIG_DATA_SIZE`: QEMU sizes its buffer from it, and a
+/// buffer that is too small breaks it.
 const LEAST_STOP_COPY: u64 = 4096;
 
-/// What the SDK adds to the driver's records in STOP_COPY.
+/// Size in bytes of what the SDK adds to the driver's records in STOP_COPY.
 const TRAILER: u64 = (3 * HEADER_LEN + config::SIZE + INTERRUPT_LEN + END_LEN) as u64;
 
-/// What [`Outgoing::pre_copy`] says remains.
+/// The remaining bytes of a pre-copy, as [`Outgoing::pre_copy`] returns them.
 pub(crate) struct PreCopyRemaining {
     pub(crate) initial: u64,
     pub(crate) dirty: u64,
 }
 
-/// What is saved and not yet read.
+/// A buffer of what was saved and not read yet.
 struct Saved {
-    /// None if the driver frames the stream itself.
+    /// The checksum of the stream; `None` if the driver frames the stream itself.
     tally: Option<StreamChecksum>,
-    /// From `read` on.
+    /// The bytes to be read, from index `read` on.
     out: KVVec<u8>,
     read: usize,
-    /// What comes behind that.
+    /// What follows the bytes of `out`.
     rest: DeferredPayload,
 }
 
@@ -47,11 +48,12 @@ impl Saved {
         }
     }
 
+    /// Returns the number of bytes that are left to read.
     fn len(&self) -> usize {
         self.out.len() - self.read + self.rest.len()
     }
 
-    /// For what the driver saves in `phase`.
+    /// Returns a writer for what the driver saves in `phase`.
     fn writer<O: Migrate>(&mut self, phase: Phase) -> RecordWriter<'_> {
         RecordWriter {
             out: &mut self.out,
@@ -61,13 +63,13 @@ impl Saved {
         }
     }
 
-    /// Everything was read: there is room for more.
+    /// Empties the buffer after everything was read.
     fn clear(&mut self) {
         self.out.clear();
         self.read = 0;
     }
 
-    /// See [`Outgoing::take_piece`].
+    /// Passes the next piece to `put`; see [`Outgoing::take_piece`].
     fn take_piece(
         &mut self,
         len: usize,
@@ -83,13 +85,12 @@ impl Saved {
         Ok(some)
     }
 
-    /// Adds what the SDK itself has to say at the end: `config`, `interrupt`, and the end of the
-    /// stream.
+    /// Appends the SDK's own records, `config` and `interrupt`, and the end of the stream.
     fn finish<O: Migrate>(&mut self, config: &[u8], interrupt: Interrupt) -> Result {
         if self.tally.is_some() {
             let mut writer = self.writer::<O>(Phase::StopCopy);
             writer.own_record(Tag::CONFIG, false, config)?;
-            // A destination that does not know of it is no worse off than before there was one.
+            // A destination that does not know the tag is no worse off than without the record.
             writer.own_record(Tag::INTERRUPT, true, &interrupt.encode())?;
         }
         if let Some(tally) = &self.tally {
@@ -102,24 +103,28 @@ impl Saved {
 
 /// A saving session.
 pub(crate) struct Outgoing<O: Operations> {
-    pub(crate) phase: Phase,
+    pub(super) phase: Phase,
     driver: <O as Migrate>::Saving,
     saved: Saved,
-    /// The driver and the SDK have nothing to add any more.
+    /// Whether neither the driver nor the SDK has anything to add.
     finished: bool,
-    /// How much initial data is left at most: it never becomes more. What is left of what is saved
-    /// then is dirty data.
+    /// Upper bound of the initial data that is left, which never grows. Any further data left is
+    /// dirty data.
     initial: u64,
-    /// What the driver failed with. It may have forgotten what it could not save, so there is no
-    /// more.
+    /// The error with which the driver failed. It may have lost track of what it did not save, so
+    /// nothing more is saved.
     failed: Option<Error>,
-    /// What of the stream is in the window of protocol v1.
+    /// The part of the stream that is in protocol v1's window.
     pub(crate) chunk: Chunk,
 }
 
 impl<O: Operations> Outgoing<O> {
-    /// Begins a session; its match data is the first that can be read.
-    pub(crate) fn new(open: &Open<O>) -> Result<Self> {
+    /// Begins a saving session with the match data.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error, or ENOMEM.
+    pub(super) fn new(open: &Open<O>) -> Result<Self> {
         const { assert!(are_of_driver(O::RECORDS), "a tag of RECORDS is the SDK's") };
         let driver = &open.driver;
         let mut new = Outgoing {
@@ -139,7 +144,7 @@ impl<O: Operations> Outgoing<O> {
         Ok(new)
     }
 
-    /// Whether a read would give data, an error or the end of the stream at once.
+    /// Returns whether a read would return data, an error or the end of the stream at once.
     pub(crate) fn is_readable(&self, open: &Open<O>) -> bool {
         let pending = || open.driver.pending(Some(&self.driver));
         self.phase == Phase::StopCopy
@@ -148,15 +153,20 @@ impl<O: Operations> Outgoing<O> {
             || matches!(pending(), Pending { initial, dirty, .. } if initial + dirty > 0)
     }
 
-    /// Fills `len` bytes of user space, as far as there is something to save now. ENOMSG: nothing
-    /// now, but later; 0: the end of the stream.
+    /// Fills `len` bytes at `user` with what there is to save now, and returns the number of bytes;
+    /// 0 at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// ENOMSG if there is nothing now but there may be later; EFAULT if user space cannot be
+    /// written; else the driver's error.
     pub(crate) fn read(&mut self, open: &Open<O>, user: UserPtr, len: usize) -> Result<usize> {
         let done = gather(|done| match len - done {
             0 => Ok(0),
             remaining => self.take_piece(open, remaining, |from, some| {
                 let to = user.wrapping_byte_add(done).as_mut_ptr();
-                // SAFETY: `from` is good for `some` bytes. The function checks the address of user
-                // space.
+                // SAFETY: `take_piece` guarantees `some` readable bytes at `from`. The function
+                // checks the user address.
                 match unsafe { raw::copy_to_user(to, from.cast(), some) } {
                     0 => Ok(()),
                     _ => Err(EFAULT),
@@ -169,11 +179,15 @@ impl<O: Operations> Outgoing<O> {
         Ok(done)
     }
 
-    /// Puts what comes next into the window of protocol v1, and says how many bytes it was.
+    /// Fills the window of protocol v1 with the next chunk, and returns the number of bytes.
     ///
-    /// User space may give a session up after any chunk and begin another one in the same stream. A
-    /// loader looks for that between two records, so a chunk ends with one: it has what the driver
-    /// saves in each step while that fits into `enough`, or the one step that does not.
+    /// User space may give up a session after any chunk and begin another one in the same stream. A
+    /// loader looks for that between two records, so a chunk must end with a record. It holds what
+    /// the driver saves in as many steps as fit into `enough`, but in at least one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error, or ENOMEM.
     pub(crate) fn fill_window(&mut self, open: &Open<O>, enough: u64) -> Result<u64> {
         let enough = usize::try_from(enough)?;
         let most = v1::WINDOW as usize;
@@ -183,15 +197,17 @@ impl<O: Operations> Outgoing<O> {
                 return Ok(0);
             }
             self.take_piece(open, most - done, |from, some| {
-                // SAFETY: `from` is good for `some` bytes.
+                // SAFETY: `take_piece` guarantees `some` readable bytes at `from`.
                 unsafe { open.cx.window.write_raw(done, from, some) }
             })
         })?;
         Ok(done as u64)
     }
 
-    /// Gives a piece of what is saved, of at most `len` bytes, to `put`: a pointer that is good for
-    /// reading so many bytes as is said with it. Returns how many it was, 0 if there is nothing.
+    /// Passes the next saved piece, of at most `len` bytes, to `put`, as a pointer to that many
+    /// readable bytes.
+    ///
+    /// Returns the length of the piece; 0 if there is nothing.
     fn take_piece(
         &mut self,
         open: &Open<O>,
@@ -204,7 +220,7 @@ impl<O: Operations> Outgoing<O> {
         self.saved.take_piece(len, put)
     }
 
-    /// How many bytes are saved and not yet read; 0 only if there is nothing to save now.
+    /// Returns the number of saved bytes to be read; 0 only if there is nothing to save now.
     fn ready(&mut self, open: &Open<O>) -> Result<usize> {
         if let Some(e) = self.failed {
             return Err(e);
@@ -215,7 +231,7 @@ impl<O: Operations> Outgoing<O> {
         Ok(self.saved.len())
     }
 
-    /// Asks the driver for more.
+    /// Calls the driver until it has saved something or has nothing to save now.
     fn refill(&mut self, open: &Open<O>) -> Result {
         self.saved.clear();
         if self.phase == Phase::PreCopy {
@@ -228,7 +244,7 @@ impl<O: Operations> Outgoing<O> {
             let progress = open.driver.save(&mut self.driver, phase, &mut writer)?;
             match (progress, phase) {
                 (Progress::More, _) if !self.saved.out.is_empty() => {}
-                // A driver that promises more and delivers nothing would be asked for ever.
+                // Not again: a driver that reports more and writes nothing would be called forever.
                 (Progress::More, _) => return Err(EIO),
                 (Progress::Done, Phase::PreCopy) => {
                     self.initial = 0;
@@ -244,8 +260,10 @@ impl<O: Operations> Outgoing<O> {
         Ok(())
     }
 
-    /// For `pending_bytes` of protocol v1. In STOP_COPY it is 0 at the end and not before, whatever
-    /// the driver estimates, so what comes next is made ready.
+    /// Returns the value of protocol v1's `pending_bytes`.
+    ///
+    /// In STOP_COPY it must be 0 at the end of the stream and only there, whatever the driver
+    /// estimates, so the next bytes are made ready first.
     pub(crate) fn pending(&mut self, open: &Open<O>) -> Result<u64> {
         if self.phase == Phase::PreCopy {
             let remaining = self.pre_copy(open);
@@ -258,11 +276,11 @@ impl<O: Operations> Outgoing<O> {
         })
     }
 
-    /// For `VFIO_MIG_GET_PRECOPY_INFO`.
+    /// Returns the remaining bytes for `VFIO_MIG_GET_PRECOPY_INFO`.
     pub(crate) fn pre_copy(&mut self, open: &Open<O>) -> PreCopyRemaining {
         let Pending { initial, dirty, .. } = open.driver.pending(Some(&self.driver));
         let buffered = self.saved.len() as u64;
-        // What a guest writes ahead of the first pass would make it more.
+        // Without the minimum, what a guest writes before the first pass would add to it.
         self.initial = self.initial.min(initial + buffered);
         PreCopyRemaining {
             initial: self.initial,
@@ -270,13 +288,14 @@ impl<O: Operations> Outgoing<O> {
         }
     }
 
+    /// Returns how many bytes of the driver's are left for STOP_COPY.
     fn stop_copy(&self, open: &Open<O>) -> u64 {
         let buffered = self.saved.len() as u64;
         open.driver.pending(Some(&self.driver)).stop_copy + buffered
     }
 }
 
-/// Whether no tag is one of the SDK's.
+/// Returns whether no tag is one of the SDK's.
 const fn are_of_driver(records: &[(Tag, usize)]) -> bool {
     let mut i = 0;
     while i < records.len() {
@@ -288,8 +307,9 @@ const fn are_of_driver(records: &[(Tag, usize)]) -> bool {
     true
 }
 
-/// Calls `piece(bytes so far)` for more until there is none; how many bytes it was. What was taken
-/// before an error is user space's; the error shows again at the next call.
+/// Calls `piece(bytes so far)` until it returns 0, and returns the number of bytes.
+///
+/// An error after some bytes is dropped; the next call returns it again.
 fn gather(mut piece: impl FnMut(usize) -> Result<usize>) -> Result<usize> {
     let mut done = 0;
     loop {
@@ -302,7 +322,7 @@ fn gather(mut piece: impl FnMut(usize) -> Result<usize>) -> Result<usize> {
     }
 }
 
-/// For `VFIO_DEVICE_FEATURE_MIG_DATA_SIZE`: what STOP_COPY would still carry.
+/// Returns the answer to `VFIO_DEVICE_FEATURE_MIG_DATA_SIZE`: what STOP_COPY has yet to transfer.
 pub(crate) fn stop_copy_length<O: Operations>(open: &Open<O>, saving: Option<&Outgoing<O>>) -> u64 {
     let driver = match saving {
         Some(saving) => saving.stop_copy(open),

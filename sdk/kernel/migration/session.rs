@@ -2,11 +2,11 @@
 
 //! The migration session of an open device: one state, one owner, one lock.
 //!
-//! User space asks for a state; the session walks there in single arcs and does what each arc
-//! means. The protocol that takes the device out of RUNNING and STOP owns it until it is back
-//! there; the other one sees the state and cannot change it. Data files refer to the session by
-//! number and not by pointer: when it ends, by whatever way, the number is used up and the file
-//! gives ENODEV.
+//! User space requests a state; the session walks there in single arcs and does what each means.
+//! The protocol that takes the device out of RUNNING and STOP owns it until it is back in one of
+//! these; the other protocol can read the state and not change it. Data files refer to the session
+//! by number, not by pointer: when the session ends, in whatever way, its number is retired and the
+//! file gives ENODEV.
 
 use super::{load::Incoming, save::Outgoing};
 use crate::{
@@ -29,12 +29,13 @@ use mdev_model::state::{State, Transition};
 pub(crate) struct MigrationState<O: Operations> {
     #[pin]
     session: Mutex<Session<O>>,
-    /// The session's state, for who must not wait for it. Written with the lock held.
+    /// The session's state, for readers that must not wait for the lock. Written with the lock
+    /// held.
     state: Atomic<u32>,
     pub(crate) wakeup: Arc<Wakeup>,
 }
 
-/// The data of an open data file: absent while none is open.
+/// The transfer of the current session, if it has one.
 #[expect(
     clippy::large_enum_variant,
     reason = "a device has one, and none to allocate when a session begins"
@@ -54,27 +55,28 @@ pub(crate) enum Protocol {
     V2,
 }
 
+/// The state that the session's lock protects.
 pub(crate) struct Session<O: Operations> {
-    /// None while nobody has the device open.
+    /// `None` while the device is closed.
     open: Option<Arc<Open<O>>>,
     state: State,
-    /// Who took the device out of RUNNING and STOP; none while it is in one of these.
+    /// The protocol that took the device out of RUNNING and STOP; `None` in these states.
     owner: Option<Protocol>,
-    /// The number of the current session; data files of another number are dead.
+    /// The number of the current session; data files of another number give ENODEV.
     number: u64,
     transfer: Transfer<O>,
 }
 
-/// A data file that a change of state has opened.
+/// The data file to be created for a change of state.
 pub(crate) struct NewFile {
     /// The session that the file belongs to.
     pub(crate) number: u64,
-    /// Whether it is written to, and not read.
+    /// Whether user space writes to the file, instead of reading it.
     pub(crate) loads: bool,
 }
 
 impl<O: Operations> MigrationState<O> {
-    /// Creates the state of a device that nobody has open, which counts as running.
+    /// Creates the state of a closed device, which counts as running.
     pub(crate) fn new() -> Result<Arc<Self>> {
         let wakeup = Wakeup::new()?;
         Arc::pin_init(
@@ -93,17 +95,17 @@ impl<O: Operations> MigrationState<O> {
         )
     }
 
-    /// Returns the state as of `enum vfio_device_mig_state`, at any time and without waiting.
+    /// Returns the state, one of `enum vfio_device_mig_state`, at any time and without waiting.
     pub(crate) fn state(&self) -> u32 {
         self.state.load(Relaxed)
     }
 
-    /// The device has been opened.
+    /// Adds the device when it has been opened.
     pub(crate) fn open(&self, open: Arc<Open<O>>) {
         self.session.lock().open = Some(open);
     }
 
-    /// Runs `f` with the device and what it transfers; ENODEV while it is closed.
+    /// Runs `f` with the device and its transfer; ENODEV while the device is closed.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&Open<O>, &mut Transfer<O>) -> R) -> Result<R> {
         let mut session = self.session.lock();
         let session = &mut *session;
@@ -126,8 +128,8 @@ impl<O: Operations> MigrationState<O> {
         f(open, session.state, &mut session.transfer)
     }
 
-    /// Arms a one-shot wakeup: pollers are woken by the next write to the device's memory, or when
-    /// the driver says that it has more to save.
+    /// Arms a one-shot wakeup: the next write to device memory, or the driver when it has more to
+    /// save, wakes pollers.
     pub(crate) fn watch(&self) {
         let session = self.session.lock();
         if let Some(open) = &session.open {
@@ -137,7 +139,7 @@ impl<O: Operations> MigrationState<O> {
         }
     }
 
-    /// Runs `f` with the session, which may change.
+    /// Runs `f` with the session, which it may change, and wakes pollers.
     pub(crate) fn locked<R>(&self, f: impl FnOnce(&mut Session<O>) -> R) -> R {
         let mut session = self.session.lock();
         let result = f(&mut session);
@@ -147,8 +149,15 @@ impl<O: Operations> MigrationState<O> {
         result
     }
 
-    /// Walks to `target` on behalf of protocol v2. The file, if there is one, is made by `file`
-    /// under the lock; if that fails its session ends again.
+    /// Walks to `target` on behalf of protocol v2.
+    ///
+    /// `file` creates the data file, if the state has one, under the lock. If it fails, the session
+    /// ends and the device returns to the state before.
+    ///
+    /// # Errors
+    ///
+    /// EBUSY if protocol v1 owns the session, EINVAL if there is no way to `target`; else the error
+    /// of `file` or the driver.
     pub(crate) fn set_state<F>(
         &self,
         target: State,
@@ -164,11 +173,11 @@ impl<O: Operations> MigrationState<O> {
         })
     }
 
-    /// `VFIO_DEVICE_RESET`: from any state back to RUNNING as after power-on.
+    /// Handles `VFIO_DEVICE_RESET`: returns from any state to RUNNING, as after power-on.
     ///
     /// # Errors
     ///
-    /// EINTR if this thread is killed before the driver has done it.
+    /// EINTR if this thread is killed before the driver has reset the device.
     pub(crate) fn reset(&self) -> Result {
         self.locked(|session| {
             session.end();
@@ -178,8 +187,9 @@ impl<O: Operations> MigrationState<O> {
         })
     }
 
-    /// The device is being closed: its data files are dead when this returns, and refer to it no
-    /// more.
+    /// Ends the session and removes the device, which is being closed.
+    ///
+    /// When this returns, data files give ENODEV and no longer use the device.
     pub(crate) fn close(&self) {
         let open = self.locked(|session| {
             session.end();
@@ -192,19 +202,23 @@ impl<O: Operations> MigrationState<O> {
 }
 
 impl<O: Operations> Session<O> {
-    /// The current state, whoever brought the device there.
+    /// Returns the current state, whichever protocol set it.
     pub(crate) fn state(&self) -> State {
         self.state
     }
 
-    /// The device and its transfer, if `protocol` owns the session.
+    /// Returns the device and its transfer if `protocol` owns the session.
     pub(crate) fn owned_by(&mut self, protocol: Protocol) -> Option<(&Open<O>, &mut Transfer<O>)> {
         let open = self.open.as_deref()?;
         (self.owner == Some(protocol)).then_some((open, &mut self.transfer))
     }
 
-    /// Walks to `target` on behalf of `protocol`; EBUSY if the other one owns the session. On an
-    /// error the device stays in the last state that it reached.
+    /// Walks to `target` on behalf of `protocol`.
+    ///
+    /// # Errors
+    ///
+    /// EBUSY if the other protocol owns the session, EINVAL if there is no way to `target`; else
+    /// the driver's error. The device stays in the last state that it reached.
     pub(crate) fn set_state(
         &mut self,
         protocol: Protocol,
@@ -228,18 +242,18 @@ impl<O: Operations> Session<O> {
         Ok(new)
     }
 
-    /// `protocol` owns the session, or nobody does where there is none.
+    /// Makes `protocol` the owner of the session, or clears the owner in RUNNING and STOP.
     fn settle(&mut self, protocol: Protocol) {
         let free = matches!(self.state, State::Running | State::Stop);
         self.owner = (!free).then_some(protocol);
     }
 
-    /// Does what `transition` means. The state is still the one before.
+    /// Does what `transition` means, while the state is still the one before.
     fn walk(&mut self, transition: Transition) -> Result<Option<NewFile>> {
         let open = self.open.clone().ok_or(ENODEV)?;
         match transition {
-            // Another device's memory may be mapped among the guest's, so a device that does no
-            // peer-to-peer DMA does none.
+            // Another device's memory may be mapped in guest memory, so a device without
+            // peer-to-peer DMA must not do any DMA.
             Transition::Quiesce => open.quiesce()?,
             Transition::Resume => open.resume(),
             Transition::HoldInterrupts => open.cx.irqs.stop(),
@@ -274,7 +288,7 @@ impl<O: Operations> Session<O> {
         Ok(None)
     }
 
-    /// Back in RUNNING, which nobody owns.
+    /// Sets the state to RUNNING, without an owner.
     fn be_running(&mut self) {
         self.state = State::Running;
         self.owner = None;
@@ -289,7 +303,7 @@ impl<O: Operations> Session<O> {
         }
     }
 
-    /// The current session is over: its file is dead, and what was in the window is gone.
+    /// Ends the current session: its number is retired and the window emptied.
     fn end(&mut self) {
         self.transfer = Transfer::None;
         self.number += 1;
@@ -298,7 +312,8 @@ impl<O: Operations> Session<O> {
         }
     }
 
-    /// User space got no file for the session that was just begun: back to the state before it.
+    /// Returns to the state before the session that just began, after its file could not be
+    /// created.
     fn abandon(&mut self) {
         self.end();
         self.state = match self.state {

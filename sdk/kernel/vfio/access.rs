@@ -3,9 +3,11 @@
 //! `read()`, `write()` and `mmap()` of a VFIO device file: configuration space, BARs, and the
 //! migration region.
 //!
-//! Errors are those of vfio-pci: EFAULT for configuration space beyond its end, EINVAL for a region
-//! that is not there or an offset beyond its end; an access that begins inside of a BAR is cut at
-//! its end.
+//! Errors are those of vfio-pci: EFAULT for an access to configuration space that crosses its end,
+//! EINVAL for a region that does not exist or an offset beyond its end. An access that begins in a
+//! BAR is cut at the end of the BAR.
+//!
+//! C source: [`drivers/vfio/pci/vfio_pci_core.c`](srctree/drivers/vfio/pci/vfio_pci_core.c)
 
 use super::{container::Device, migration_v1};
 use crate::{
@@ -20,24 +22,25 @@ use kernel::{
 };
 use mdev_model::{config, region, v1::REGION};
 
-/// Where an access goes.
+/// The target of an access.
 #[derive(Clone, Copy)]
 enum Target {
     Bar(usize),
     Config,
-    /// The migration region, which checks its accesses itself.
+    /// The migration region, which checks its own accesses.
     Migration,
 }
 
-/// A checked access: `count` bytes at `offset` of `target`, all inside of it.
+/// A checked access: `count` bytes at `offset` of `target`, all in bounds.
 struct Access {
     target: Target,
     offset: u64,
     count: usize,
+    /// The widest single access, in bytes.
     widest: usize,
 }
 
-/// Checks an access of user space. A guest's accesses are to BARs, which come first.
+/// Checks an access of user space. BARs are the hot path; other regions are checked last.
 #[inline]
 fn check(cx: &Context, pos: i64, count: usize) -> Result<Access> {
     let (index, offset) = region::split(u64::try_from(pos)?);
@@ -58,7 +61,7 @@ fn check(cx: &Context, pos: i64, count: usize) -> Result<Access> {
     })
 }
 
-/// Checks an access to what is no BAR.
+/// Checks an access to a region that is not a BAR.
 #[cold]
 fn check_other(cx: &Context, index: usize, offset: u64, count: usize) -> Result<Access> {
     let target = match index {
@@ -81,12 +84,15 @@ fn check_other(cx: &Context, index: usize, offset: u64, count: usize) -> Result<
     })
 }
 
+/// Returns whether `index` is the migration region of protocol v1, and that is offered.
 fn is_migration_region(index: usize) -> bool {
     index == REGION as usize && param::offers_v1()
 }
 
-/// Hands `width` bytes of `data` to user space. The sizes are spelled out because the kernel checks
-/// a copy of a constant size when it is compiled, and another one each time.
+/// Copies `width` bytes of `data` to user space.
+///
+/// The sizes are constants so that the kernel checks the copies at compile time and not at each
+/// call.
 #[inline]
 fn put(user: &mut UserSliceWriter, data: &[u8; 8], width: usize) -> Result {
     let [a, b, c, d, ..] = *data;
@@ -98,7 +104,7 @@ fn put(user: &mut UserSliceWriter, data: &[u8; 8], width: usize) -> Result {
     }
 }
 
-/// Takes `width` bytes from user space; see [`put`].
+/// Copies `width` bytes from user space; see [`put`] for the sizes.
 #[inline]
 fn get(user: &mut UserSliceReader, data: &mut [u8; 8], width: usize) -> Result {
     match width {
@@ -110,7 +116,8 @@ fn get(user: &mut UserSliceReader, data: &mut [u8; 8], width: usize) -> Result {
     Ok(())
 }
 
-/// Cuts an access into single ones, `each(offset, width)`, and says how many bytes were done.
+/// Cuts an access into single ones, calls `each(offset, width)` for them, and returns the number of
+/// bytes.
 fn cut(access: &Access, mut each: impl FnMut(u64, usize) -> Result) -> Result<usize> {
     let mut done = 0;
     while done < access.count {
@@ -124,7 +131,8 @@ fn cut(access: &Access, mut each: impl FnMut(u64, usize) -> Result) -> Result<us
 
 /// # Safety
 ///
-/// VFIO must call it, with an open `vdev` of `D` and the position of a file in `ppos`.
+/// `vdev` must be an open device of `D`, `ppos` must be the position of its file, and VFIO must be
+/// the caller.
 pub(super) unsafe extern "C" fn read<D: Driver>(
     vdev: *mut raw::vfio_device,
     buf: *mut c_char,
@@ -132,7 +140,8 @@ pub(super) unsafe extern "C" fn read<D: Driver>(
     ppos: *mut i64,
 ) -> isize {
     from_result(|| {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is an open device of `D`, and that `ppos` is
+        // valid.
         let (body, open, pos) = unsafe {
             (
                 Device::<D>::body(vdev),
@@ -158,6 +167,7 @@ pub(super) unsafe extern "C" fn read<D: Driver>(
     })
 }
 
+/// Reads `data` at `offset` of configuration space or a BAR.
 #[inline]
 fn read_piece<O: Operations>(
     open: &Open<O>,
@@ -177,7 +187,8 @@ fn read_piece<O: Operations>(
 
 /// # Safety
 ///
-/// VFIO must call it, with an open `vdev` of `D` and the position of a file in `ppos`.
+/// `vdev` must be an open device of `D`, `ppos` must be the position of its file, and VFIO must be
+/// the caller.
 pub(super) unsafe extern "C" fn write<D: Driver>(
     vdev: *mut raw::vfio_device,
     buf: *const c_char,
@@ -185,7 +196,8 @@ pub(super) unsafe extern "C" fn write<D: Driver>(
     ppos: *mut i64,
 ) -> isize {
     from_result(|| {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is an open device of `D`, and that `ppos` is
+        // valid.
         let (body, open, pos) = unsafe {
             (
                 Device::<D>::body(vdev),
@@ -211,6 +223,7 @@ pub(super) unsafe extern "C" fn write<D: Driver>(
     })
 }
 
+/// Writes `data` at `offset` of configuration space or a BAR.
 #[inline]
 fn write_piece<O: Operations>(open: &Open<O>, target: Target, offset: u64, data: &[u8]) -> Result {
     let Target::Bar(bar) = target else {
@@ -225,20 +238,22 @@ fn write_piece<O: Operations>(open: &Open<O>, target: Target, offset: u64, data:
 
 /// # Safety
 ///
-/// VFIO must call it, with an open `vdev` of `D` and a `vma` that `mmap()` of its file is making.
+/// `vdev` must be an open device of `D`, `vma` must be one that `mmap()` of its file sets up, and
+/// VFIO must be the caller.
 pub(super) unsafe extern "C" fn mmap<D: Driver>(
     vdev: *mut raw::vfio_device,
     vma: *mut raw::vm_area_struct,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is an open device of `D`, and that `vma` is
+        // valid.
         let (open, pgoff) = unsafe { (Device::<D>::open(vdev)?, (*vma).vm_pgoff) };
         let pos = (pgoff as u64).checked_mul(PAGE_SIZE as u64).ok_or(EINVAL)?;
         let (index, _) = region::split(pos);
         let index = index as usize;
         if is_migration_region(index) {
-            // SAFETY: By the function's contract; the window was attached when the device was
-            // opened.
+            // SAFETY: The caller guarantees that `vma` is being set up for this file, its offset is
+            // in the migration region, and the window is attached while the device is open.
             unsafe { open.cx.window.mmap(vma)? };
             return Ok(0);
         }
@@ -246,7 +261,8 @@ pub(super) unsafe extern "C" fn mmap<D: Driver>(
             return Err(EINVAL);
         }
         let memory = open.memory(index).ok_or(EINVAL)?;
-        // SAFETY: By the function's contract; the memory was attached when the device was opened.
+        // SAFETY: The caller guarantees that `vma` is being set up for this file, and the memory is
+        // attached while the device is open.
         unsafe { memory.mmap(vma)? };
         Ok(0)
     })

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An mdev as VFIO sees it: `struct vfio_device`, and what it carries from `create` to `remove`.
+//! The VFIO device of an mdev: `struct vfio_device`, and the data that it carries from `create` to
+//! `remove`.
 //!
-//! C header: `include/linux/vfio.h`
+//! C header: [`include/linux/vfio.h`](srctree/include/linux/vfio.h)
 
 use super::{device_ops, dirty_log, migration_v2};
 use crate::{
@@ -27,35 +28,35 @@ use kernel::{
     types::Opaque,
 };
 
-/// The part of a [`Device`] that is Rust's.
+/// The Rust part of a [`Device`].
 #[pin_data]
 pub(super) struct Body<D: Driver> {
     pub(super) driver: D,
-    /// Where user space wants to hear that the device is to go (`VFIO_PCI_REQ_IRQ_INDEX`). Here,
-    /// and not in `open`, because VFIO may ask while the device is being opened or closed.
+    /// The eventfd by which user space is asked to release the device (`VFIO_PCI_REQ_IRQ_INDEX`).
+    /// It is not in `open`, because VFIO may request the device while it is being opened or closed.
     #[pin]
     pub(super) request: Mutex<Option<EventFd>>,
-    /// The guest memory that is pinned through the device; here for the same reason.
+    /// The guest memory that is pinned through the device; not in `open`, for the same reason.
     pub(super) pins: Arc<Pins>,
-    /// The messages that user space can cause, at this mdev.
+    /// The limit on messages that user space can cause at this mdev.
     pub(super) reports: Arc<Limit>,
-    /// Here, and not in `open`, because debugfs asks for the state at any time.
+    /// Not in `open`, because debugfs reads the state at any time.
     pub(super) migration: Arc<MigrationState<D::Open>>,
+    /// The open device; `None` while it is closed.
     pub(super) open: UnsafeCell<Option<Arc<Open<D::Open>>>>,
 }
 
-/// An mdev as VFIO sees it: `struct vfio_device` first, then the rest.
+/// The VFIO device of an mdev: `struct vfio_device` first, then the data of the SDK and the driver.
 ///
 /// # Invariants
 ///
-/// - VFIO allocated the memory, with room for all of it, and `vdev` is a registered `vfio_device`
-///   from the end of [`register`](Self::register) to [`unregister`](Self::unregister).
-/// - `body` is initialised from before `vdev` is registered to VFIO's `release` callback.
-/// - `body.open` is written by the `open_device` and `close_device` callbacks alone. VFIO
-///   serialises the two, and runs `read`, `write`, `mmap`, `ioctl` and the callbacks that change
-///   the migration state or the DMA log only between them. All others (`dma_unmap`, `request`,
-///   `migration_get_state`) may run at any time while `vdev` is registered, and must not look at
-///   it.
+/// - VFIO allocated the memory of the whole type, and `vdev` is a registered `vfio_device` from the
+///   end of [`register`](Self::register) to [`unregister`](Self::unregister).
+/// - `body` is initialized from before `vdev` is registered until VFIO's `release` callback.
+/// - `body.open` is written only by the `open_device` and `close_device` callbacks. VFIO serializes
+///   these two. Between them it runs `read`, `write`, `mmap`, `ioctl` and the callbacks that change
+///   the migration state or the DMA log. All others (`dma_unmap`, `request`, `migration_get_state`)
+///   may run at any time while `vdev` is registered, and must not access it.
 #[repr(C)]
 pub(crate) struct Device<D: Driver> {
     vdev: Opaque<raw::vfio_device>,
@@ -63,19 +64,22 @@ pub(crate) struct Device<D: Driver> {
 }
 
 impl<D: Driver> Device<D> {
-    /// Allocates and registers the VFIO device of an mdev, which carries `driver`.
+    /// Allocates and registers the VFIO device of an mdev, with `driver` as the driver's data.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM, or the error with which VFIO refuses to allocate or register the device.
     ///
     /// # Safety
     ///
-    /// `dev` must be the `struct device` of an `mdev_device` that is being probed by the driver of
-    /// `D`.
+    /// `dev` must be the `struct device` of an `mdev_device` that the driver of `D` is probing.
     pub(crate) unsafe fn register(dev: *mut raw::device, driver: D) -> Result {
         const {
             assert!(
                 offset_of!(Self, vdev) == 0,
                 "VFIO allocates and frees a device by its first field"
             );
-            // kvzalloc() aligns by the largest power of two that divides the size, up to a page.
+            // kvzalloc() aligns to the largest power of two that divides the size, up to a page.
             assert!(
                 align_of::<Self>() <= PAGE_SIZE,
                 "the kernel aligns no allocation by more than a page"
@@ -83,12 +87,12 @@ impl<D: Driver> Device<D> {
         }
         let migration = MigrationState::new()?;
         let (reports, room) = (Limit::new()?, PinsRoom::new()?);
-        // SAFETY: The size is that of the type that `release` knows; `dev` is a device by the
-        // function's contract.
+        // SAFETY: The size is that of `Self`, which `release` drops. The caller guarantees that
+        // `dev` is a valid device.
         let vdev = from_err_ptr(unsafe {
             raw::_vfio_alloc_device(size_of::<Self>(), dev, device_ops::of::<D>())
         })?;
-        // SAFETY: `vdev` is a VFIO device, whose callbacks open and close the way to guest memory.
+        // SAFETY: `vdev` is a VFIO device, and its callbacks open and close `pins`.
         let pins = unsafe { Pins::new(room, NonNull::new_unchecked(vdev)) };
         let body = pin_init!(Body::<D> {
             driver,
@@ -98,10 +102,11 @@ impl<D: Driver> Device<D> {
             migration,
             open: UnsafeCell::new(None),
         });
-        // INVARIANT: VFIO knows the device only to free it, from here on by way of `release`.
-        // SAFETY: VFIO has just allocated the memory of a whole `Self`, which it never moves.
+        // INVARIANT: `body` is initialized, and `vdev` is not registered yet. VFIO does nothing
+        // with it but free it, and calls `release` before that.
+        // SAFETY: VFIO has just allocated the memory of a whole `Self`, and never moves it.
         let Ok(()) = unsafe { raw_try_init(&raw mut (*vdev.cast::<Self>()).body, body) };
-        // SAFETY: `vdev` is allocated and not registered, which is when these may be set.
+        // SAFETY: `vdev` is allocated and not registered; only until then may these fields be set.
         unsafe {
             if param::offers_v2() {
                 (*vdev).migration_flags = raw::VFIO_MIGRATION_STOP_COPY
@@ -111,24 +116,26 @@ impl<D: Driver> Device<D> {
                 (*vdev).log_ops = dirty_log::ops::<D>();
             }
         }
-        // SAFETY: As above.
+        // INVARIANT: On success `vdev` is registered.
+        // SAFETY: `vdev` is allocated, not registered, and completely set up.
         let result = to_result(unsafe { raw::vfio_register_emulated_iommu_dev(vdev) });
         match result {
-            // SAFETY: `dev` is being probed, so its driver data is ours.
+            // SAFETY: `dev` is being probed, so its driver data belongs to its driver.
             Ok(()) => unsafe { raw::dev_set_drvdata(dev, vdev.cast()) },
-            // SAFETY: The only reference, which is given up.
+            // SAFETY: This is the only reference, and it is not used after this.
             Err(_) => unsafe { raw::vfio_put_device(vdev) },
         }
         result
     }
 
-    /// Unregisters the VFIO device of an mdev; waits until user space has closed it.
+    /// Unregisters the VFIO device of an mdev, and waits until user space has closed it.
     ///
     /// # Safety
     ///
-    /// [`register`](Self::register) must have succeeded for `dev`, which is being unbound.
+    /// [`register`](Self::register) must have succeeded for `dev`, and `dev` must be being unbound.
     pub(crate) unsafe fn unregister(dev: *mut raw::device) {
-        // SAFETY: `register` left the registered device there, with one reference.
+        // SAFETY: The caller guarantees that `register` succeeded, so the driver data is the
+        // registered device, and this code owns one reference to it.
         unsafe {
             let vdev = raw::dev_get_drvdata(dev).cast();
             raw::vfio_unregister_group_dev(vdev);
@@ -136,46 +143,52 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// Drops what the device carries; VFIO frees the memory.
+    /// Drops the body; VFIO frees the memory.
     ///
     /// # Safety
     ///
-    /// `vdev` must be a `vfio_device` of `D` of which the last reference is gone.
+    /// `vdev` must be a `vfio_device` of `D` whose last reference is gone.
     pub(super) unsafe fn release(vdev: *mut raw::vfio_device) {
-        // SAFETY: By the type invariant the body is initialised; by the function's contract nobody
-        // uses it any more.
+        // SAFETY: By the type invariant the body is initialized. The caller guarantees that the
+        // last reference is gone, so nothing else uses it.
         unsafe { ptr::drop_in_place(&raw mut (*vdev.cast::<Self>()).body) };
     }
 
-    /// Returns what `vdev` carries.
+    /// Returns the body of `vdev`.
     ///
     /// # Safety
     ///
-    /// `vdev` must be a `vfio_device` of `D` whose last reference is not gone for `'a`.
+    /// `vdev` must be a `vfio_device` of `D` with a reference that lives for `'a`.
     pub(super) unsafe fn body<'a>(vdev: *mut raw::vfio_device) -> &'a Body<D> {
-        // SAFETY: By the function's contract `vdev` is the first field of a `Self`, and by the type
-        // invariant its body is initialised.
+        // SAFETY: The caller guarantees that `vdev` is the first field of a live `Self`, and by the
+        // type invariant its body is initialized.
         unsafe { &(*vdev.cast::<Self>()).body }
     }
 
-    /// Returns the open device; ENODEV if it was not opened.
+    /// Returns the open device.
+    ///
+    /// # Errors
+    ///
+    /// ENODEV if it is not open.
     ///
     /// # Safety
     ///
-    /// `vdev` must be a `vfio_device` of `D`, and the caller a callback that VFIO runs between
-    /// `open_device` and `close_device`.
+    /// `vdev` must be a `vfio_device` of `D`, and the caller must be a callback that VFIO runs
+    /// between `open_device` and `close_device`.
     pub(super) unsafe fn open<'a>(vdev: *mut raw::vfio_device) -> Result<&'a Open<D::Open>> {
-        // SAFETY: By the function's contract, and by the type invariant nobody writes `open` now.
+        // SAFETY: The caller guarantees that `vdev` is of `D` and open, and by the type invariant
+        // nothing writes `open` now.
         unsafe { (*Self::body(vdev).open.get()).as_deref() }.ok_or(ENODEV)
     }
 
-    /// Returns the device that the mdev is, for messages in the kernel log.
+    /// Returns the mdev's device, for messages in the kernel log.
     ///
     /// # Safety
     ///
-    /// `vdev` must be a `vfio_device` whose last reference is not gone for `'a`.
+    /// `vdev` must be a `vfio_device` with a reference that lives for `'a`.
     pub(super) unsafe fn of_mdev<'a>(vdev: *mut raw::vfio_device) -> &'a device::Device {
-        // SAFETY: VFIO sets `dev` before anything else, and holds it as long as `vdev` lives.
+        // SAFETY: VFIO sets `dev` when it allocates `vdev`, and holds a reference to it for as
+        // long.
         unsafe { device::Device::from_raw((*vdev).dev) }
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct vfio_device_ops`: how a device is opened and closed, and what VFIO asks of it at any
+//! `struct vfio_device_ops`: opening and closing a device, and the requests that VFIO makes at any
 //! time.
 //!
-//! C header: `include/linux/vfio.h`
+//! C header: [`include/linux/vfio.h`](srctree/include/linux/vfio.h)
 
 use super::{access, container::Device, ioctl};
 use crate::{
@@ -48,40 +48,44 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// VFIO must call it, with a `vdev` of `D` of which the last reference is gone.
+    /// `vdev` must be a device of `D` whose last reference is gone, and VFIO must be the caller.
     unsafe extern "C" fn release(vdev: *mut raw::vfio_device) {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is of `D` and that its last reference is gone.
         unsafe { Device::<D>::release(vdev) };
     }
 
     /// # Safety
     ///
-    /// VFIO must call it, with a registered `vdev` of `D` that nobody has open.
+    /// `vdev` must be a registered device of `D` that is not open, and VFIO must be the caller.
     unsafe extern "C" fn open_device(vdev: *mut raw::vfio_device) -> c_int {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
         let body = unsafe { Device::<D>::body(vdev) };
-        // The container knows the device already, and the driver may pin from its first moment on.
+        // The container knows the device already, and the driver may pin from the start of its
+        // open.
         let memory = GuestMemory::open(body.pins.clone());
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is registered, of `D`, and being opened.
         let opened = unsafe { open::<D>(vdev, memory) }.inspect_err(|_| body.pins.close());
         opened.map_or_else(Error::to_errno, |()| 0)
     }
 
     /// # Safety
     ///
-    /// VFIO must call it, with a registered `vdev` of `D` whose last user closes it.
+    /// `vdev` must be a registered device of `D` that its last user closes, and VFIO must be the
+    /// caller.
     unsafe extern "C" fn close_device(vdev: *mut raw::vfio_device) {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
         let body = unsafe { Device::<D>::body(vdev) };
         *body.request.lock() = None;
-        // SAFETY: By the type invariant of `Device` nobody else accesses `open` now.
+        // INVARIANT: This is the `close_device` callback.
+        // SAFETY: By the type invariant of `Device`, nothing else accesses `open` during this
+        // callback.
         let open = unsafe { (*body.open.get()).take() };
         if let Some(open) = &open {
-            // The driver may go on until it is dropped, with nobody to hear of it.
+            // The driver may continue until it is dropped, but its interrupts go nowhere.
             open.cx.irqs.close();
         }
-        // So that hardware is stopped whether or not the driver does it when it is dropped.
-        // Meanwhile `dma_unmap` finds the ranges: it must not return before they are unpinned.
+        // Stops hardware, even if the driver does not do so when it is dropped. `dma_unmap` still
+        // finds the ranges meanwhile: it must not return before they are unpinned.
         body.pins.close();
         if let Some(open) = open {
             open.memories().for_each(|(_, memory)| memory.detach());
@@ -92,9 +96,9 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// VFIO must call it, with a registered `vdev` of `D`.
+    /// `vdev` must be a registered device of `D`, and VFIO must be the caller.
     unsafe extern "C" fn dma_unmap(vdev: *mut raw::vfio_device, iova: u64, length: u64) {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
         let body = unsafe { Device::<D>::body(vdev) };
         if let Some(more) = length.checked_sub(1) {
             Pins::revoke(&body.pins, &(iova..=iova.saturating_add(more)));
@@ -103,9 +107,9 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// VFIO must call it, with a registered `vdev` of `D`.
+    /// `vdev` must be a registered device of `D`, and VFIO must be the caller.
     unsafe extern "C" fn request(vdev: *mut raw::vfio_device, count: c_uint) {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
         let (body, mdev) = unsafe { (Device::<D>::body(vdev), Device::<D>::of_mdev(vdev)) };
         if let Some(request) = &*body.request.lock() {
             request.signal();
@@ -115,13 +119,18 @@ impl<D: Driver> VTable<D> {
     }
 }
 
-/// Opens the device for its first user, who reaches guest memory through `memory`.
+/// Opens the device for its first user; `memory` is the guest memory of that user.
+///
+/// # Errors
+///
+/// EINVAL if the driver's identity is invalid or its memory does not fit the BARs; ENOMEM; else the
+/// driver's error.
 ///
 /// # Safety
 ///
 /// `vdev` must be a registered `vfio_device` of `D` that is being opened.
 unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> Result {
-    // SAFETY: By the function's contract.
+    // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
     let (body, mdev) = unsafe { (Device::<D>::body(vdev), Device::<D>::of_mdev(vdev)) };
     let identity = body.driver.identity();
     if !identity.is_valid() {
@@ -147,30 +156,36 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
             dev_err!(mdev, "mdev: memory and BAR differ in size\n");
             return Err(EINVAL);
         }
-        // SAFETY: `vdev` is being opened, and `close_device` detaches.
+        // SAFETY: `vdev` is being opened, and `close_device` detaches before it is closed.
         unsafe {
             attach_memories(&open, vdev)?;
             open.cx.window.attach(vdev);
         }
         Ok(())
     };
-    // The driver may have pinned memory: its hardware is stopped before it is dropped.
+    // The driver may have pinned memory: stop its hardware before it is dropped.
     attach().inspect_err(|_| body.pins.close())?;
     body.migration.open(open.clone());
-    // SAFETY: By the type invariant of `Device` nobody else accesses `open` now.
+    // INVARIANT: This is the `open_device` callback.
+    // SAFETY: By the type invariant of `Device`, nothing else accesses `open` during this callback.
     unsafe { *body.open.get() = Some(open) };
     Ok(())
 }
 
-/// Attaches the memories of `open` to their BARs, all or none.
+/// Attaches the memories of `open` to their BARs: all of them, or none.
+///
+/// # Errors
+///
+/// Returns the error of the first that cannot be attached: EBUSY if it is attached already.
 ///
 /// # Safety
 ///
-/// `vdev` must be the VFIO device, which is being opened; the memories must be detached before it
-/// is closed.
+/// `vdev` must be the VFIO device of `open`, which is being opened. The memories must be detached
+/// before it is closed.
 unsafe fn attach_memories<O: Operations>(open: &Open<O>, vdev: *mut raw::vfio_device) -> Result {
     for (bar, memory) in open.memories() {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is being opened, and that the memory is
+        // detached before it is closed.
         if let Err(error) = unsafe { memory.attach(vdev, bar) } {
             for (_, memory) in open.memories().take_while(|(before, _)| *before < bar) {
                 memory.detach();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct vfio_log_ops`: how user space starts, stops and reads the device's DMA log.
+//! `struct vfio_log_ops`: user space starts, stops and reads the device's DMA log.
 //!
-//! C headers: `include/linux/vfio.h`, `include/linux/iova_bitmap.h`
+//! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
+//! [`include/linux/iova_bitmap.h`](srctree/include/linux/iova_bitmap.h)
 
 use super::container::Device;
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 use core::marker::PhantomData;
 use kernel::{error::from_result, page::PAGE_SIZE, prelude::*};
 
-/// Returns the callbacks for a device of `D`, null where the kernel cannot use them.
+/// Returns the callbacks for a device of `D`, or null if the kernel cannot use them.
 pub(super) const fn ops<D: Driver>() -> *const raw::vfio_log_ops {
     if LOG_IS_OFFERED {
         &VTable::<D>::OPS
@@ -31,21 +32,27 @@ impl<D: Driver> VTable<D> {
         log_read_and_clear: Some(Self::log_read_and_clear),
     };
 
+    /// Returns the log of an open device.
+    ///
     /// # Safety
     ///
-    /// `vdev` must be an open device of `D`, and the caller a callback that VFIO runs while it is.
+    /// `vdev` must be a device of `D`, and the caller must be a callback that VFIO runs while it is
+    /// open.
     unsafe fn log<'a>(vdev: *mut raw::vfio_device) -> Result<&'a Log> {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is a device of `D` and open during the
+        // callback.
         let open = unsafe { Device::<D>::open(vdev)? };
         Ok(open.cx.memory().log())
     }
 
-    /// All of guest memory is logged, whatever the ranges: they are a hint, and what user space
-    /// maps later would be missing from them.
+    /// Starts the log for all of guest memory.
+    ///
+    /// The ranges are ignored: they are a hint, and lack what user space maps later.
     ///
     /// # Safety
     ///
-    /// VFIO must call it, with an open `vdev` of `D` and a `page_size` of its own.
+    /// `vdev` must be an open device of `D`, `page_size` must be valid, and VFIO must be the
+    /// caller.
     unsafe extern "C" fn log_start(
         vdev: *mut raw::vfio_device,
         _ranges: *mut raw::rb_root_cached,
@@ -53,9 +60,10 @@ impl<D: Driver> VTable<D> {
         page_size: *mut u64,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `vdev` is an open device of `D`, and that
+            // `page_size` is valid.
             let (log, page_size) = unsafe { (Self::log(vdev)?, &mut *page_size) };
-            // VFIO aligns the ranges by it, and nothing is aligned by what is no power of two.
+            // VFIO aligns the ranges to it, which works only for a power of two.
             if !page_size.is_power_of_two() {
                 return Err(EINVAL);
             }
@@ -67,10 +75,10 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// VFIO must call it, with an open `vdev` of `D`.
+    /// `vdev` must be an open device of `D`, and VFIO must be the caller.
     unsafe extern "C" fn log_stop(vdev: *mut raw::vfio_device) -> c_int {
         from_result(|| {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `vdev` is an open device of `D`.
             unsafe { Self::log(vdev)? }.stop();
             Ok(0)
         })
@@ -78,8 +86,8 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// VFIO must call it, with an open `vdev` of `D` and a `bitmap` of `length` bytes from `iova`
-    /// on.
+    /// `vdev` must be an open device of `D`, `bitmap` must be valid and cover `length` bytes from
+    /// `iova`, and VFIO must be the caller.
     unsafe extern "C" fn log_read_and_clear(
         vdev: *mut raw::vfio_device,
         iova: c_ulong,
@@ -87,7 +95,7 @@ impl<D: Driver> VTable<D> {
         bitmap: *mut raw::iova_bitmap,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `vdev` is an open device of `D`.
             let log = unsafe { Self::log(vdev)? };
             let more = length.checked_sub(1).ok_or(EINVAL)?;
             let last = iova.checked_add(more).ok_or(EOVERFLOW)?;
@@ -97,7 +105,8 @@ impl<D: Driver> VTable<D> {
                     *run.start() as usize * PAGE_SIZE,
                     *run.end() as usize * PAGE_SIZE + (PAGE_SIZE - 1),
                 );
-                // Who asks for a part of a page is told of that part: the rest is dirty still.
+                // A report of a part of a page covers that part alone: the page stays dirty for the
+                // rest.
                 if run_first < iova {
                     log.mark(&(*run.start()..=*run.start()));
                 }
@@ -105,8 +114,8 @@ impl<D: Driver> VTable<D> {
                     log.mark(&(*run.end()..=*run.end()));
                 }
                 let (first, end) = (iova.max(run_first), last.min(run_end));
-                // SAFETY: By the function's contract; `first` and `end` are inside of it. The
-                // function may sleep, and no lock is held.
+                // SAFETY: The caller guarantees that `bitmap` covers the range, in which `first`
+                // and `end` are. The function may sleep, and no lock is held.
                 unsafe { raw::mdev_iova_bitmap_set(bitmap.cast(), first, end - first + 1) };
             })?;
             Ok(0)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctls of a VFIO PCI device: what it has, its interrupts, its reset.
+//! The ioctls of a VFIO PCI device: information, interrupts, reset.
 //!
-//! C header: `include/uapi/linux/vfio.h`
+//! C header: [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
 
 use super::{
     container::{Body, Device},
@@ -26,9 +26,10 @@ use kernel::{
 };
 use mdev_model::{config::Identity, irq::Mode, region, v1};
 
+/// The flags that ask whether a plane in a region is supported.
 const PLANE_PROBE_REGION: u32 = raw::VFIO_GFX_PLANE_TYPE_PROBE | raw::VFIO_GFX_PLANE_TYPE_REGION;
 
-/// Number of vectors of interrupt `index`, EINVAL if a device of this SDK has no such interrupt.
+/// Returns the number of vectors of interrupt `index`; EINVAL if a device of this SDK lacks it.
 fn irq_count(identity: &Identity, index: u32) -> Result<u32> {
     match index {
         raw::VFIO_PCI_INTX_IRQ_INDEX => Ok(identity.intx.into()),
@@ -41,14 +42,14 @@ fn irq_count(identity: &Identity, index: u32) -> Result<u32> {
 
 /// # Safety
 ///
-/// VFIO must call it, with an open `vdev` of `D`.
+/// `vdev` must be an open device of `D`, and VFIO must be the caller.
 pub(super) unsafe extern "C" fn ioctl<D: Driver>(
     vdev: *mut raw::vfio_device,
     cmd: c_uint,
     arg: c_ulong,
 ) -> c_long {
     from_result(|| {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is an open device of `D`.
         let (body, open) = unsafe { (Device::<D>::body(vdev), Device::<D>::open(vdev)?) };
         match cmd {
             raw::VFIO_DEVICE_GET_INFO => get_info(arg),
@@ -64,6 +65,7 @@ pub(super) unsafe extern "C" fn ioctl<D: Driver>(
     })
 }
 
+/// Handles `VFIO_DEVICE_GET_INFO`.
 fn get_info(arg: usize) -> Result {
     let mut info: raw::vfio_device_info = uapi::fetch(arg)?;
     let argsz = info.argsz;
@@ -76,17 +78,20 @@ fn get_info(arg: usize) -> Result {
     uapi::store(arg, &info, argsz)
 }
 
+/// Fills `info` for `VFIO_DEVICE_GET_REGION_INFO`; user space chooses `info.index`.
+///
 /// # Safety
 ///
-/// VFIO must call it, with an open `vdev` of `D`, and `info` and `caps` of its own; `info.index` is
-/// user space's.
+/// `vdev` must be an open device of `D`, `info` and `caps` must be valid and VFIO's own, and VFIO
+/// must be the caller.
 pub(super) unsafe extern "C" fn get_region_info_caps<D: Driver>(
     vdev: *mut raw::vfio_device,
     info: *mut raw::vfio_region_info,
     caps: *mut raw::vfio_info_cap,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is an open device of `D`, and that `info` is
+        // valid.
         let (open, info) = unsafe { (Device::<D>::open(vdev)?, &mut *info) };
         let index = info.index;
         info.offset = region::file_offset(index);
@@ -95,7 +100,7 @@ pub(super) unsafe extern "C" fn get_region_info_caps<D: Driver>(
             info.flags = raw::VFIO_REGION_INFO_FLAG_READ
                 | raw::VFIO_REGION_INFO_FLAG_WRITE
                 | raw::VFIO_REGION_INFO_FLAG_MMAP;
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `caps` is VFIO's own.
             unsafe {
                 add_migration_type(caps)?;
                 add_sparse_mmap(caps, v1::DATA_OFFSET..v1::SIZE)?;
@@ -105,7 +110,7 @@ pub(super) unsafe extern "C" fn get_region_info_caps<D: Driver>(
         info.size = match index {
             raw::VFIO_PCI_CONFIG_REGION_INDEX => open.cx.config_size() as u64,
             raw::VFIO_PCI_ROM_REGION_INDEX => 0,
-            // There is no VGA, as on any vfio-pci device that is no display.
+            // There is no VGA region, as on any vfio-pci device that is not a display.
             _ => {
                 let bar = open.cx.identity().bars.get(index as usize);
                 bar.ok_or(EINVAL)?.size()
@@ -117,35 +122,36 @@ pub(super) unsafe extern "C" fn get_region_info_caps<D: Driver>(
         };
         if let Some(memory) = open.memory(index as usize) {
             info.flags |= raw::VFIO_REGION_INFO_FLAG_MMAP;
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `caps` is VFIO's own.
             unsafe { add_sparse_mmap(caps, 0..memory.size() as u64)? };
         }
         Ok(0)
     })
 }
 
-/// Says that a region is the migration region of protocol v1.
+/// Adds the capability that marks the migration region of protocol v1.
 ///
 /// # Safety
 ///
-/// `caps` must be VFIO's own.
+/// `caps` must be valid and VFIO's own.
 unsafe fn add_migration_type(caps: *mut raw::vfio_info_cap) -> Result {
     let mut cap: raw::vfio_region_info_cap_type = pin_init::zeroed();
     cap.header.id = raw::VFIO_REGION_INFO_CAP_TYPE as u16;
     cap.header.version = 1;
     cap.type_ = raw::VFIO_REGION_TYPE_MIGRATION_DEPRECATED;
     cap.subtype = raw::VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED;
-    // SAFETY: The function copies that many bytes, from the header on.
+    // SAFETY: The caller guarantees that `caps` is valid. The function copies the given number of
+    // bytes, header first.
     to_result(unsafe {
         raw::vfio_info_add_capability(caps, (&raw mut cap).cast(), size_of_val(&cap))
     })
 }
 
-/// Says that `area` of a region can be mapped, and nothing else of it.
+/// Adds the capability that limits `mmap()` of a region to `area`.
 ///
 /// # Safety
 ///
-/// `caps` must be VFIO's own.
+/// `caps` must be valid and VFIO's own.
 unsafe fn add_sparse_mmap(caps: *mut raw::vfio_info_cap, area: Range<u64>) -> Result {
     /// `struct vfio_region_info_cap_sparse_mmap` with one area.
     #[repr(C)]
@@ -163,12 +169,14 @@ unsafe fn add_sparse_mmap(caps: *mut raw::vfio_info_cap, area: Range<u64>) -> Re
     one.cap.header.id = raw::VFIO_REGION_INFO_CAP_SPARSE_MMAP as u16;
     one.cap.header.version = 1;
     one.cap.nr_areas = 1;
-    // SAFETY: The function copies that many bytes, from the header on.
+    // SAFETY: The caller guarantees that `caps` is valid. The function copies the given number of
+    // bytes, header first.
     to_result(unsafe {
         raw::vfio_info_add_capability(caps, (&raw mut one).cast(), size_of::<OneArea>())
     })
 }
 
+/// Handles `VFIO_DEVICE_GET_IRQ_INFO`.
 fn get_irq_info(identity: &Identity, arg: usize) -> Result {
     let mut info: raw::vfio_irq_info = uapi::fetch(arg)?;
     let argsz = info.argsz;
@@ -186,7 +194,7 @@ fn get_irq_info(identity: &Identity, arg: usize) -> Result {
     uapi::store(arg, &info, argsz)
 }
 
-/// `VFIO_DEVICE_QUERY_GFX_PLANE`: a picture in a region is the one kind there is.
+/// Handles `VFIO_DEVICE_QUERY_GFX_PLANE`: only a plane in a region is supported.
 fn query_gfx_plane(plane: Option<Plane>, arg: usize) -> Result {
     let mut info: raw::vfio_device_gfx_plane_info = uapi::fetch(arg)?;
     let argsz = info.argsz;
@@ -198,7 +206,7 @@ fn query_gfx_plane(plane: Option<Plane>, arg: usize) -> Result {
         raw::VFIO_GFX_PLANE_TYPE_REGION => {}
         _ => return Err(EINVAL),
     }
-    // No format stands for no picture.
+    // A format of 0 means that there is no picture.
     info.drm_format = 0;
     info.size = 0;
     if let Some(plane) = plane {
@@ -208,20 +216,20 @@ fn query_gfx_plane(plane: Option<Plane>, arg: usize) -> Result {
         info.height = plane.height;
         info.stride = plane.stride;
         info.size = u32::try_from(size.next_multiple_of(PAGE_SIZE as u64))?;
-        // SAFETY: Both members of the union are a u32.
+        // SAFETY: Both members of the union are a u32, so either may be written.
         unsafe { *info.__bindgen_anon_1.region_index.as_mut() = plane.bar };
     }
     uapi::store(arg, &info, argsz)
 }
 
-/// `VFIO_DEVICE_SET_IRQS`.
+/// Handles `VFIO_DEVICE_SET_IRQS`.
 fn set_irqs<D: Driver>(body: &Body<D>, cx: &Arc<Context>, arg: usize) -> Result {
     let mut header: raw::vfio_irq_set = uapi::fetch(arg)?;
-    // An interrupt that the device has not has no vectors: EINVAL below, as from vfio-pci.
+    // An interrupt that the device lacks has no vectors, which gives EINVAL below, as in vfio-pci.
     let count = irq_count(cx.identity(), header.index).unwrap_or(0);
     let mut data_size = 0;
-    // SAFETY: `header` and `data_size` are local variables. The function bounds `count` by the
-    // number of vectors, and `data_size` thereby.
+    // SAFETY: `header` and `data_size` are local variables. The function limits `count` to the
+    // number of vectors, and so `data_size`.
     to_result(unsafe {
         raw::vfio_set_irqs_validate_and_prepare(
             &mut header,

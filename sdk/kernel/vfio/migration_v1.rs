@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Protocol v1's front end: a region whose registers drive the migration session.
+//! The front end of protocol v1: a region whose registers drive the migration session.
 //!
-//! What the registers mean is `mdev_model::v1`; here are the accesses of user space to them and to
-//! the window behind them.
+//! `mdev_model::v1` defines the registers; here are user space's accesses to them and to the window
+//! behind them.
 //!
-//! C header: `include/uapi/linux/vfio.h` (`struct vfio_device_migration_info`)
+//! C header: `struct vfio_device_migration_info` in
+//! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
 
 use crate::{
     driver::{Open, Operations},
@@ -21,13 +22,14 @@ use mdev_model::{
     v1::{self, Access, Chunk},
 };
 
-/// How much of the window is copied at a time where it is not mapped.
+/// Number of bytes of the window that are copied at a time where it is not mapped.
 const PIECE: usize = 256;
 
-/// The migration session as protocol v1's registers see it.
+/// The migration session, as the registers of protocol v1 use it.
 struct Owned<'a, O: Operations>(&'a mut Session<O>);
 
 impl<O: Operations> Owned<'_, O> {
+    /// Returns the device and its transfer; EINVAL if this protocol does not own the session.
     fn transfer(&mut self) -> Result<(&Open<O>, &mut Transfer<O>)> {
         self.0.owned_by(Protocol::V1).ok_or(EINVAL)
     }
@@ -45,8 +47,8 @@ impl<O: Operations> v1::Session for Owned<'_, O> {
         let before = self.0.state();
         let result = self.0.set_state(Protocol::V1, target);
         if result.is_err() && matches!(before, State::Running | State::Stop) {
-            // User space takes a state that was not reached for the one before. The error to report
-            // is the first one.
+            // On an error user space assumes the state before, so return there. The first error is
+            // the one to report.
             let _ = self.0.set_state(Protocol::V1, before);
         }
         result.map(drop)
@@ -81,7 +83,12 @@ impl<O: Operations> v1::Session for Owned<'_, O> {
     }
 }
 
-/// Reads at `offset` of the region; how many bytes it was.
+/// Reads at `offset` of the region, and returns the number of bytes.
+///
+/// # Errors
+///
+/// EINVAL for an access that is neither to a register nor in the window; EFAULT if user space
+/// cannot be written; else the error of the session.
 pub(super) fn read<O: Operations>(
     migration: &MigrationState<O>,
     open: &Open<O>,
@@ -109,8 +116,13 @@ pub(super) fn read<O: Operations>(
     }
 }
 
-/// Writes at `offset` of the region; how many bytes it was. The window takes something only while a
-/// session of this protocol loads.
+/// Writes at `offset` of the region, and returns the number of bytes.
+///
+/// # Errors
+///
+/// EINVAL for an access that is neither to a register nor in the window, or to the window while no
+/// session of this protocol loads; EFAULT if user space cannot be read; else the error of the
+/// session.
 pub(super) fn write<O: Operations>(
     migration: &MigrationState<O>,
     open: &Open<O>,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Protocol v2's front end: `struct vfio_migration_ops`, and the data files it opens.
+//! The front end of protocol v2: `struct vfio_migration_ops`, and its data files.
 //!
-//! C headers: `include/linux/vfio.h`, `include/linux/anon_inodes.h`
+//! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
+//! [`include/linux/anon_inodes.h`](srctree/include/linux/anon_inodes.h)
 
 use super::{container::Device, uapi};
 use crate::{
@@ -25,13 +26,15 @@ pub(super) const fn ops<D: Driver>() -> &'static raw::vfio_migration_ops {
     &VTable::<D>::OPS
 }
 
-/// What a data file holds on to. It may outlive the device, so of that it has a pointer that is
-/// used only while the session of the file is alive.
+/// The private data of a data file.
+///
+/// A data file may outlive the device, so `vdev` may be used only while the session is alive.
 struct DataFile<O: Operations> {
     migration: Arc<MigrationState<O>>,
+    /// The number of the file's session.
     number: u64,
-    /// For the opt-in to PRECOPY_INFO's second version. Dereferenced only under the lock of the
-    /// session, and with that alive, which is before `close_device` returns.
+    /// For the opt-in to the second version of PRECOPY_INFO. It may be dereferenced only under the
+    /// lock of the session and while that is alive, which ends before `close_device` returns.
     vdev: *mut raw::vfio_device,
 }
 
@@ -57,10 +60,10 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// VFIO must call it, with an open `vdev` of `D`.
+    /// `vdev` must be an open device of `D`, and VFIO must be the caller.
     unsafe extern "C" fn set_state(vdev: *mut raw::vfio_device, new_state: u32) -> *mut raw::file {
         let set = || -> Result<Option<*mut raw::file>> {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `vdev` is an open device of `D`.
             let migration = unsafe { &Device::<D>::body(vdev).migration };
             let target = State::from_raw(new_state).ok_or(EINVAL)?;
             migration.set_state(target, |new| Self::file(vdev, migration.clone(), new))
@@ -71,33 +74,42 @@ impl<D: Driver> VTable<D> {
         }
     }
 
+    /// Stores the migration state; VFIO's debugfs calls it at any time, without a lock.
+    ///
     /// # Safety
     ///
-    /// VFIO must call it, with a registered `vdev` of `D` and a `state` of its own. Its debugfs
-    /// does so without a lock, whether or not somebody has the device open.
+    /// `vdev` must be a registered device of `D`, `state` must be valid for writes, and VFIO must
+    /// be the caller.
     unsafe extern "C" fn get_state(vdev: *mut raw::vfio_device, state: *mut u32) -> c_int {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `vdev` is a registered device of `D`, and that `state`
+        // is valid.
         unsafe { *state = Device::<D>::body(vdev).migration.state() };
         0
     }
 
     /// # Safety
     ///
-    /// VFIO must call it, with an open `vdev` of `D` and a `length` of its own.
+    /// `vdev` must be an open device of `D`, `length` must be valid for writes, and VFIO must be
+    /// the caller.
     unsafe extern "C" fn get_data_size(vdev: *mut raw::vfio_device, length: *mut usize) -> c_int {
         from_result(|| {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `vdev` is an open device of `D`.
             let migration = unsafe { &Device::<D>::body(vdev).migration };
             let size = migration.with(|open, transfer| match transfer {
                 Transfer::Saving(saving) => stop_copy_length(open, Some(saving)),
                 _ => stop_copy_length(open, None),
             })?;
-            // SAFETY: As above.
+            // SAFETY: The caller guarantees that `length` is valid for writes.
             unsafe { *length = usize::try_from(size)? };
             Ok(0)
         })
     }
 
+    /// Creates the data file of a new session.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM, or the error with which the kernel refuses to create a file.
     fn file(
         vdev: *mut raw::vfio_device,
         migration: Arc<MigrationState<D::Open>>,
@@ -117,7 +129,7 @@ impl<D: Driver> VTable<D> {
             GFP_KERNEL_ACCOUNT,
         )?;
         let data = KBox::into_raw(data);
-        // SAFETY: `FOPS` is static, and takes over `data` if there is a file.
+        // SAFETY: `FOPS` is static. The file owns `data` if it is created.
         let file = from_err_ptr(unsafe {
             raw::anon_inode_getfile(
                 c"[mdev-migration]".as_char_ptr(),
@@ -127,26 +139,29 @@ impl<D: Driver> VTable<D> {
             )
         })
         .inspect_err(|_| {
-            // SAFETY: There is no file, so `data` is still ours.
+            // SAFETY: There is no file, so this code still owns `data`.
             drop(unsafe { KBox::from_raw(data) })
         })?;
-        // SAFETY: `file` is new and nobody else's. A stream has no position that could be shared or
-        // set; the function never fails.
+        // SAFETY: `file` is new, so nothing else uses it. The function always succeeds, and makes
+        // it a stream, without a position to share or set.
         unsafe { raw::stream_open((*file).f_inode, file) };
         Ok(file)
     }
 
+    /// Returns the private data of `file`.
+    ///
     /// # Safety
     ///
-    /// `file` must be a file that [`file`](Self::file) made, and the caller one of its operations.
+    /// [`file`](Self::file) must have created `file`, and the caller must be one of its operations.
     unsafe fn data<'a>(file: *mut raw::file) -> &'a DataFile<D::Open> {
-        // SAFETY: By the function's contract; `release` alone ends it, after all others.
+        // SAFETY: The caller guarantees that `file` created it. Only `release` drops the data,
+        // after all other operations.
         unsafe { &*(*file).private_data.cast() }
     }
 
     /// # Safety
     ///
-    /// The VFS must call it, on a file that [`file`](Self::file) made.
+    /// [`file`](Self::file) must have created `file`, and the VFS must be the caller.
     unsafe extern "C" fn read(
         file: *mut raw::file,
         buf: *mut c_char,
@@ -154,7 +169,8 @@ impl<D: Driver> VTable<D> {
         _pos: *mut i64,
     ) -> isize {
         from_result(|| {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `file` is a data file; this is one of its
+            // operations.
             let data = unsafe { Self::data(file) };
             let user = UserPtr::from_ptr(buf.cast());
             data.migration
@@ -167,7 +183,7 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// The VFS must call it, on a file that [`file`](Self::file) made.
+    /// [`file`](Self::file) must have created `file`, and the VFS must be the caller.
     unsafe extern "C" fn write(
         file: *mut raw::file,
         buf: *const c_char,
@@ -175,7 +191,8 @@ impl<D: Driver> VTable<D> {
         _pos: *mut i64,
     ) -> isize {
         from_result(|| {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `file` is a data file; this is one of its
+            // operations.
             let data = unsafe { Self::data(file) };
             let user = UserPtr::from_ptr(buf.cast_mut().cast());
             let mut user = UserSlice::new(user, len).reader();
@@ -189,9 +206,10 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// The VFS must call it, on a file that [`file`](Self::file) made.
+    /// [`file`](Self::file) must have created `file`, and the VFS must be the caller.
     unsafe extern "C" fn poll(file: *mut raw::file, table: *mut raw::poll_table) -> c_uint {
-        // SAFETY: By the function's contract.
+        // SAFETY: The caller guarantees that `file` is a data file, and that the VFS passes a valid
+        // `table`; this is one of its operations.
         let (data, file, table) = unsafe {
             (
                 Self::data(file),
@@ -214,24 +232,25 @@ impl<D: Driver> VTable<D> {
                 });
             events.unwrap_or(raw::POLLERR | raw::POLLHUP)
         };
-        // Before the look, which finds what is written until then; and each time, for who polls by
-        // edges does not look again before it is woken.
+        // Arm before checking, so that a write after the check wakes pollers. Arm on every call: an
+        // EPOLLET poller does not call again before it is woken.
         data.migration.watch();
         events()
     }
 
     /// # Safety
     ///
-    /// The VFS must call it, on a file that [`file`](Self::file) made.
+    /// [`file`](Self::file) must have created `file`, and the VFS must be the caller.
     unsafe extern "C" fn ioctl(file: *mut raw::file, cmd: c_uint, arg: c_ulong) -> c_long {
         from_result(|| {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees that `file` is a data file; this is one of its
+            // operations.
             let data = unsafe { Self::data(file) };
             data.migration
                 .with_session(data.number, |open, state, transfer| {
                     let mut info: raw::vfio_precopy_info = pin_init::zeroed();
-                    // SAFETY: The session is alive, so `close_device` has not returned and `vdev`
-                    // lives. `info` is a local variable.
+                    // SAFETY: The session is alive and its lock held, so `close_device` has not
+                    // returned and `vdev` is valid. `info` is a local variable.
                     to_result(unsafe {
                         raw::vfio_check_precopy_ioctl(data.vdev, cmd, arg, &mut info)
                     })?;
@@ -250,9 +269,11 @@ impl<D: Driver> VTable<D> {
 
     /// # Safety
     ///
-    /// The VFS must call it once, at the end of a file that [`file`](Self::file) made.
+    /// [`file`](Self::file) must have created `file`, and the VFS must call it once, last of its
+    /// operations.
     unsafe extern "C" fn release(_inode: *mut raw::inode, file: *mut raw::file) -> c_int {
-        // SAFETY: By the function's contract; `file` had put the box there.
+        // SAFETY: The caller guarantees that `file` is a data file, whose private data is that box,
+        // and that no other operation uses it.
         drop(unsafe { KBox::<DataFile<D::Open>>::from_raw((*file).private_data.cast()) });
         0
     }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VFIO's side: the `vfio_device` of an mdev, and every callback, file and ioctl that user space
-//! reaches it by.
+//! VFIO: the `vfio_device` of an mdev, and the callbacks, files and ioctls through which user space
+//! uses it.
 //!
 //! | in | is |
 //! |---|---|
-//! | `container` | the `vfio_device` with what it carries, from `create` to `remove` |
+//! | `container` | the `vfio_device` and its data, from `create` to `remove` |
 //! | `device_ops` | `struct vfio_device_ops`: open, close, unmap, request |
 //! | `access`, `ioctl`, `uapi` | read, write and mmap; ioctls and their structures |
 //! | `migration_v1`, `migration_v2` | the two protocols, each a front end of the same session |
 //! | `dirty_log` | `struct vfio_log_ops` |
 //!
-//! This room knows all below it. `mdev` comes in, through [`Device`].
+//! This room knows all below it. `mdev` uses it, through [`Device`].
 
 mod access;
 mod container;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI configuration space of a conventional device: 256 bytes and which bits of them can be
-//! written.
+//! PCI configuration space of a conventional device: 256 bytes, and a mask of the writable bits.
 //!
-//! Source: PCI Local Bus Specification 3.0, chapter 6; names and offsets as in
-//! `include/uapi/linux/pci_regs.h`. BAR sizing needs no code of its own: the address bits below the
-//! size of a BAR cannot be written and read as zero.
+//! Source: PCI Local Bus Specification 3.0, chapter 6; names and offsets are those of
+//! [`include/uapi/linux/pci_regs.h`](srctree/include/uapi/linux/pci_regs.h). BAR sizing needs no
+//! code of its own: the address bits below the size of a BAR are read-only and zero.
 
 /// Size in bytes of the configuration space.
 pub const SIZE: usize = 256;
@@ -13,38 +12,65 @@ pub const SIZE: usize = 256;
 /// Number of base address registers of a type 0 header.
 pub const BARS: usize = 6;
 
-// Registers and their bits, by the names of `include/uapi/linux/pci_regs.h`.
-const VENDOR_ID: usize = 0x00;
-const DEVICE_ID: usize = 0x02;
-const COMMAND: usize = 0x04;
-/// In the upper byte.
-const COMMAND_INTX_DISABLE: u8 = 0x04;
-const STATUS: usize = 0x06;
-/// In the lower byte, and the line's level.
-const STATUS_INTERRUPT: u8 = 0x08;
-const CLASS_REVISION: usize = 0x08;
-const BASE_ADDRESS_0: usize = 0x10;
-const SUBSYSTEM_VENDOR_ID: usize = 0x2c;
-const SUBSYSTEM_ID: usize = 0x2e;
-const CAPABILITY_LIST: usize = 0x34;
-const INTERRUPT_LINE: usize = 0x3c;
-const INTERRUPT_PIN: usize = 0x3d;
+// Registers and their bits.
+const PCI_VENDOR_ID: usize = 0x00;
+const PCI_DEVICE_ID: usize = 0x02;
+const PCI_COMMAND: usize = 0x04;
+const PCI_COMMAND_IO: u16 = 0x001;
+const PCI_COMMAND_MEMORY: u16 = 0x002;
+const PCI_COMMAND_MASTER: u16 = 0x004;
+const PCI_COMMAND_PARITY: u16 = 0x040;
+const PCI_COMMAND_SERR: u16 = 0x100;
+const PCI_COMMAND_INTX_DISABLE: u16 = 0x400;
+const PCI_STATUS: usize = 0x06;
+/// In the lower byte.
+const PCI_STATUS_INTERRUPT: u8 = 0x08;
+const PCI_STATUS_CAP_LIST: u16 = 0x010;
+const PCI_STATUS_DEVSEL_MEDIUM: u16 = 0x200;
+const PCI_CLASS_REVISION: usize = 0x08;
+const PCI_BASE_ADDRESS_0: usize = 0x10;
+const PCI_BASE_ADDRESS_SPACE_IO: u64 = 0x01;
+const PCI_BASE_ADDRESS_MEM_TYPE_64: u64 = 0x04;
+const PCI_BASE_ADDRESS_MEM_PREFETCH: u64 = 0x08;
+const PCI_BASE_ADDRESS_MEM_MASK: u64 = !0x0f;
+const PCI_BASE_ADDRESS_IO_MASK: u64 = !0x03;
+const PCI_SUBSYSTEM_VENDOR_ID: usize = 0x2c;
+const PCI_SUBSYSTEM_ID: usize = 0x2e;
+const PCI_CAPABILITY_LIST: usize = 0x34;
+const PCI_INTERRUPT_LINE: usize = 0x3c;
+const PCI_INTERRUPT_PIN: usize = 0x3d;
 
-/// I/O space, memory space, bus master, parity, SERR#, INTx disable.
-const COMMAND_WRITABLE: u16 = 0x0547;
-const STATUS_CAP_LIST: u16 = 0x0010;
-/// DEVSEL timing: medium.
-const STATUS_DEVSEL_MEDIUM: u16 = 0x0200;
+const PCI_CAP_LIST_NEXT: usize = 1;
+const PCI_CAP_ID_MSI: u8 = 0x05;
+const PCI_CAP_ID_MSIX: u8 = 0x11;
 
+const PCI_MSI_FLAGS: usize = 0x02;
+const PCI_MSI_FLAGS_ENABLE: u16 = 0x0001;
+const PCI_MSI_FLAGS_64BIT: u16 = 0x0080;
+const PCI_MSI_ADDRESS_LO: usize = 0x04;
+
+const PCI_MSIX_FLAGS: usize = 2;
+const PCI_MSIX_FLAGS_MASKALL: u16 = 0x4000;
+const PCI_MSIX_FLAGS_ENABLE: u16 = 0x8000;
+const PCI_MSIX_TABLE: usize = 4;
+const PCI_MSIX_PBA: usize = 8;
+
+/// The writable bits of the command register.
+const COMMAND_WRITABLE: u16 = PCI_COMMAND_IO
+    | PCI_COMMAND_MEMORY
+    | PCI_COMMAND_MASTER
+    | PCI_COMMAND_PARITY
+    | PCI_COMMAND_SERR
+    | PCI_COMMAND_INTX_DISABLE;
+
+/// Offset of the MSI capability.
 const MSI_AT: usize = 0x40;
-const MSI_ID: u8 = 0x05;
-/// Length of an MSI capability with a 64-bit address and no per-vector masking.
+/// Length in bytes of an MSI capability with a 64-bit address and no per-vector masking.
 const MSI_LEN: usize = 14;
-
+/// Offset of the MSI-X capability.
 const MSIX_AT: usize = 0x50;
-const MSIX_ID: u8 = 0x11;
 
-/// What a base address register decodes.
+/// The resource that a base address register decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bar {
     /// The register is not implemented and reads as zero.
@@ -71,7 +97,7 @@ pub enum Bar {
 }
 
 impl Bar {
-    /// Size in bytes of what the register decodes; 0 for [`Bar::None`].
+    /// Returns the size in bytes of the resource; 0 for [`Bar::None`].
     #[inline]
     pub const fn size(self) -> u64 {
         match self {
@@ -81,7 +107,7 @@ impl Bar {
         }
     }
 
-    /// The widest access in bytes that one bus transaction carries.
+    /// Returns the width in bytes of the widest single access.
     #[inline]
     pub const fn widest_access(self) -> usize {
         match self {
@@ -90,21 +116,34 @@ impl Bar {
         }
     }
 
-    /// Type bits and writable address bits of the register pair.
+    /// Returns the type bits and the writable address bits of the register pair.
     const fn register(self) -> (u64, u64) {
+        const REGISTER: u64 = u32::MAX as u64;
+        const fn prefetch(prefetchable: bool) -> u64 {
+            if prefetchable {
+                PCI_BASE_ADDRESS_MEM_PREFETCH
+            } else {
+                0
+            }
+        }
         match self {
             Bar::None => (0, 0),
-            Bar::Io { size } => (0x1, !(size as u64 - 1) & 0xffff_fffc),
-            Bar::Memory32 { size, prefetchable } => (
-                if prefetchable { 0x8 } else { 0 },
-                !(size as u64 - 1) & 0xffff_fff0,
+            Bar::Io { size } => (
+                PCI_BASE_ADDRESS_SPACE_IO,
+                !(size as u64 - 1) & PCI_BASE_ADDRESS_IO_MASK & REGISTER,
             ),
-            Bar::Memory64 { size, prefetchable } => {
-                (if prefetchable { 0xc } else { 0x4 }, !(size - 1) & !0xf)
-            }
+            Bar::Memory32 { size, prefetchable } => (
+                prefetch(prefetchable),
+                !(size as u64 - 1) & PCI_BASE_ADDRESS_MEM_MASK & REGISTER,
+            ),
+            Bar::Memory64 { size, prefetchable } => (
+                PCI_BASE_ADDRESS_MEM_TYPE_64 | prefetch(prefetchable),
+                !(size - 1) & PCI_BASE_ADDRESS_MEM_MASK,
+            ),
         }
     }
 
+    /// Returns whether the size is allowed.
     const fn is_valid(self) -> bool {
         match self {
             Bar::None => true,
@@ -117,20 +156,21 @@ impl Bar {
     }
 }
 
-/// Where an MSI-X capability of one vector has its table and its pending bits.
+/// The places of the table and the pending bits of an MSI-X capability with one vector.
 ///
-/// User space emulates both, so nothing has to be behind them but a BAR of that size.
+/// User space emulates both, so all they need is room in a BAR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Msix {
     /// Index of the BAR that both are in.
     pub bar: u8,
-    /// Offset in bytes of the table, a multiple of 8; it has 16 bytes.
+    /// Offset of the table in the BAR, a multiple of 8; its size is 16 bytes.
     pub table: u32,
-    /// Offset in bytes of the pending bits, a multiple of 8; they have 8 bytes.
+    /// Offset of the pending bits in the BAR, a multiple of 8; their size is 8 bytes.
     pub pending: u32,
 }
 
 impl Msix {
+    /// Returns whether table and pending bits are aligned, within the BAR, and do not overlap.
     fn is_valid(&self, bars: &[Bar; BARS]) -> bool {
         let size = bars.get(usize::from(self.bar)).map_or(0, |bar| bar.size());
         let (table, pending) = (u64::from(self.table), u64::from(self.pending));
@@ -140,7 +180,7 @@ impl Msix {
     }
 }
 
-/// The read-only face of a function: what a guest's driver binds to.
+/// The read-only part of a PCI function, to which a guest's driver binds.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// Vendor id.
@@ -159,15 +199,17 @@ pub struct Identity {
     pub intx: bool,
     /// Whether the function has an MSI capability of one vector.
     pub msi: bool,
-    /// Where the function has the table of an MSI-X capability of one vector, if it has one.
+    /// The MSI-X capability of one vector, if the function has one.
     pub msix: Option<Msix>,
-    /// What the base address registers decode.
+    /// The resources that the base address registers decode.
     pub bars: [Bar; BARS],
 }
 
 impl Identity {
-    /// Whether the class code has 24 bits, every BAR has a size that the specification allows and
-    /// room for its upper half, and the MSI-X table is inside of one.
+    /// Returns whether the identity is one that a function can have.
+    ///
+    /// The class code must have 24 bits, each BAR a size that the specification allows and room for
+    /// its upper half, and the MSI-X table must be in a BAR.
     pub fn is_valid(&self) -> bool {
         let table_fits = self.msix.is_none_or(|msix| msix.is_valid(&self.bars));
         let bars_fit = self.bars.iter().enumerate().all(|(i, bar)| {
@@ -183,32 +225,32 @@ impl Identity {
 #[derive(Clone, Debug)]
 pub struct ConfigSpace {
     bytes: [u8; SIZE],
-    /// Set bits can be written.
+    /// The mask of the writable bits.
     writable: [u8; SIZE],
 }
 
-/// A saved configuration space differs in a bit that cannot be written: it is another device's.
+/// The error for a saved configuration space that differs in a read-only bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherDevice;
 
 impl ConfigSpace {
-    /// The configuration space of `identity` after a reset.
+    /// Creates the configuration space of `identity`, as after a reset.
     pub fn new(identity: &Identity) -> Self {
         let mut new = ConfigSpace {
             bytes: [0; SIZE],
             writable: [0; SIZE],
         };
-        new.put(VENDOR_ID, &identity.vendor.to_le_bytes());
-        new.put(DEVICE_ID, &identity.device.to_le_bytes());
-        new.allow(COMMAND, &COMMAND_WRITABLE.to_le_bytes());
-        new.put(STATUS, &STATUS_DEVSEL_MEDIUM.to_le_bytes());
+        new.put(PCI_VENDOR_ID, &identity.vendor.to_le_bytes());
+        new.put(PCI_DEVICE_ID, &identity.device.to_le_bytes());
+        new.allow(PCI_COMMAND, &COMMAND_WRITABLE.to_le_bytes());
+        new.put(PCI_STATUS, &PCI_STATUS_DEVSEL_MEDIUM.to_le_bytes());
         new.put(
-            CLASS_REVISION,
+            PCI_CLASS_REVISION,
             &(identity.class << 8 | u32::from(identity.revision)).to_le_bytes(),
         );
         for (i, bar) in identity.bars.iter().enumerate() {
             let (bits, writable) = bar.register();
-            let at = BASE_ADDRESS_0 + 4 * i;
+            let at = PCI_BASE_ADDRESS_0 + 4 * i;
             // A 64-bit BAR continues in the next register, the others leave that one alone.
             let len = if matches!(bar, Bar::Memory64 { .. }) {
                 8
@@ -221,83 +263,89 @@ impl ConfigSpace {
             }
         }
         new.put(
-            SUBSYSTEM_VENDOR_ID,
+            PCI_SUBSYSTEM_VENDOR_ID,
             &identity.subsystem_vendor.to_le_bytes(),
         );
-        new.put(SUBSYSTEM_ID, &identity.subsystem.to_le_bytes());
-        new.allow(INTERRUPT_LINE, &[0xff]);
-        new.put(INTERRUPT_PIN, &[u8::from(identity.intx)]);
-        // The next capability is linked to here.
-        let mut link = CAPABILITY_LIST;
+        new.put(PCI_SUBSYSTEM_ID, &identity.subsystem.to_le_bytes());
+        new.allow(PCI_INTERRUPT_LINE, &[0xff]);
+        new.put(PCI_INTERRUPT_PIN, &[u8::from(identity.intx)]);
+        // The offset of the pointer to the next capability.
+        let mut link = PCI_CAPABILITY_LIST;
         if identity.msi {
-            link = new.add_capability(link, MSI_AT, MSI_ID);
+            link = new.add_capability(link, MSI_AT, PCI_CAP_ID_MSI);
             new.fill_msi();
         }
         if let Some(msix) = &identity.msix {
-            link = new.add_capability(link, MSIX_AT, MSIX_ID);
+            link = new.add_capability(link, MSIX_AT, PCI_CAP_ID_MSIX);
             new.fill_msix(msix);
         }
-        if link != CAPABILITY_LIST {
-            let status = STATUS_DEVSEL_MEDIUM | STATUS_CAP_LIST;
-            new.put(STATUS, &status.to_le_bytes());
+        if link != PCI_CAPABILITY_LIST {
+            let status = PCI_STATUS_DEVSEL_MEDIUM | PCI_STATUS_CAP_LIST;
+            new.put(PCI_STATUS, &status.to_le_bytes());
         }
         new
     }
 
-    /// Begins capability `id` at `at` and links it to `link`; says where the next one is linked.
+    /// Adds capability `id` at `at`, links it from `link`, and returns the next `link`.
     fn add_capability(&mut self, link: usize, at: usize, id: u8) -> usize {
         self.put(link, &[at as u8]);
         self.put(at, &[id]);
-        at + 1
+        at + PCI_CAP_LIST_NEXT
     }
 
     fn fill_msi(&mut self) {
-        // Message control: one vector, 64-bit address; its enable bit can be written.
-        self.put(MSI_AT + 2, &[0x80, 0]);
-        self.allow(MSI_AT + 2, &[0x01, 0]);
+        // One vector and a 64-bit address; the enable bit is writable.
+        self.put(MSI_AT + PCI_MSI_FLAGS, &PCI_MSI_FLAGS_64BIT.to_le_bytes());
+        self.allow(MSI_AT + PCI_MSI_FLAGS, &PCI_MSI_FLAGS_ENABLE.to_le_bytes());
         // Address (dword aligned), upper address, data.
-        let mut writable = [0xff; MSI_LEN - 4];
+        let mut writable = [0xff; MSI_LEN - PCI_MSI_ADDRESS_LO];
         writable[0] = 0xfc;
-        self.allow(MSI_AT + 4, &writable);
+        self.allow(MSI_AT + PCI_MSI_ADDRESS_LO, &writable);
     }
 
     fn fill_msix(&mut self, msix: &Msix) {
-        // Message control: a table of one; enable and function mask can be written.
-        self.allow(MSIX_AT + 2, &[0, 0xc0]);
+        // A table of one vector; the enable and function mask bits are writable.
+        let writable = PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL;
+        self.allow(MSIX_AT + PCI_MSIX_FLAGS, &writable.to_le_bytes());
         let bar = u32::from(msix.bar);
-        self.put(MSIX_AT + 4, &(msix.table | bar).to_le_bytes());
-        self.put(MSIX_AT + 8, &(msix.pending | bar).to_le_bytes());
+        self.put(MSIX_AT + PCI_MSIX_TABLE, &(msix.table | bar).to_le_bytes());
+        self.put(MSIX_AT + PCI_MSIX_PBA, &(msix.pending | bar).to_le_bytes());
     }
 
+    /// Sets the bytes at `at`.
     fn put(&mut self, at: usize, value: &[u8]) {
         self.bytes[at..at + value.len()].copy_from_slice(value);
     }
 
+    /// Sets the mask of the writable bits at `at`.
     fn allow(&mut self, at: usize, mask: &[u8]) {
         self.writable[at..at + mask.len()].copy_from_slice(mask);
     }
 
-    /// Copies the bytes from `offset` on into `data`; `false` if they reach beyond the space.
-    /// Interrupt Status is `asserted`, the level of the line, of a function that has one.
+    /// Copies the bytes at `offset` into `data`, and returns whether they are in bounds.
+    ///
+    /// `asserted` is the level of the line, which Interrupt Status shows if the function has a pin.
     #[must_use]
     pub fn read(&self, offset: u64, data: &mut [u8], asserted: bool) -> bool {
         let Some(range) = Self::range(offset, data.len()) else {
             return false;
         };
         data.copy_from_slice(&self.bytes[range.clone()]);
-        if asserted && self.bytes[INTERRUPT_PIN] != 0 && range.contains(&STATUS) {
-            data[STATUS - range.start] |= STATUS_INTERRUPT;
+        if asserted && self.bytes[PCI_INTERRUPT_PIN] != 0 && range.contains(&PCI_STATUS) {
+            data[PCI_STATUS - range.start] |= PCI_STATUS_INTERRUPT;
         }
         true
     }
 
-    /// Returns whether Interrupt Disable is set: the function must not assert INTx.
+    /// Returns whether Interrupt Disable is set, so that the function must not assert INTx.
     pub fn disables_intx(&self) -> bool {
-        self.bytes[COMMAND + 1] & COMMAND_INTX_DISABLE != 0
+        u16::from_le_bytes([self.bytes[PCI_COMMAND], self.bytes[PCI_COMMAND + 1]])
+            & PCI_COMMAND_INTX_DISABLE
+            != 0
     }
 
-    /// Writes the writable bits of `data` at `offset`; `false` if it reaches beyond the space, and
-    /// then nothing is written.
+    /// Writes the writable bits of `data` at `offset`, and returns whether it is in bounds; if not,
+    /// nothing is written.
     #[must_use]
     pub fn write(&mut self, offset: u64, data: &[u8]) -> bool {
         let Some(range) = Self::range(offset, data.len()) else {
@@ -315,20 +363,24 @@ impl ConfigSpace {
         (end <= SIZE).then_some(start..end)
     }
 
-    /// Every byte, as saved in a migration stream.
+    /// Returns all bytes, as a migration stream carries them.
     pub fn bytes(&self) -> &[u8; SIZE] {
         &self.bytes
     }
 
-    /// Whether `saved` came from a device with the same read-only bits.
+    /// Checks that `saved` has the same read-only bits.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherDevice`] if it does not.
     pub fn check(&self, saved: &[u8; SIZE]) -> Result<(), OtherDevice> {
         let same = (0..SIZE).all(|i| (self.bytes[i] ^ saved[i]) & !self.writable[i] == 0);
         same.then_some(()).ok_or(OtherDevice)
     }
 
-    /// Takes over the writable bits of `saved`.
+    /// Restores the writable bits from `saved`.
     pub fn restore(&mut self, saved: &[u8; SIZE]) {
-        // In bounds by type.
+        // All of the space is in bounds.
         let _ = self.write(0, saved);
     }
 }

@@ -126,7 +126,7 @@ pub struct Dirty {
 }
 
 impl Dirty {
-    /// The dirty pages, as runs in ascending order.
+    /// Returns the dirty pages, as runs in ascending order.
     pub fn runs(&self) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
         let base = self.index * Leaf::PAGES;
         let mut bit = 0;
@@ -137,13 +137,13 @@ impl Dirty {
         })
     }
 
-    /// The last page that these may speak of: the next report goes on behind it.
+    /// Returns the last page that this report covers; the next report begins after it.
     pub fn last(&self) -> u64 {
         self.index * Leaf::PAGES + (Leaf::PAGES - 1)
     }
 }
 
-/// What a log answers when it is asked for dirty pages.
+/// The answer of a log to [`DirtyLog::take`].
 #[derive(Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
@@ -176,7 +176,7 @@ pub struct DirtyLog<L> {
 }
 
 impl<L: Leaves> DirtyLog<L> {
-    /// A log that is not started, in `leaves`, which is empty.
+    /// Creates a log that is stopped, in `leaves`, which must be empty.
     pub const fn new(leaves: L) -> Self {
         Self {
             leaves,
@@ -201,7 +201,7 @@ impl<L: Leaves> DirtyLog<L> {
         self.forget();
     }
 
-    /// The device has written `pages`. While the log is stopped that is nobody's business.
+    /// Marks `pages`, which the device has written; does nothing while the log is stopped.
     pub fn mark(&mut self, pages: &RangeInclusive<u64>) {
         if self.state != State::Started {
             return;

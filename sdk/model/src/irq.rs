@@ -3,15 +3,17 @@
 //! INTx and MSI as VFIO user space sees them: a level, a mask, and when to signal.
 //!
 //! VFIO's INTx is level triggered and automasked: a signal masks the interrupt, and unmasking
-//! signals again if the device still asserts its line (`drivers/vfio/pci/vfio_pci_intrs.c` is the
-//! model). MSI and MSI-X are edges. Nothing is signalled while the device is stopped; what was
-//! asserted meanwhile is signalled once it runs again.
+//! signals again if the device still asserts its line, as in
+//! [`drivers/vfio/pci/vfio_pci_intrs.c`](srctree/drivers/vfio/pci/vfio_pci_intrs.c). MSI and MSI-X
+//! are edges. Nothing is signalled while the device is stopped; what was asserted meanwhile is
+//! signalled when it runs again.
 //!
-//! Who gets a signal of INTx raises an interrupt line, and lowers it when it unmasks. A line that
-//! is raised when a VM stops is raised at its next host too, where nobody knows whose it is. So the
-//! device that comes there signals once, whatever its level: then its user lowers the line as ever.
+//! User space raises an interrupt line when INTx is signalled, and lowers it when it unmasks INTx.
+//! A line that is raised when a VM stops is also raised at the destination, where no device is
+//! known to drive it. So a device that had signalled at the source signals once at the destination,
+//! whatever its level, and user space then lowers the line as usual.
 
-/// How user space has configured the interrupt of a device.
+/// The interrupt that user space has configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// No interrupt is configured.
@@ -24,24 +26,23 @@ pub enum Mode {
     Msix,
 }
 
-/// Whether user space wants to hear of INTx.
+/// Whether INTx is masked, and by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mask {
     Open,
-    /// User space has masked it.
+    /// Masked by user space.
     ByUser,
-    /// It was signalled, and user space may have a line raised for it until it unmasks.
+    /// Masked by a signal: user space may have raised a line for it until it unmasks.
     BySignal,
 }
 
-/// The interrupt line of a device and the path from it to user space.
+/// The interrupt line of a device, and the path from it to user space.
 ///
-/// Interrupt Disable of PCI's command register keeps INTx from being signalled, and nothing else:
-/// what is asserted when it is cleared is signalled then, unless user space has masked INTx as
-/// well.
+/// While Interrupt Disable (`PCI_COMMAND_INTX_DISABLE`) is set, INTx is not signalled. When it is
+/// cleared, INTx is signalled if it is asserted and user space has not masked it.
 ///
-/// Methods that return `bool` say whether the eventfd of the current [`Mode`] is to be signalled
-/// now.
+/// Methods that return `bool` return whether the caller must signal the eventfd of the current
+/// [`Mode`] now.
 #[derive(Debug)]
 pub struct Line {
     mode: Mode,
@@ -52,7 +53,7 @@ pub struct Line {
     /// Interrupt Disable.
     disabled: bool,
     stopped: bool,
-    /// INTx is signalled at the next opportunity, asserted or not; never set in a message mode.
+    /// INTx is signalled at the next opportunity, whatever the level; never set in a message mode.
     owed: bool,
 }
 
@@ -63,7 +64,7 @@ impl Default for Line {
 }
 
 impl Line {
-    /// A line that is not asserted, of a running device without a configured interrupt.
+    /// Creates the line of a running device: not asserted, and without a configured interrupt.
     pub const fn new() -> Self {
         Line {
             mode: Mode::None,
@@ -76,14 +77,15 @@ impl Line {
         }
     }
 
-    /// The configured mode.
+    /// Returns the configured mode.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// User space configures `mode`, with an eventfd if `armed`. A change of mode forgets the mask;
-    /// another eventfd for the same mode does not. An interrupt that is already asserted is
-    /// delivered through the new path.
+    /// Configures `mode`; `armed` is whether it has an eventfd.
+    ///
+    /// A change of mode clears the mask, another eventfd for the same mode does not. An interrupt
+    /// that is asserted already is delivered in the new mode.
     #[must_use]
     pub fn set_mode(&mut self, mode: Mode, armed: bool) -> bool {
         if self.mode != mode {
@@ -95,7 +97,7 @@ impl Line {
         self.deliver()
     }
 
-    /// The device drives its line to `asserted`.
+    /// Sets the level to which the device drives the line.
     #[must_use]
     pub fn set(&mut self, asserted: bool) -> bool {
         let edge = asserted && !self.asserted;
@@ -106,56 +108,61 @@ impl Line {
         }
     }
 
-    /// User space masks INTx. What it was signalled before, it still has to unmask.
+    /// Masks INTx for user space, which must still unmask what was signalled before.
     pub fn mask(&mut self) {
         if self.mask == Mask::Open {
             self.mask = Mask::ByUser;
         }
     }
 
-    /// User space unmasks INTx, by value or through its eventfd.
+    /// Unmasks INTx, on a request of user space or a signal of its eventfd.
     #[must_use]
     pub fn unmask(&mut self) -> bool {
         self.mask = Mask::Open;
         self.mode == Mode::Intx && self.deliver()
     }
 
-    /// The guest sets or clears Interrupt Disable.
+    /// Sets the guest's Interrupt Disable.
     #[must_use]
     pub fn set_disabled(&mut self, disabled: bool) -> bool {
         self.disabled = disabled;
         self.mode == Mode::Intx && self.deliver()
     }
 
-    /// Whether INTx was signalled and not unmasked since, or is to be on account of
-    /// [`restore`](Self::restore): what a saved device has to say of its interrupt.
+    /// Returns whether INTx was signalled and not unmasked since, or is owed by
+    /// [`restore`](Self::restore); this is the part of the state that a stream carries.
     pub fn signalled(&self) -> bool {
         self.mask == Mask::BySignal || self.owed
     }
 
-    /// The device is one now that was saved with [`signalled`](Self::signalled) at another host.
-    /// Its new user was not signalled, so that is made up for when the device runs with INTx.
+    /// Restores the state of [`signalled`](Self::signalled) from the source.
+    ///
+    /// User space at the destination was not signalled, so INTx is owed to it, and signalled when
+    /// the device runs.
     #[must_use]
     pub fn restore(&mut self, signalled: bool) -> bool {
         self.owed = signalled && !self.sends_messages();
         self.mode == Mode::Intx && self.deliver()
     }
 
-    /// The device stops: nothing is signalled until [`start`](Self::start).
+    /// Stops the device's interrupts: nothing is signalled until [`start`](Self::start).
     pub fn stop(&mut self) {
         self.stopped = true;
     }
 
-    /// The device runs. An asserted MSI is signalled once more: whether its edge was seen before
-    /// the stop is not known here, and a spurious interrupt is harmless where a lost one is not.
+    /// Starts the device's interrupts.
+    ///
+    /// An asserted MSI is signalled again: whether it was before the stop is not known, and a
+    /// spurious interrupt is harmless where a lost one is not.
     #[must_use]
     pub fn start(&mut self) -> bool {
         self.stopped = false;
         self.deliver()
     }
 
-    /// The device was reset: the line falls, the command register is clear, and the device runs.
-    /// Mode and mask are user space's and stay.
+    /// Resets the line: it is low, Interrupt Disable is clear, and the device runs.
+    ///
+    /// Mode and mask belong to user space, and stay.
     pub fn reset(&mut self) {
         self.asserted = false;
         self.disabled = false;

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How ranges of bytes lie in pages: which pages hold one, where it is cut, and which of two
+//! The pages of a range of bytes: which they are, where they cut the range, and whether ranges
 //! overlap.
 //!
-//! A size of a page is a power of two, the same in all calls, and known to the compiler where it
-//! counts: everything here is inlined, so that no division is left.
+//! The page size must be a power of two, and the same in all calls. It should be a constant: all
+//! functions are inlined, so that no division is left.
 
 use core::ops::{Range, RangeInclusive};
 
-/// A part of a range of bytes that is inside of one page.
+/// The part of a range of bytes that is in one page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The page's number.
+    /// The number of the page.
     pub page: usize,
-    /// Where in the page it begins.
+    /// The offset of the part in its page.
     pub offset: usize,
-    /// Which bytes of the range it is.
+    /// The position of the part in the range.
     pub bytes: Range<usize>,
 }
 
-/// Cuts the `len` bytes at `offset` at the boundaries of pages. Their sum must not overflow.
+/// Cuts the `len` bytes at `offset` at page boundaries; `offset + len` must not overflow.
 #[inline]
 pub fn pieces(page_size: usize, offset: usize, len: usize) -> impl Iterator<Item = Piece> {
     let mut done = 0;
@@ -38,18 +38,18 @@ pub fn pieces(page_size: usize, offset: usize, len: usize) -> impl Iterator<Item
     })
 }
 
-/// Whole pages of an address space of 64 bits, at least one.
+/// A run of whole pages in a 64-bit address space; it has at least one page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The first page's address.
+    /// The address of the first page.
     pub start: u64,
-    /// How many there are.
+    /// The number of pages.
     pub pages: usize,
 }
 
 impl Span {
-    /// Returns the pages that hold `len` bytes from `address` on; `None` if there is no byte, or
-    /// they wrap around.
+    /// Returns the pages that hold the `len` bytes at `address`, or `None` if `len` is 0 or the
+    /// bytes wrap around.
     #[inline]
     pub fn of(page_size: usize, address: u64, len: usize) -> Option<Self> {
         let size = page_size as u64;
@@ -61,21 +61,20 @@ impl Span {
         })
     }
 
-    /// Returns the last byte's address.
+    /// Returns the address of the last byte.
     #[inline]
     pub fn last(&self, page_size: usize) -> u64 {
-        // The first byte of the last page and the rest of it: a sum that fits even for all of
-        // memory.
+        // The start of the last page plus the rest of it, because the exclusive end may overflow.
         self.start + (self.pages as u64 - 1) * page_size as u64 + (page_size as u64 - 1)
     }
 
-    /// Returns whether the span has a byte in common with `addresses`.
+    /// Returns whether the span and `addresses` have a byte in common.
     #[inline]
     pub fn overlaps(&self, page_size: usize, addresses: &RangeInclusive<u64>) -> bool {
         self.start <= *addresses.end() && *addresses.start() <= self.last(page_size)
     }
 
-    /// Returns the numbers of the pages that hold `len` bytes from `offset` of the span on; `len`
+    /// Returns the numbers of the pages that hold the `len` bytes at `offset` of the span; `len`
     /// must not be 0.
     #[inline]
     pub fn numbers(&self, page_size: usize, offset: usize, len: usize) -> RangeInclusive<u64> {
@@ -84,7 +83,7 @@ impl Span {
         number(offset)..=number(offset + (len - 1))
     }
 
-    /// Returns the numbers of all its pages.
+    /// Returns the numbers of all pages of the span.
     #[inline]
     pub fn all_numbers(&self, page_size: usize) -> RangeInclusive<u64> {
         let first = self.start / page_size as u64;

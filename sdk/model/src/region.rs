@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The offsets of a VFIO device file: which region an access means, and how it is cut.
+//! The offsets of a VFIO device file: the region of an access, and how the access is cut.
 //!
-//! The file offset of region `index` is `index << 40`, as vfio-pci has it (`VFIO_PCI_OFFSET_SHIFT`
-//! in `include/linux/vfio_pci_core.h`).
+//! Region `index` begins at file offset `index << 40`, as in vfio-pci (`VFIO_PCI_OFFSET_SHIFT` in
+//! [`include/linux/vfio_pci_core.h`](srctree/include/linux/vfio_pci_core.h)).
 
-/// Bits of a file offset below the region index.
+/// Number of bits of a file offset below the region index.
 pub const OFFSET_SHIFT: u32 = 40;
 
-/// The file offset at which region `index` begins.
+/// Returns the file offset at which region `index` begins.
 #[inline]
 pub const fn file_offset(index: u32) -> u64 {
     (index as u64) << OFFSET_SHIFT
 }
 
-/// The region index and the offset in that region of file offset `pos`.
+/// Returns the region index of file offset `pos`, and the offset in that region.
 #[inline]
 pub const fn split(pos: u64) -> (u32, u64) {
     (
@@ -23,8 +23,11 @@ pub const fn split(pos: u64) -> (u32, u64) {
     )
 }
 
-/// The width in bytes of the next access of `left` bytes at `offset`: the largest power of two up
-/// to `widest`, itself one, that is aligned and does not overshoot. Zero only if `left` is zero.
+/// Returns the width in bytes of the next access of `left` bytes at `offset`; 0 only if `left` is
+/// 0.
+///
+/// It is the largest power of two up to `widest`, which must be a power of two itself, that is
+/// aligned and not longer than `left`.
 #[inline]
 pub const fn access_width(offset: u64, left: usize, widest: usize) -> usize {
     if left == 0 {

@@ -1,61 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The migration states of VFIO protocol v2 and the single arcs between them.
+//! The migration states of VFIO protocol v2, and the single arcs between them.
 //!
-//! Source: `enum vfio_device_mig_state` in `include/uapi/linux/vfio.h`. A device of this SDK always
+//! Source: `enum vfio_device_mig_state` in
+//! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h). A device of this SDK always
 //! offers STOP_COPY, P2P and PRE_COPY together, so there is one table and not four. A request for a
-//! distant state is walked as single arcs ([`State::step_to`]); each arc means one thing to the
-//! device ([`Transition`]).
+//! distant state is walked in single arcs ([`State::step_to`]), each of which means one thing to
+//! the device ([`Transition`]).
 
-/// A migration state. The values are those of the UAPI.
+/// A migration state, with its value in the UAPI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum State {
-    /// The device failed and only a reset helps. Never a target.
+    /// The device failed, and must be reset; never a target.
     Error = 0,
-    /// No DMA, no interrupt, no change of internal state.
+    /// The device is stopped: no DMA, no interrupts, no change of internal state.
     Stop = 1,
     /// The device runs.
     Running = 2,
-    /// Stopped; the data file delivers the final state.
+    /// The device is stopped, and its final state is read from the data file.
     StopCopy = 3,
-    /// Stopped; the data file takes a state.
+    /// The device is stopped, and a state is written to the data file.
     Resuming = 4,
-    /// Runs, but starts no peer-to-peer DMA.
+    /// The device runs, but starts no peer-to-peer DMA.
     RunningP2p = 5,
-    /// Runs; the data file delivers state that may change again.
+    /// The device runs, and state that may change again is read from the data file.
     PreCopy = 6,
     /// [`PreCopy`](Self::PreCopy) without peer-to-peer DMA.
     PreCopyP2p = 7,
 }
 
-/// What a single arc asks of the device.
+/// What a single arc requires of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
-    /// RUNNING to RUNNING_P2P, PRE_COPY to PRE_COPY_P2P: the device touches no memory any more,
-    /// neither the guest's nor, where that is mapped for it, another device's.
+    /// RUNNING to RUNNING_P2P, PRE_COPY to PRE_COPY_P2P: the device stops all DMA, to guest memory
+    /// and to other devices' memory that is mapped there.
     Quiesce,
-    /// The way back.
+    /// RUNNING_P2P to RUNNING, PRE_COPY_P2P to PRE_COPY: the device continues.
     Resume,
-    /// RUNNING_P2P to STOP: nor does it interrupt.
+    /// RUNNING_P2P to STOP: the device stops its interrupts.
     HoldInterrupts,
-    /// STOP to RUNNING_P2P: interrupts that are due are signalled.
+    /// STOP to RUNNING_P2P: the device signals the interrupts that are due.
     ReleaseInterrupts,
-    /// RUNNING to PRE_COPY, RUNNING_P2P to PRE_COPY_P2P: a saving session opens, the device runs
-    /// on.
+    /// RUNNING to PRE_COPY, RUNNING_P2P to PRE_COPY_P2P: a saving session begins while the device
+    /// runs.
     BeginPreCopy,
-    /// PRE_COPY to RUNNING, PRE_COPY_P2P to RUNNING_P2P: the saving session is given up.
+    /// PRE_COPY to RUNNING, PRE_COPY_P2P to RUNNING_P2P: the saving session is abandoned.
     AbandonPreCopy,
-    /// PRE_COPY_P2P to STOP_COPY: no more interrupts, and the open saving session enters its last
-    /// phase.
+    /// PRE_COPY_P2P to STOP_COPY: interrupts stop, and the saving session enters its last phase.
     FinishPreCopy,
-    /// STOP to STOP_COPY: a saving session opens in its last phase.
+    /// STOP to STOP_COPY: a saving session begins in its last phase.
     BeginStopCopy,
     /// STOP_COPY to STOP: the saving session ends.
     EndStopCopy,
-    /// STOP to RESUMING: a loading session opens.
+    /// STOP to RESUMING: a loading session begins.
     BeginResuming,
-    /// RESUMING to STOP: the loaded state becomes the device's.
+    /// RESUMING to STOP: the loaded state is committed to the device.
     Commit,
 }
 
@@ -74,22 +74,25 @@ impl State {
         PreCopyP2p,
     ];
 
-    /// The state with the UAPI's value `raw`, if there is one.
+    /// Returns the state with the UAPI's value `raw`, or `None` if there is none.
     pub fn from_raw(raw: u32) -> Option<Self> {
         Self::ALL.get(usize::try_from(raw).ok()?).copied()
     }
 
-    /// The next state on the way to `target`, and what the arc to it means; `None` where there is
-    /// no way. Asking for the present state is no step and also `None`: the caller stops before.
+    /// Returns the next state on the way to `target`, with the meaning of the arc to it.
     ///
-    /// The states on the way are those of `vfio_mig_get_next_state()` for a device that offers
-    /// STOP_COPY, P2P and PRE_COPY: a session (PRE_COPY, STOP_COPY, RESUMING) is never entered on
-    /// the way to somewhere else.
+    /// Returns `None` if there is no way, or `target` is the present state, at which the caller
+    /// must stop.
+    ///
+    /// The ways are those of `vfio_mig_get_next_state()` in
+    /// [`drivers/vfio/vfio_main.c`](srctree/drivers/vfio/vfio_main.c) for a device that offers
+    /// STOP_COPY, P2P and PRE_COPY: no session (PRE_COPY, STOP_COPY, RESUMING) is entered on the
+    /// way to another state.
     pub fn step_to(self, target: State) -> Option<(State, Transition)> {
         let next = match (self, target) {
             (State::Error, _) | (_, State::Error) => return None,
             (a, b) if a == b => return None,
-            // A finished pre-copy is not taken up again.
+            // A pre-copy that was finished cannot be continued.
             (StopCopy, PreCopy | PreCopyP2p) => return None,
 
             (Stop, StopCopy | Resuming) => target,
@@ -110,7 +113,7 @@ impl State {
         self.arc_to(next).map(|arc| (next, arc))
     }
 
-    /// What the direct arc to `next` means, if there is one.
+    /// Returns the meaning of the arc to `next`, or `None` if there is no such arc.
     fn arc_to(self, next: State) -> Option<Transition> {
         Some(match (self, next) {
             (Running, RunningP2p) | (PreCopy, PreCopyP2p) => Transition::Quiesce,
@@ -128,7 +131,7 @@ impl State {
         })
     }
 
-    /// Whether a saving session is open and the device still runs.
+    /// Returns whether a saving session is open while the device runs.
     pub fn is_pre_copy(self) -> bool {
         matches!(self, PreCopy | PreCopyP2p)
     }

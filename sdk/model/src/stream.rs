@@ -3,10 +3,10 @@
 //! The records of a migration stream: framing, match data, the SDK's own records and the closing
 //! checksum.
 //!
-//! A session is a [`Tag::MATCH`] record, any number of others, and one [`Tag::END`] record whose
-//! checksum covers all bytes before it. [`Loader`] takes the bytes in any segmentation and hands
-//! whole decisions to a [`Sink`]; [`StreamChecksum`] keeps their count and checksum in either
-//! direction. Documentation/stream-format.md says the same byte by byte. All integers are little
+//! A session is a [`Tag::MATCH`] record, any number of other records, and an [`Tag::END`] record
+//! whose checksum covers all bytes before it. [`Loader`] takes the bytes in any segmentation and
+//! passes records to a [`Sink`]; [`StreamChecksum`] counts the bytes and computes their checksum,
+//! in either direction. Documentation/stream-format.md specifies each byte. All integers are little
 //! endian.
 
 mod end;

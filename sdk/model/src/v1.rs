@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The registers of protocol v1: a region that begins as `struct vfio_device_migration_info` and
-//! ends as a window through which a stream goes in chunks.
+//! The registers of protocol v1: a region that begins with `struct vfio_device_migration_info` and
+//! ends with a window through which a stream passes in chunks.
 //!
-//! Source: `include/uapi/linux/vfio.h`, which since protocol v2 has the structure and the bits but
-//! not the rules any more; those are in Documentation/protocols.md. The state machine is that of
-//! protocol v2 ([`State`]), of which v1's bits name a part. What a register does to a migration is
-//! left to a [`Session`].
+//! Source: [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h), which since protocol
+//! v2 has the structure and the bits without the rules; Documentation/protocols.md has these. The
+//! state machine is that of protocol v2 ([`State`]); v1's bits name some of its states. A
+//! [`Session`] does what a register means.
 
 use crate::state::State;
 
-/// Index of the region: the first one behind those that each PCI device has.
+/// Index of the region: the first one after those of every PCI device.
 pub const REGION: u32 = 9;
 
-/// Where the window begins in the region: aligned to a page of any size that Linux has, so that it
-/// can be mapped and the registers cannot.
+/// Offset of the window in the region, a multiple of any page size that Linux has, so that the
+/// window can be mapped without the registers.
 pub const DATA_OFFSET: u64 = 0x1_0000;
 
-/// Bytes of the window: the most that a chunk can have, for a driver that saves that much in one
-/// step.
+/// Size in bytes of the window, which is the largest chunk, for a driver that saves that much in
+/// one step.
 pub const WINDOW: u64 = 16 << 20;
 
-/// Bytes of the region.
+/// Size in bytes of the region.
 pub const SIZE: u64 = DATA_OFFSET + WINDOW;
 
-/// What is enough for a chunk. User space sends a chunk in one go and looks at the bandwidth that
-/// it may use between two; and the same memory is used for each, so little of it is fast.
+/// Size in bytes from which a chunk is large enough. User space checks its bandwidth limit only
+/// between chunks, and a small window stays in the caches.
 const ENOUGH: u64 = 1 << 20;
 
 const RUNNING: u32 = 1 << 0;
 const SAVING: u32 = 1 << 1;
 const RESUMING: u32 = 1 << 2;
 
-/// How `device_state` shows `state`, whoever moved the device there.
+/// Returns `device_state` for `state`, whichever protocol set it.
 pub fn bits(state: State) -> u32 {
     match state {
         State::Stop => 0,
@@ -44,8 +44,8 @@ pub fn bits(state: State) -> u32 {
     }
 }
 
-/// The state that is asked for by writing `bits`. The error indication cannot be asked for, nor any
-/// other combination, and the reserved bits are 0.
+/// Returns the state that user space requests by writing `bits`, or `None` for the error
+/// indication, any other combination, or a reserved bit.
 pub fn target(bits: u32) -> Option<State> {
     const PRE_COPY: u32 = RUNNING | SAVING;
     Some(match bits {
@@ -63,34 +63,37 @@ pub fn target(bits: u32) -> Option<State> {
 pub enum Register {
     /// The state, as bits.
     DeviceState,
-    /// Reads as 0; what is written is ignored.
+    /// Reserved: reads as 0, and writes are ignored.
     Reserved,
-    /// How much the current state still has to give, 0 if nothing. Reading it also says that the
-    /// chunk whose size was read before has been taken.
+    /// Number of bytes left in the current state; 0 if there are none. Reading it acknowledges the
+    /// chunk whose size was read before.
     PendingBytes,
-    /// Where in the region the chunk is.
+    /// Offset of the chunk in the region.
     DataOffset,
-    /// Saving: how long the chunk is. Resuming: writing it hands a chunk over.
+    /// Size of the chunk. Reading it announces a chunk to be saved, writing it passes a chunk to be
+    /// loaded.
     DataSize,
 }
 
-/// What an access to the region means.
+/// The target of an access to the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// A register, in its own width.
     Register(Register),
-    /// `len` bytes at `offset` of the window, all inside of it.
+    /// `len` bytes at `offset` of the window, in bounds.
     Window {
-        /// From the start of the window.
+        /// Offset in the window.
         offset: usize,
-        /// Cut at the end of the window.
+        /// Length in bytes, cut at the end of the window.
         len: usize,
     },
 }
 
 impl Access {
-    /// What `len` bytes at `offset` of the region are. Registers have a width and an alignment;
-    /// there is nothing between them and the window, and nothing behind that.
+    /// Returns the target of an access of `len` bytes at `offset` of the region.
+    ///
+    /// Returns `None` for a register in another width or alignment, and for an offset between the
+    /// registers and the window or after it.
     pub fn of(offset: u64, len: usize) -> Option<Self> {
         if let Some(at) = offset.checked_sub(DATA_OFFSET) {
             let left = usize::try_from(WINDOW.checked_sub(at).filter(|left| *left > 0)?).ok()?;
@@ -115,12 +118,13 @@ impl Access {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
     len: u64,
-    /// Its size was read: user space has it, or will have it before it looks at what is pending.
+    /// Whether the size was read: user space has the chunk, or will before it reads
+    /// `pending_bytes`.
     announced: bool,
 }
 
 impl Chunk {
-    /// What user space was told of is behind it.
+    /// Drops the chunk if user space has been told its size.
     fn acknowledge(&mut self) {
         if self.announced {
             *self = Chunk::default();
@@ -128,32 +132,33 @@ impl Chunk {
     }
 }
 
-/// The migration behind the registers, as far as it is this protocol's: a session that was opened
-/// by another one is not there.
+/// The migration behind the registers, as protocol v1 sees it: sessions of another protocol do not
+/// exist.
 pub trait Session {
     /// The errors of a session.
     type Error;
-    /// The error for what the interface does not allow.
+    /// The error for an access that the interface does not allow.
     const INVALID: Self::Error;
 
-    /// The state of the device, whoever moved it there.
+    /// Returns the state of the device, whichever protocol set it.
     fn state(&self) -> State;
-    /// Takes the device to `target`, where it may be already.
+    /// Moves the device to `target`, which may be its present state.
     fn set_state(&mut self, target: State) -> Result<(), Self::Error>;
-    /// The chunk of the saving session, if one is open.
+    /// Returns the chunk of the saving session, if one is open.
     fn chunk(&mut self) -> Option<&mut Chunk>;
-    /// How much the saving session still has to give in this state, without the chunk. While the
-    /// device is stopped it is 0 only if there is nothing.
+    /// Returns the number of bytes that are left in this state, without the chunk. While the device
+    /// is stopped it must be 0 only at the end of the stream.
     fn pending(&mut self) -> Result<u64, Self::Error>;
-    /// Puts what comes next into the window, whole records while they fit into `enough` bytes; how
-    /// many bytes it was, 0 only if nothing is pending.
+    /// Saves the next chunk to the window, and returns its length; 0 only if nothing is pending.
+    ///
+    /// It has whole records, as many as fit into `enough` bytes, but at least one.
     fn save(&mut self, enough: u64) -> Result<u64, Self::Error>;
-    /// Loads the first `len` bytes of the window; invalid if no loading session is open.
+    /// Loads the first `len` bytes of the window; it must fail if no loading session is open.
     fn load(&mut self, len: u64) -> Result<(), Self::Error>;
 }
 
 impl Register {
-    /// Width in bytes; it is also the alignment.
+    /// Returns the width in bytes, which is also the alignment.
     pub fn width(self) -> usize {
         match self {
             Register::DeviceState | Register::Reserved => 4,
@@ -161,7 +166,7 @@ impl Register {
         }
     }
 
-    /// What the register reads as.
+    /// Reads the register.
     pub fn read<S: Session>(self, session: &mut S) -> Result<u64, S::Error> {
         match self {
             Register::DeviceState => Ok(bits(session.state()).into()),
@@ -181,13 +186,13 @@ impl Register {
         }
     }
 
-    /// `value` is written to the register.
+    /// Writes `value` to the register.
     pub fn write<S: Session>(self, value: u64, session: &mut S) -> Result<(), S::Error> {
         match self {
             Register::DeviceState => {
                 let bits = u32::try_from(value).map_err(|_| S::INVALID)?;
                 session.set_state(target(bits).ok_or(S::INVALID)?)?;
-                // A saving session may have gone on, into its last phase.
+                // The write may have moved a saving session to its last phase.
                 if let Some(chunk) = session.chunk() {
                     chunk.acknowledge();
                 }
@@ -200,7 +205,7 @@ impl Register {
     }
 }
 
-/// What is pending, after what user space has taken.
+/// Returns `pending_bytes`, and acknowledges the chunk that user space has taken.
 fn pending<S: Session>(session: &mut S) -> Result<u64, S::Error> {
     let Some(chunk) = session.chunk() else {
         return Ok(0);
@@ -210,7 +215,8 @@ fn pending<S: Session>(session: &mut S) -> Result<u64, S::Error> {
     Ok(session.pending()?.saturating_add(kept))
 }
 
-/// Sees to it that there is a chunk, if there is anything to give; its length.
+/// Saves a chunk to the window if there is none, and returns its length; 0 if there is nothing to
+/// save.
 fn fill<S: Session>(session: &mut S) -> Result<u64, S::Error> {
     let Some(Chunk { len, .. }) = session.chunk().copied() else {
         return Ok(0);

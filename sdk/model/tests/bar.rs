@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Base address registers: types, sizing, and which a function may have.
+//! Base address registers: types, sizing, and which are valid.
 
 mod common;
 
@@ -9,7 +9,7 @@ use mdev_model::config::{Bar, ConfigSpace, BARS};
 
 #[test]
 fn each_bar_tells_its_type_and_its_size() {
-    // (what it decodes, what it reads after a reset, what it reads after all ones were written)
+    // (resource, value after a reset, value after all ones were written)
     let table = [
         (NONE, 0, 0),
         (io(4), 0x1, 0xffff_fffd),
@@ -96,10 +96,10 @@ fn the_identity_must_be_possible() {
         (with_bar(memory32(1 << 31, false)), true),
         (with_bar(memory64(8, false)), false),
         (with_bar(memory64(1 << 39, false)), true),
-        // A region's part of a file offset ends here.
+        // The file offsets of a region end here.
         (with_bar(memory64(1 << 40, false)), false),
         (with_bar(memory64(u64::MAX, false)), false),
-        // The upper half of a 64-bit BAR is no BAR of its own, and needs a register.
+        // The upper half of a 64-bit BAR needs a register, in which there is no other BAR.
         (
             with_bars([memory64(16, false), io(4), NONE, NONE, NONE, NONE]),
             false,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI configuration space, with offsets written down a second time from the specification.
+//! PCI configuration space, against offsets taken from the specification a second time.
 
 mod common;
 
@@ -75,12 +75,12 @@ fn the_bits_that_can_be_written_are_those_of_the_specification() {
     assert_eq!(mask16(COMMAND), 0x0547);
     assert_eq!(mask16(STATUS), 0);
     assert_eq!(mask32(INTERRUPT_LINE), 0x0000_00ff);
-    // MSI: enable alone of message control; address, dword aligned; upper address; data.
+    // MSI: of message control only the enable bit; address, dword aligned; upper address; data.
     assert_eq!(mask32(0x40), 0x0001_0000);
     assert_eq!(mask32(0x44), 0xffff_fffc);
     assert_eq!(mask32(0x48), 0xffff_ffff);
     assert_eq!(mask32(0x4c), 0x0000_ffff);
-    // MSI-X: enable and function mask of message control, no offset.
+    // MSI-X: of message control the enable and function mask bits; no offset.
     assert_eq!(mask32(0x50), 0xc000_0000);
     assert_eq!(mask32(0x54), 0);
     assert_eq!(mask32(0x58), 0);
@@ -218,14 +218,14 @@ fn interrupt_status_is_the_level_of_the_line_whatever_else_is_set() {
             assert_eq!(both as u16, command);
         }
     }
-    // Wherever the access begins and ends, and nowhere else.
+    // The bit is in its place wherever the access begins and ends, and nowhere else.
     for (offset, len) in [(0x06, 1), (0x06, 2), (0x00, 256), (0x05, 2)] {
         let (mut low, mut high) = (vec![0; len], vec![0; len]);
         assert!(config.read(offset, &mut low, false) && config.read(offset, &mut high, true));
         low[0x06 - offset as usize] |= 8;
         assert_eq!(low, high);
     }
-    // It is no part of what is saved, and so of what two hosts must have in common.
+    // It is not saved, so two hosts need not have it in common.
     assert_eq!(config.bytes()[0x06] & 8, 0);
 }
 

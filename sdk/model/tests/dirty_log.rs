@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The DMA log against a set of page numbers, and what it does where memory ends.
+//! The DMA log against a set of page numbers, and without memory for it.
 
 use mdev_model::dirty_log::{DirtyLog, Leaf, Leaves, Report, MAX_LEAVES};
 use proptest::prelude::*;
@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-/// Leaves in a map; only so many, to fail as an allocation does. It counts how often one is looked
-/// for.
+/// A map of leaves with a limit, at which it fails like an allocation; it counts lookups.
 #[derive(Debug)]
 struct Map {
     leaves: BTreeMap<u64, Leaf>,
@@ -73,7 +72,7 @@ fn started() -> Log {
     log
 }
 
-/// A whole report of `pages`, as its caller in the kernel makes it; None if everything is dirty.
+/// Returns a whole report of `pages`, made as in the kernel; `None` if everything is dirty.
 fn report(
     log: &mut Log,
     pages: RangeInclusive<u64>,
@@ -203,8 +202,8 @@ fn a_report_costs_by_what_is_dirty_and_not_by_the_size_of_memory() {
     for memory in [gib, 1024 * gib, LAST + 1] {
         let memory = 0..=memory - 1;
         assert_eq!(cost(memory.clone(), 0), 1);
-        // To find a leaf, to take its pages and to remove it; and to see that no more follows,
-        // unless the last one is the last of memory.
+        // To find a leaf, take its pages and remove it; and to find that no other follows, unless
+        // the last one is the last of memory.
         assert!((3 * 64..=3 * 64 + 1).contains(&cost(memory, 64)));
     }
 }
@@ -246,7 +245,7 @@ enum Event {
 }
 
 fn pages() -> impl Strategy<Value = RangeInclusive<u64>> {
-    // Around the borders of a few leaves.
+    // Near the borders of a few leaves.
     let first = (0..4 * Leaf::PAGES)
         .prop_union(Leaf::PAGES - 3..Leaf::PAGES + 3)
         .boxed();

@@ -66,7 +66,7 @@ fn the_checksum_is_crc32c_of_everything_before_itself() {
     let session = whole_session();
     let (covered, checksum) = session.split_at(session.len() - 4);
     assert_eq!(checksum, crc32c::crc32c(covered).to_le_bytes());
-    // The check value of CRC-32C, so that both are the one that is meant.
+    // The published check value of CRC-32C, so that both are that algorithm.
     assert_eq!(!kernel_crc32c(!0, b"123456789"), 0xe306_9283);
 }
 

@@ -162,7 +162,7 @@ fn the_documentation_shows_the_golden_session() {
     );
 }
 
-/// What the C program prints if the header agrees with the model.
+/// The output of the C program if the header agrees with the model.
 fn expected_of_c() -> String {
     let optional = Header {
         size: 0,
@@ -246,7 +246,7 @@ fn a_c_program_with_the_uapi_header_reads_the_golden_session() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // Dropped here, so the program sees the end.
+    // The pipe is dropped here, so the program reads the end of the file.
     reader.stdin.take().unwrap().write_all(&golden()).unwrap();
     let output = reader.wait_with_output().unwrap();
     assert!(output.status.success());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The record that says what was signalled of the interrupt.
+//! The record of the interrupt's state.
 
 use mdev_model::stream::{Interrupt, LoadError};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interrupt line: scripts of events and the signals expected of them.
+//! The interrupt line: scripts of events, and the signals expected for them.
 
 mod common;
 
@@ -226,7 +226,7 @@ fn intx_is_saved_as_signalled_until_it_is_unmasked() {
 #[test]
 fn what_was_not_signalled_is_not_saved_as_signalled() {
     for events in [
-        // User space's own mask is no signal.
+        // A mask by user space does not count as a signal.
         &[(INTX, QUIET), (Mask, QUIET), (Set(true), QUIET)][..],
         &[(INTX_UNARMED, QUIET), (Set(true), QUIET)],
         &[(INTX, QUIET), (Stop, QUIET), (Set(true), QUIET)],
@@ -276,7 +276,7 @@ fn the_signal_that_is_owed_waits_for_an_eventfd_and_for_an_unmask() {
     script(&[&come[..], &[(INTX_UNARMED, QUIET), (INTX, SIGNAL)]].concat());
     let masked = [(INTX, QUIET), (Mask, QUIET)];
     script(&[&masked[..], &come, &[(Unmask, SIGNAL), (Unmask, QUIET)]].concat());
-    // QEMU may set the interrupt up anew while it loads.
+    // QEMU may set up the interrupt again while it loads.
     let anew = [(OFF, QUIET), (INTX, QUIET), (Start, SIGNAL)];
     script(&[&[(INTX, QUIET)], &come[..2], &anew].concat());
 }

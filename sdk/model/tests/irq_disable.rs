@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupt Disable of the command register: scripts of events and the signals expected of them.
+//! Interrupt Disable of the command register: scripts of events and the signals expected for them.
 
 mod common;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interrupt line under random events, against a second description of the same rules.
+//! The interrupt line under random events, against a second implementation of its rules.
 
 mod common;
 
@@ -24,20 +24,20 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// The rules a second time: what was said last decides, whatever was said before it.
+/// The second implementation: the last event of each kind decides, whatever came before it.
 #[derive(Debug)]
 struct Rules {
     mode: Mode,
     armed: bool,
     running: bool,
     level: bool,
-    /// User space masks INTx, or was signalled and has not unmasked it.
+    /// User space has masked INTx, or was signalled and has not unmasked it.
     masked: bool,
-    /// It was signalled and has not unmasked it.
+    /// User space was signalled and has not unmasked INTx.
     heard: bool,
-    /// The guest keeps the device from asserting INTx.
+    /// The guest has set Interrupt Disable.
     disabled: bool,
-    /// The user space of another host was, and this one was not yet.
+    /// User space at the source was signalled, and this one was not yet.
     missed: bool,
 }
 
@@ -110,7 +110,7 @@ proptest! {
         for &event in &events {
             run(&mut line, event);
         }
-        // Whatever went before: running, armed, asserted INTx, and one signal for one unmask.
+        // Whatever came before: if INTx is asserted, armed and running, an unmask signals once.
         for event in [OFF, Restore(false), Disable(false), Set(true), Start, Mask] {
             run(&mut line, event);
         }

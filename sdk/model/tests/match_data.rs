@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Match data: its layout, and which differences a destination refuses with which reason.
+//! Match data: its layout, and the reasons with which a destination refuses differences.
 
 mod common;
 
@@ -12,7 +12,7 @@ fn own() -> MatchData {
     MatchData::new(&FORMAT, TYPE, GEOMETRY)
 }
 
-/// What the receiver says to a session with `payload` as its match data.
+/// Returns the receiver's answer to a session with `payload` as its match data.
 fn refusal_of(payload: &[u8; MATCH_LEN]) -> Option<LoadError> {
     let whole = Session::with(&own()).cut();
     let header = &whole[..whole.len() - MATCH_LEN];
@@ -80,8 +80,8 @@ fn the_first_difference_in_the_order_of_the_checks_is_the_reason() {
     assert_eq!(refusal_of(&data.encode()), Some(LoadError::OtherFormat));
 }
 
-/// Whether a driver that writes `version` and reads from `oldest` on takes a stream of version
-/// `stream.0` that readers from `stream.1` on can load.
+/// Returns whether a driver that writes `version` and reads versions from `oldest` accepts a stream
+/// of version `stream.0` that readers from version `stream.1` can load.
 fn takes((version, oldest): (u16, u16), stream: (u16, u16)) -> bool {
     let format = Format {
         version,
@@ -102,7 +102,7 @@ fn takes((version, oldest): (u16, u16), stream: (u16, u16)) -> bool {
 
 #[test]
 fn the_version_window_is_what_the_reader_reads_and_what_the_writer_promises() {
-    // (reader's version, oldest), (stream's version, readable_by), whether it is taken
+    // (reader's version, oldest), (stream's version, readable_by), whether it is accepted
     let table = [
         ((1, 1), (1, 1), true),
         // A newer reader reads down to its oldest.
@@ -110,7 +110,7 @@ fn the_version_window_is_what_the_reader_reads_and_what_the_writer_promises() {
         ((3, 2), (2, 1), true),
         ((3, 2), (1, 1), false),
         ((3, 1), (1, 1), true),
-        // An older reader takes what the writer says it can.
+        // An older reader accepts what the writer says it can read.
         ((3, 2), (4, 3), true),
         ((3, 2), (9, 2), true),
         ((3, 2), (9, 1), true),

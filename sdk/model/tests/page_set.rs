@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A set of pages against a set of numbers, and against a thread that adds while another one reads.
+//! A set of pages against a set of numbers, and with a thread that adds while another one reads.
 
 use mdev_model::page_set::{words, PageSet, Words};
 use proptest::prelude::*;
@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 const PAGES: usize = 200;
 
-/// How many accesses are left until something happens, and what.
+/// An action, and the number of accesses until it happens.
 type Meanwhile = (usize, Box<dyn Fn()>);
 
-/// Words in cells. What another thread does between two accesses is done by `meanwhile`.
+/// Words in cells; `meanwhile` does what another thread does between two accesses.
 #[derive(Default)]
 struct Cells {
     words: Vec<Cell<u64>>,
@@ -118,7 +118,7 @@ proptest! {
         written in 0..PAGES,
         moment in 0..20usize,
     ) {
-        // Both sets in a place that the other thread can reach, too.
+        // Both sets are where the other thread can reach them too.
         let (ours, theirs): (&'static Cells, &'static Cells) = (
             Box::leak(Box::new(Cells::new(PAGES))),
             Box::leak(Box::new(Cells::new(PAGES))),

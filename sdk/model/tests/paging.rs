@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges of bytes against the pages of each single byte.
+//! The pages of ranges of bytes, against the page of each single byte.
 
 use mdev_model::paging::{pieces, Span};
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Single records: their header, what is known, skipped and refused, and how long they can be.
+//! Single records: their headers, which are known, skipped or refused, and their lengths.
 
 mod common;
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 const OPTIONAL: u32 = 1;
 
-/// A session that goes on with a header.
+/// A session that continues with a header.
 fn with_header(size: u64, flags: u32, tag: Tag) -> Vec<u8> {
     Session::new().raw(&raw_header(size, flags, tag.0)).cut()
 }
@@ -72,7 +72,7 @@ fn every_flag_but_optional_is_refused() {
 
 #[test]
 fn a_record_that_is_neither_known_nor_optional_is_refused() {
-    // 0, the first of the SDK's tags that is not taken, the last of them, and drivers'.
+    // 0, the first unused tag of the SDK, the last of the SDK's, and tags of drivers.
     for tag in [0, 4, 0xff, UNKNOWN.0, u32::MAX] {
         let stream = with_header(0, 0, Tag(tag));
         assert_eq!(refusal(&stream), Some(LoadError::UnknownRecord), "{tag:#x}");
@@ -105,7 +105,7 @@ fn a_record_that_is_too_long_is_refused_by_its_header_alone() {
                 let header = with_header(size, flags, tag);
                 assert_eq!(refusal(&header), Some(LoadError::RecordTooLong), "{size}");
 
-                // Nor is any of a payload that comes along passed on.
+                // No part of a payload that follows is passed on either.
                 let outcome = receive([&[header, vec![7; 2 * LONG_MOST]].concat()[..]]);
                 assert_eq!(outcome.receiver.arriving, [], "{size}");
                 assert_eq!(outcome.receiver.records, [], "{size}");

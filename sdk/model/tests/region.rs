@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! File offsets and how an access is cut.
+//! File offsets, and the cutting of accesses.
 
 use mdev_model::region::{access_width, file_offset, split, OFFSET_SHIFT};
 use proptest::prelude::*;
 
-/// Region indices that a file offset of 64 bits has room for.
+/// Number of region indices in a 64-bit file offset.
 const INDICES: u32 = 1 << (64 - OFFSET_SHIFT);
 
 #[test]
@@ -19,7 +19,7 @@ fn regions_lie_where_vfio_pci_has_them() {
     assert_eq!(split(u64::MAX), (INDICES - 1, 0x0ff_ffff_ffff));
 }
 
-/// The accesses that `len` bytes at `offset` become.
+/// Returns the single accesses into which `len` bytes at `offset` are cut.
 fn pieces(offset: u64, len: usize, widest: usize) -> Vec<(u64, usize)> {
     let (mut at, mut left) = (offset, len);
     std::iter::from_fn(|| {

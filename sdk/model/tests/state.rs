@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The migration states: every ordered pair against two oracles that know nothing of the model.
+//! The migration states: every ordered pair, against two oracles that are independent of the model.
 //!
 //! One derives the way from the direct arcs and the rules in `include/uapi/linux/vfio.h`, the other
-//! is what `vfio_mig_get_next_state()` answers.
+//! is the table of what `vfio_mig_get_next_state()` returns.
 
 use mdev_model::state::{State, Transition};
 use std::collections::VecDeque;
 use State::{Error, PreCopy, PreCopyP2p, Resuming, Running, RunningP2p, Stop, StopCopy};
 
-/// The direct arcs of the UAPI for a device with STOP_COPY, P2P and PRE_COPY, and what each asks.
+/// The direct arcs of the UAPI for a device with STOP_COPY, P2P and PRE_COPY, and their meaning.
 const ARCS: [(State, State, Transition); 16] = [
     (Running, RunningP2p, Transition::Quiesce),
     (RunningP2p, Running, Transition::Resume),
@@ -26,7 +26,7 @@ const ARCS: [(State, State, Transition); 16] = [
     (PreCopy, PreCopyP2p, Transition::Quiesce),
     (PreCopyP2p, PreCopy, Transition::Resume),
     (PreCopyP2p, StopCopy, Transition::FinishPreCopy),
-    // Not for use: a finished pre-copy is not taken up again. Here so that the rule has to act.
+    // Never used, because a finished pre-copy cannot be continued; here so that the rule must act.
     (StopCopy, PreCopyP2p, Transition::BeginPreCopy),
 ];
 
@@ -38,7 +38,7 @@ fn is_session(state: State) -> bool {
     is_saving(state) || state == Resuming
 }
 
-/// Whether the UAPI's rules allow the path `from`, ..., `to`.
+/// Returns whether the UAPI's rules allow the path `from`, ..., `to`.
 fn is_allowed(path: &[State]) -> bool {
     let (from, to) = (path[0], path[path.len() - 1]);
     let within_saving = is_saving(from) && is_saving(to);
@@ -46,8 +46,10 @@ fn is_allowed(path: &[State]) -> bool {
     interior.iter().all(|&s| !is_session(s) || within_saving)
 }
 
-/// All shortest allowed paths. Breadth first, over paths and not over states, because a state that
-/// is not allowed on one of them may be on another.
+/// Returns all shortest allowed paths.
+///
+/// Breadth first, over paths and not over states, because a state that is not allowed on one path
+/// may be allowed on another.
 fn shortest_paths(from: State, to: State) -> Vec<Vec<State>> {
     if from == StopCopy && is_saving(to) {
         return Vec::new();
@@ -74,7 +76,7 @@ fn shortest_paths(from: State, to: State) -> Vec<Vec<State>> {
     found
 }
 
-/// The states and arcs of the model's way, without `from`; `None` if it refuses.
+/// Returns the states and arcs of the model's way, without `from`; `None` if there is no way.
 fn walk(from: State, to: State) -> Option<Vec<(State, Transition)>> {
     let mut steps = Vec::new();
     let mut at = from;
@@ -108,11 +110,11 @@ fn every_pair_takes_the_one_shortest_path_that_the_rules_allow() {
         assert_eq!(walked.as_deref(), expected, "{from:?} to {to:?}");
         reached += usize::from(walked.is_some());
     }
-    // Seven states reach each other, but for STOP_COPY to PRE_COPY and PRE_COPY_P2P.
+    // Seven states reach each other, except STOP_COPY to PRE_COPY and PRE_COPY_P2P.
     assert_eq!(reached, 7 * 6 - 2);
 }
 
-/// What `vfio_mig_get_next_state()` of Linux 7.2 answers where all features are offered. Rows are
+/// What `vfio_mig_get_next_state()` of Linux 7.2 returns if all features are offered. Rows are
 /// the current state, columns the target, both in the order of `COLUMNS`; ERROR stands for -EINVAL.
 const COLUMNS: [State; 7] = [
     Stop, Running, PreCopy, PreCopyP2p, StopCopy, Resuming, RunningP2p,
@@ -173,7 +175,7 @@ fn only_the_last_step_opens_a_session() {
                 "{from:?} to {to:?} opens a session that nobody gets: {steps:?}"
             );
         }
-        // A file comes exactly where a session is entered from outside of it.
+        // A file is created exactly where a session is entered from outside.
         if let Some((_, last)) = steps.last() {
             let continues = is_saving(from) && is_saving(to);
             let entered = is_session(to) && !continues;

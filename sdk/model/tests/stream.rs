@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whole streams: any segmentation, torn and mutated sessions, sessions that follow each
-//! other.
+//! Whole streams: any segmentation, truncated and mutated sessions, consecutive sessions.
 
 mod common;
 
@@ -34,7 +33,7 @@ fn a_session_without_records_completes() {
     assert_eq!((outcome.result, outcome.complete), (Ok(()), true));
 }
 
-/// Sessions of any records that the receiver takes or skips.
+/// Generates sessions of any records that the receiver takes or skips.
 fn session() -> impl Strategy<Value = Vec<u8>> {
     let record = prop_oneof![
         (Just((SHORT, false)), 0..=SHORT_MOST),
@@ -57,7 +56,7 @@ fn session() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// `bytes` cut at the given places, each in 1/65536 of its length.
+/// Returns `bytes` cut at the given places, each in 1/65536 of the length.
 fn cut_at(bytes: &[u8], cuts: &[u16]) -> Vec<Vec<u8>> {
     let place = |cut: &u16| bytes.len() * usize::from(*cut) / 0x10000;
     let mut places: Vec<usize> = cuts.iter().map(place).chain([0, bytes.len()]).collect();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The registers of protocol v1: what an access to them means in each state.
+//! The registers of protocol v1: the meaning of each access, in each state.
 
 mod common;
 
@@ -99,13 +99,13 @@ fn nothing_is_pending_where_nothing_is_saved() {
         let mut device = Device::new(&[10], 1);
         device.set(state);
         assert_eq!(device.read(PendingBytes), 0);
-        // Never 0: it is a place in the region.
+        // Never 0: it is an offset in the region.
         assert_eq!(device.read(DataOffset), DATA_OFFSET);
         assert_eq!(device.read(DataSize), 0);
     }
 }
 
-/// What a user may do at any time.
+/// An action that user space may take at any time.
 #[derive(Clone, Debug)]
 enum Act {
     State(u64),

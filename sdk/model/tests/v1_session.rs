@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sessions of protocol v1: how a stream goes through the registers in chunks.
+//! Sessions of protocol v1: a stream that passes through the registers in chunks.
 
 mod common;
 
@@ -97,7 +97,7 @@ fn a_second_session_begins_with_the_first_record() {
     let mut device = Device::new(&[10, 20], 1);
     device.set(PRE_COPY);
     assert_eq!(device.take(), Some(vec![0; 10]));
-    // A user who stops and continues the VM meanwhile: pre-copy is not taken up again.
+    // The VM is stopped and continued meanwhile: the pre-copy is not continued.
     for state in [STOP_COPY, RUNNING, STOP, STOP_COPY] {
         device.set(state);
     }

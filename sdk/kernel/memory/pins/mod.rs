@@ -2,26 +2,24 @@
 
 //! The pinned ranges of an open device, and how they are taken back when user space unmaps them.
 //!
-//! VFIO asks a device in its `dma_unmap` callback to have unpinned a range before it returns; type1
-//! looks again at most ten times and then calls `BUG()`. So a range is in the table before its
-//! first page is pinned and until its last one is unpinned, and the callback waits for a pin or an
-//! unpin that is under way in another thread. That thread wants type1's `iommu->lock`, which is
-//! released around the callback (Documentation/threat-model.md says who in the kernel may hold it
-//! for ever all the same); pinning waits for user space to provide the memory, too. No lock of this
-//! module is held across a call into VFIO.
+//! A device must have unpinned a range when its `dma_unmap` callback returns: type1 checks at most
+//! ten times and then calls `BUG()`. So a range is in the table from before its first page is
+//! pinned until after its last page is unpinned, and the callback waits for a pin or an unpin that
+//! is under way in another thread. That thread needs type1's `iommu->lock`, which type1 releases
+//! around the callback (Documentation/threat-model.md: who may hold it forever); a pin can also wait
+//! for user space to provide the memory. No lock of this module is held across a call into VFIO.
 //!
-//! C header: `include/linux/vfio.h`; `vfio_dma_do_unmap()` in `drivers/vfio/vfio_iommu_type1.c`
+//! C header: [`include/linux/vfio.h`](srctree/include/linux/vfio.h); `vfio_dma_do_unmap()` in
+//! [`vfio_iommu_type1.c`](srctree/drivers/vfio/vfio_iommu_type1.c)
 
+mod activity;
 mod pages;
 mod table;
 mod unmap;
 
 use super::dirty_log::Log;
-use crate::base::{
-    compat::smp_mb,
-    raw,
-    wait::{KernelThread, WaitQueue},
-};
+use crate::base::{raw, wait::KernelThread};
+use activity::Activity;
 use core::{
     mem::{self, MaybeUninit},
     ops::RangeInclusive,
@@ -32,10 +30,7 @@ use kernel::{
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{
-        atomic::{Acquire, Atomic, Full, Relaxed},
-        Arc, Mutex, UniqueArc,
-    },
+    sync::{Arc, Mutex, UniqueArc},
 };
 use mdev_model::paging::Span;
 use pages::Pages;
@@ -46,135 +41,108 @@ use unmap::Id;
 /// How many pages VFIO pins in one call.
 const MAX_PAGES: usize = raw::VFIO_PIN_PAGES_MAX_ENTRIES as usize;
 
-/// An open VFIO device, as far as guest memory is reached through it.
+/// The VFIO device through which guest memory is reached.
 struct Vdev(NonNull<raw::vfio_device>);
 
-// SAFETY: VFIO locks by itself; the pointer is used only as `Pins` says.
+// SAFETY: VFIO's functions may be called from any thread; `Pins` says when the pointer is used.
 unsafe impl Send for Vdev {}
 // SAFETY: As above.
 unsafe impl Sync for Vdev {}
 
 /// The guest memory that a device reaches while it is open.
 ///
-/// It lasts as long as the mdev, because an unmap that began while the device was open may still be
-/// under way when it is opened again.
+/// It lives as long as the mdev, because an unmap that began while the device was open may still
+/// be under way when the device is opened again.
 ///
 /// # Invariants
 ///
-/// VFIO is called for `vdev` only on behalf of an entry in the table, which is a range, or a copy.
-/// Entries are made between [`open`](Self::open) and [`close`](Self::close) alone. A range leaves
-/// the table only when it is unpinned, and `close` returns only when there is no entry any more. It
-/// is called before `close_device` returns, so the VFIO device is open during every call.
+/// - VFIO is called for `vdev` only for a range in the table, or for a copy under way.
+/// - Both begin only between [`open`](Self::open) and [`close`](Self::close). A range leaves the
+///   table only after it is unpinned, and `close` returns only when there is neither. `close` is
+///   called before `close_device` returns, so `vdev` is open during every call.
 #[pin_data]
 pub(crate) struct Pins {
     vdev: Vdev,
     #[pin]
     table: Mutex<Table>,
-    /// Whether the device is quiesced. Written with the table locked.
-    quiesced: Atomic<bool>,
-    /// How many pins and copies are under way. Increased with the table locked.
-    under_way: Atomic<usize>,
-    /// A range has become live or has left the table, or a pin or a copy is over.
     #[pin]
-    changed: WaitQueue,
-    /// How many threads wait for that.
-    waiting: Atomic<usize>,
+    activity: Activity,
     #[pin]
     pub(crate) log: Log,
 }
 
-/// Memory for [`Pins`], whose VFIO device is not there yet.
+/// Memory for a [`Pins`] whose VFIO device does not exist yet.
 pub(crate) struct Room(UniqueArc<MaybeUninit<Pins>>);
 
 impl Room {
+    /// Allocates the memory.
     pub(crate) fn new() -> Result<Self> {
         Ok(Room(UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?))
     }
 }
 
 impl Pins {
+    /// Creates the pins of `vdev`, of which there are none.
+    ///
     /// # Safety
     ///
-    /// `vdev` must be a VFIO device; [`open`](Self::open) must be called only when it is being
+    /// `vdev` must be a VFIO device; [`open`](Self::open) must be called only while it is being
     /// opened, and [`close`](Self::close) before it is closed.
     pub(crate) unsafe fn new(room: Room, vdev: NonNull<raw::vfio_device>) -> Arc<Self> {
         let Ok(pins) = room.0.pin_init_with(pin_init!(Self {
             vdev: Vdev(vdev),
             table <- new_mutex!(Table::new(), "mdev_pins"),
-            quiesced: Atomic::new(false),
-            under_way: Atomic::new(0),
-            changed <- WaitQueue::new(),
-            waiting: Atomic::new(0),
+            activity <- Activity::new(),
             log <- Log::new(),
         }));
         pins.into()
     }
 
-    /// The device is being opened. Returns the number of this time, which [`pin`](Self::pin) and
-    /// [`copy`](Self::copy) want to hear: what remembers another one gets ENODEV.
+    /// Allows pins and copies of the device, which is being opened, and returns the number of this
+    /// opening. [`pin`](Self::pin) and [`copy`](Self::copy) return ENODEV for any other number.
     pub(crate) fn open(&self) -> u64 {
         let mut table = self.table.lock();
-        self.quiesced.store(false, Relaxed);
+        self.activity.set_quiesced(false);
         table.open()
     }
 
-    /// Stops the device's accesses to guest memory: none is under way when this returns, and each
-    /// gets EBUSY until [`resume`](Self::resume).
+    /// Ends accesses to guest memory: none is under way when this returns, and each fails with
+    /// EBUSY until [`resume`](Self::resume).
     ///
     /// # Errors
     ///
-    /// EINTR if this thread is killed before those under way are over; the device is not quiesced
-    /// then.
+    /// EINTR if this thread is killed before those under way are over; accesses are allowed then.
     pub(crate) fn quiesce(&self) -> Result {
         let table = self.table.lock();
-        self.quiesced.store(true, Relaxed);
-        // A guard asks with its range locked, so it is through, or is refused.
+        self.activity.set_quiesced(true);
+        // An access through a guard checks with its range locked, so it is over or is refused.
         table.ranges.iter().for_each(|r| drop(r.state.lock()));
         drop(table);
-        self.waiting.fetch_add(1, Full);
-        let result = self.changed.wait_killable(|| self.is_idle());
-        self.waiting.fetch_sub(1, Full);
-        result.inspect_err(|_| self.resume())
+        let idle = self.activity.wait_killable(|| self.activity.is_idle());
+        idle.inspect_err(|_| self.resume())
     }
 
     /// Allows accesses again.
     pub(crate) fn resume(&self) {
         let _table = self.table.lock();
-        self.quiesced.store(false, Relaxed);
+        self.activity.set_quiesced(false);
     }
 
-    /// Refuses an access of a quiesced device.
+    /// Returns EBUSY while the device is quiesced. The range in question must be locked.
     #[inline]
     pub(super) fn check_running(&self) -> Result {
-        match self.quiesced.load(Relaxed) {
-            true => Err(EBUSY),
-            false => Ok(()),
-        }
+        self.activity.check()
     }
 
-    /// Begins a pin or a copy, with the table locked.
+    /// Begins a pin or a copy of the opening with the number `opening`.
     fn begin(&self, table: &Table, opening: u64) -> Result {
         if !table.is_open(opening) {
             return Err(ENODEV);
         }
-        self.check_running()?;
-        self.under_way.add(1, Relaxed);
-        Ok(())
+        self.activity.begin()
     }
 
-    /// A pin or a copy is over.
-    fn end(&self) {
-        // Orders what the access has changed before the look at who waits.
-        self.under_way.fetch_sub(1, Full);
-        self.wake_waiting();
-    }
-
-    /// Returns whether no pin and no copy is under way.
-    fn is_idle(&self) -> bool {
-        self.under_way.load(Acquire) == 0
-    }
-
-    /// Pins the pages that hold `len` bytes from `iova` on; for hardware, if there is a `stop`.
+    /// Pins the pages of `len` bytes at `iova`; for hardware, if there is a `stop`.
     pub(super) fn pin(
         &self,
         opening: u64,
@@ -187,7 +155,7 @@ impl Pins {
         let (range, thread) = {
             let mut table = self.table.lock();
             self.begin(&table, opening)?;
-            table.enter(span).inspect_err(|_| self.end())?
+            table.enter(span).inspect_err(|_| self.activity.end())?
         };
         let pinned = self.pin_pages(&range, prot).and_then(|pages| {
             if stop.is_some() {
@@ -208,11 +176,11 @@ impl Pins {
                 Err(error)
             }
         };
-        self.end();
+        self.activity.end();
         result
     }
 
-    /// A thread's call into VFIO is over.
+    /// Ends the call into VFIO of this thread, if it is `thread`.
     #[inline]
     fn end_call(&self, thread: Option<KernelThread>) {
         if let Some(thread) = thread {
@@ -220,8 +188,10 @@ impl Pins {
         }
     }
 
-    /// Pins all of `range`; after an error nothing of it. A length may be the guest's, so there is
-    /// never memory for more than one call ahead of what user space has really mapped.
+    /// Pins all of `range`, or nothing of it after an error.
+    ///
+    /// The guest may have chosen the length, so memory is allocated for one call of VFIO at a time,
+    /// after the previous one has shown that user space has mapped that much.
     fn pin_pages(&self, range: &Range, prot: u32) -> Result<Pages> {
         let mut pages = Pages::new();
         let mut pinned = 0;
@@ -235,7 +205,8 @@ impl Pins {
                 Err(error) => break error,
             };
             let iova = range.span.start + (pinned * PAGE_SIZE) as u64;
-            // SAFETY: By the invariant of `Pins`; `room` is for `some` pages.
+            // SAFETY: `range` is in the table, so `vdev` is open by the type invariant; `room` has
+            // space for `some` pointers.
             let done = unsafe {
                 raw::vfio_pin_pages(
                     self.vdev.0.as_ptr(),
@@ -248,7 +219,7 @@ impl Pins {
             let Ok(count) = usize::try_from(done) else {
                 break unmapped(Error::from_errno(done));
             };
-            // SAFETY: VFIO has written `count` pointers, of at most `some`.
+            // SAFETY: VFIO has written `count` pointers, which is at most `some`.
             unsafe { pages.fill(count.min(some)) };
             pinned += count;
             if count != some {
@@ -264,14 +235,15 @@ impl Pins {
         while first < pages {
             let some = (pages - first).min(MAX_PAGES);
             let iova = start + (first * PAGE_SIZE) as u64;
-            // SAFETY: By the invariant of `Pins`; the pages were pinned and are unpinned once.
+            // SAFETY: The range is in the table, so `vdev` is open by the type invariant; its pages
+            // were pinned, and are unpinned once.
             unsafe { raw::vfio_unpin_pages(self.vdev.0.as_ptr(), iova, some as c_int) };
             first += some;
         }
     }
 
-    /// Unpins `range`, which the caller has taken `live` from. Hardware that may use it still is
-    /// stopped before, if `running` says so.
+    /// Unpins `range`, from which the caller has taken `live`; stops hardware first if it may be
+    /// `running`.
     fn unpin(&self, range: &Arc<Range>, live: State, running: bool) {
         if let State::Live(_, Some(stop)) = &live {
             if running {
@@ -281,61 +253,40 @@ impl Pins {
         }
         self.unpin_pages(range.span.start, range.span.pages);
         self.forget(range);
-        // What hardware is stopped with may hold the guard, which waits for the range to be
-        // forgotten.
+        // `stop` may own what owns the guard, whose drop waits until the range has left the table.
         drop(live);
     }
 
-    /// The guard of `range` is dropped; when this returns it is unpinned.
+    /// Unpins `range`, whose guard is dropped, or waits until another thread has done so.
     pub(crate) fn release(&self, range: &Arc<Range>) {
         let live = mem::replace(&mut *range.state.lock(), State::Busy);
         if let State::Live(..) = &live {
             return self.unpin(range, live, false);
         }
-        // It was revoked, or is being so.
-        self.wait(|| !self.table.lock().contains(range));
+        // Another thread has unpinned it, or is doing so.
+        self.activity.wait(|| !self.table.lock().contains(range));
     }
 
     /// Removes `range`, which is unpinned, from the table.
     fn forget(&self, range: &Arc<Range>) {
         self.table.lock().remove(range);
-        // Orders the removal before the look at who waits.
-        smp_mb();
-        self.wake_waiting();
+        self.activity.changed();
     }
 
-    /// Has all who wait look again, after a full barrier behind what was changed: it pairs with the
-    /// one between counting a thread in `waiting` and its first look.
-    #[inline]
-    fn wake_waiting(&self) {
-        if self.waiting.load(Relaxed) > 0 {
-            self.changed.wake_all();
-        }
-    }
-
-    /// Waits until `done`.
-    fn wait(&self, done: impl FnMut() -> bool) {
-        self.waiting.fetch_add(1, Full);
-        self.changed.wait(done);
-        self.waiting.fetch_sub(1, Full);
-    }
-
-    /// Waits until `done`. If this thread is killed meanwhile, no kernel thread waits for user
-    /// space on behalf of this device any more: it may be what the thread waits for, and be served
-    /// by its process.
+    /// Waits until `done`. If this thread is killed meanwhile, kernel threads no longer wait for
+    /// user space on behalf of this device: the process that is killed may have to serve them.
     fn wait_or_interrupt(&self, mut done: impl FnMut() -> bool) {
-        self.waiting.fetch_add(1, Full);
-        if self.changed.wait_killable(&mut done).is_err() {
+        if self.activity.wait_killable(&mut done).is_err() {
             self.table.lock().interrupt();
-            self.changed.wait(done);
+            self.activity.wait(done);
         }
-        self.waiting.fetch_sub(1, Full);
     }
 
-    /// User space unmaps `iovas`: everything in there is unpinned when this returns, also while the
-    /// device is being closed, and nothing is pinned before the thread is back in user space.
+    /// Unpins everything in `iovas`, which user space unmaps. The device may be open, or not.
+    ///
+    /// Pins there are refused until this thread is back in user space.
     pub(crate) fn revoke(this: &Arc<Self>, iovas: &RangeInclusive<u64>) {
-        // Before the ranges are looked at: a pin that has not seen this is among them.
+        // First, so that a pin that has not seen it is in the table when that is searched.
         let notice = this.table.lock().begin_unmap(iovas);
         if let Some(notice) = notice {
             notice.post(this.clone());
@@ -343,7 +294,8 @@ impl Pins {
         this.take_back(iovas);
     }
 
-    /// The thread that has called [`revoke`](Self::revoke) is through with its system call.
+    /// Ends the unmap with this `notice`: the system call that called [`revoke`](Self::revoke) is
+    /// over.
     fn returned(&self, notice: Id) {
         self.table.lock().end_unmap(notice);
     }
@@ -368,27 +320,26 @@ impl Pins {
                         let is_busy = || matches!(*range.state.lock(), State::Busy);
                         !self.table.lock().contains(&range) || !is_busy()
                     });
-                    // It may be there still, and live.
+                    // It may still be there, and live.
                     end = place + 1;
                 }
             }
         }
     }
 
-    /// The device is being closed: nothing is pinned and nobody copies when this returns, and
-    /// nothing is logged.
+    /// Ends pins, copies and the log of the device, which is being closed.
     pub(crate) fn close(&self) {
         let mut table = self.table.lock();
         table.close();
-        // User space may never provide what they wait for: it is going.
+        // User space is going, and may never provide what kernel threads wait for.
         table.interrupt();
         drop(table);
         self.take_back(&(0..=u64::MAX));
-        self.wait(|| self.is_idle());
+        self.activity.wait(|| self.activity.is_idle());
         self.log.stop();
     }
 
-    /// `vfio_dma_rw()`: copies `len` bytes between `data` and guest memory at `iova`.
+    /// Copies `len` bytes between `data` and guest memory at `iova`, with `vfio_dma_rw()`.
     ///
     /// # Safety
     ///
@@ -407,21 +358,21 @@ impl Pins {
         let thread = {
             let mut table = self.table.lock();
             self.begin(&table, opening)?;
-            table.begin_call().inspect_err(|_| self.end())?
+            table.begin_call().inspect_err(|_| self.activity.end())?
         };
         let mut done = 0;
         let mut result = Ok(());
         while done < len && result.is_ok() {
             let at = iova + done as u64;
-            // A write that fails is not accounted, though a first part of it may have arrived. A
-            // page arrives or does not, so a write is cut into pages.
+            // VFIO does not account for a write that fails, although its first part may have been
+            // written. A page is written as a whole or not at all, so writes are cut into pages.
             let some = match write {
                 true => (PAGE_SIZE - at as usize % PAGE_SIZE).min(len - done),
                 false => len,
             };
             let copy = || {
-                // SAFETY: By the invariant of `Pins`; `done + some` is at most `len`, and for
-                // `data` by the function's contract.
+                // SAFETY: A copy is under way, so `vdev` is open by the type invariant; the caller
+                // guarantees `data` for `len` bytes, and `done + some` is at most that.
                 to_result(unsafe {
                     raw::vfio_dma_rw(self.vdev.0.as_ptr(), at, data.add(done).cast(), some, write)
                 })
@@ -435,12 +386,12 @@ impl Pins {
             done += some;
         }
         self.end_call(thread);
-        self.end();
+        self.activity.end();
         result
     }
 }
 
-/// What is not mapped is EINVAL with a container and ENOENT with iommufd: one of them for drivers.
+/// Returns EINVAL for memory that is not mapped, for which iommufd has ENOENT.
 fn unmapped(error: Error) -> Error {
     match error {
         ENOENT => EINVAL,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pointers to the pages of a pinned range: few of them in place, so that a small pin allocates
-//! once.
+//! Pointers to the pages of a pinned range: a few of them in place, so that a small pin does not
+//! allocate for them.
 
 use crate::base::raw;
 use core::ptr;
@@ -27,8 +27,8 @@ impl Pages {
         }
     }
 
-    /// Room for `more` pointers behind those there are, in a range of `total` pages. A range of a
-    /// few is filled at once.
+    /// Returns room for `more` pointers after the present ones, in a range of `total` pages. A
+    /// range of at most [`FEW`] pages must be filled at once.
     pub(crate) fn room(&mut self, total: usize, more: usize) -> Result<*mut *mut raw::page> {
         if total <= FEW {
             return Ok(self.few.as_mut_ptr());
@@ -37,19 +37,20 @@ impl Pages {
         Ok(self.many.spare_capacity_mut().as_mut_ptr().cast())
     }
 
-    /// `count` pointers were written to the room.
+    /// Takes `count` pointers that were written to the room.
     ///
     /// # Safety
     ///
-    /// They were, and the last [`room`](Self::room) was for at least as many.
+    /// The last [`room`](Self::room) must have been for at least `count`, and the caller must have
+    /// written them.
     pub(crate) unsafe fn fill(&mut self, count: usize) {
         if self.many.capacity() > 0 {
-            // SAFETY: By the function's contract.
+            // SAFETY: The caller guarantees the capacity, and that the pointers are written.
             unsafe { self.many.inc_len(count) };
         }
     }
 
-    /// The pointers of a range of `total` pages.
+    /// Returns the pointers of a range of `total` pages.
     pub(crate) fn get(&self, total: usize) -> &[*mut raw::page] {
         match self.few.get(..total) {
             Some(few) => few,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ranges of guest memory that are pinned, and the table that they are in.
+//! The pinned ranges of guest memory, and the table of all of them.
 
 use super::{
     super::dirty_log::Log,
@@ -20,29 +20,33 @@ use kernel::{
 };
 use mdev_model::paging::{self, Piece, Span};
 
-/// How a driver stops hardware that uses a range, before user space takes the range away.
+/// Stops hardware that uses a range, before user space takes the range away.
 pub(crate) type Stop = KBox<dyn Fn() + Send + Sync>;
 
 pub(super) enum State {
-    /// Being pinned or unpinned by some thread, or unpinned for good.
+    /// A thread is pinning or unpinning it, or it is unpinned for good.
     Busy,
     /// Pinned; for hardware, if there is a `Stop`.
     Live(Pages, Option<Stop>),
 }
 
-/// A range of whole pages of guest memory that is, was or becomes pinned.
+/// A range of whole pages of guest memory that is pinned, was, or is about to be.
 #[pin_data]
 pub(crate) struct Range {
     pub(super) span: Span,
-    /// Its place in the table, if it is there. Written with the table locked.
+    /// Index in the table, if the range is there. Written with the table locked.
     place: Atomic<usize>,
     #[pin]
     pub(super) state: Mutex<State>,
 }
 
 impl Range {
-    /// Calls `each(page)` for the pages of `len` bytes from `offset` on, which the caller has
-    /// bounded by the range. EFAULT if it was unmapped; it cannot be while this runs.
+    /// Calls `each(page)` for the pages of `len` bytes at `offset`, which must be in bounds. The
+    /// range cannot be unmapped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT if it was unmapped before.
     pub(crate) fn with_pages(
         &self,
         offset: usize,
@@ -51,15 +55,15 @@ impl Range {
     ) -> Result {
         let always = || Ok(());
         self.with_pieces(offset, len, always, None, |page, _| {
-            // SAFETY: The page is pinned, and stays so while this runs.
+            // SAFETY: `with_pieces` keeps the page pinned during the call.
             let page = unsafe { BorrowedPage::from_raw(page) };
             each(&page)
         })
     }
 
-    /// Calls `each(page, piece)` for the pieces of `len` bytes from `offset` on, as above, unless
-    /// `allowed` refuses, which is asked with the range locked; with `written` they count as
-    /// written before the range can be unmapped.
+    /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above, unless
+    /// `allowed`, which is called with the range locked, returns an error. With `written` they are
+    /// marked as written there, before the range can be unmapped.
     #[inline]
     pub(crate) fn with_pieces(
         &self,
@@ -86,28 +90,28 @@ impl Range {
     }
 }
 
-/// What a thread unmaps, until it is back in user space.
+/// An unmap by a thread that is not back in user space.
 struct Unmap {
-    /// The address of the task, to be compared only.
+    /// Address of the task, for comparison only.
     task: usize,
     iovas: RangeInclusive<u64>,
     notice: Id,
 }
 
-/// What is under way through a device.
+/// The pinned ranges of a device, and the calls and unmaps under way.
 pub(super) struct Table {
     /// How often the device was opened.
     opened: u64,
-    /// From when it is being opened until it is being closed: new ranges and copies may begin.
+    /// Whether ranges and copies may begin: while the device is being opened, and is open.
     open: bool,
-    /// The kernel threads that are in a call of VFIO, each as often as it is.
+    /// Kernel threads in a call of VFIO, one entry a call.
     calls: KVec<KernelThread>,
-    /// Every range of which VFIO may have a page pinned, in no order.
+    /// Every range of which VFIO may have pinned a page, in no order.
     pub(super) ranges: KVec<Arc<Range>>,
-    /// The one that left last: a device that pins for each of its commands has memory for one.
+    /// The range that left last, so that a device that pins for each command does not allocate.
     recycled: Option<Arc<Range>>,
     unmaps: KVec<Unmap>,
-    /// For the next thread that unmaps: whatever is pinned can be asked for.
+    /// For the next unmap. It exists before anything is pinned, because an unmap must not fail.
     notice: Option<UnmapNotifier>,
 }
 
@@ -124,21 +128,22 @@ impl Table {
         }
     }
 
-    /// Ranges and copies may begin from here on; returns the number of this time.
+    /// Allows ranges and copies, and returns the number of this opening.
     pub(super) fn open(&mut self) -> u64 {
         self.opened += 1;
         self.open = true;
         self.opened
     }
 
-    /// Whether the device is open, for the time with the number `opening`.
+    /// Returns whether the device is open, and this is the opening with the number `opening`.
     pub(super) fn is_open(&self, opening: u64) -> bool {
         self.open && self.opened == opening
     }
 
-    /// This thread is about to call VFIO, which may wait for user space to provide memory. Returns
-    /// what [`end_call`](Self::end_call) wants to know: a thread of user space is killed with it,
-    /// and is not remembered.
+    /// Begins a call into VFIO, which may wait for user space to provide memory.
+    ///
+    /// Returns this thread if it is one of the kernel, for [`end_call`](Self::end_call). A thread
+    /// of user space can be killed by itself, and is not remembered.
     #[inline]
     pub(super) fn begin_call(&mut self) -> Result<Option<KernelThread>> {
         match KernelThread::current() {
@@ -152,37 +157,37 @@ impl Table {
         Ok(self.calls.push(thread, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// The call of `thread` is over.
+    /// Ends the call of `thread`, which must be this one.
     #[cold]
     pub(super) fn end_call(&mut self, thread: KernelThread) {
         if let Some(index) = self.calls.iter().position(|call| *call == thread) {
             // The index is in bounds, so this cannot fail.
             let _ = self.calls.remove(index);
         }
-        // With the table locked: whoever interrupts it after this finds it in its next call.
+        // With the table locked, so that a later interrupt is for the thread's next call.
         thread.end_interrupt();
     }
 
-    /// Ends what kernel threads wait for in a call, so that it fails.
+    /// Interrupts kernel threads that wait in a call, which then fails.
     pub(super) fn interrupt(&self) {
         for thread in self.calls.iter() {
-            // SAFETY: It is in a call, and takes itself out of here, with the table locked, before
-            // that returns.
+            // SAFETY: The thread is alive: it removes its entry at the end of its call, with the
+            // table locked.
             unsafe { thread.interrupt() };
         }
     }
 
-    /// Nothing is pinned or copied from here on, except for what is under way.
+    /// Refuses ranges and copies that have not begun.
     pub(super) fn close(&mut self) {
         self.open = false;
         self.notice = None;
     }
 
-    /// This thread unmaps `iovas`. The notice is to be posted; there is none if it has unmapped
-    /// something before in its system call, and is through with that.
+    /// Begins an unmap of `iovas` by this thread, and returns the notice that must be posted.
     ///
-    /// None, too, if there is no memory to remember it. Then nothing was pinned here since another
-    /// unmap, and something can be once more before type1 asks again.
+    /// Returns `None` if the thread has unmapped something before in the same system call, and also
+    /// if there is no memory. In the latter case nothing was pinned since the last unmap, but it
+    /// can be pinned again before type1 asks once more.
     pub(super) fn begin_unmap(&mut self, iovas: &RangeInclusive<u64>) -> Option<UnmapNotifier> {
         let task = current!().as_ptr() as usize;
         if let Some(unmap) = self.unmaps.iter_mut().find(|unmap| unmap.task == task) {
@@ -200,12 +205,12 @@ impl Table {
         Some(notice)
     }
 
-    /// The thread with this notice has unmapped what it wanted to.
+    /// Ends the unmap with this `notice`.
     pub(super) fn end_unmap(&mut self, notice: Id) {
         self.unmaps.retain(|unmap| unmap.notice != notice);
     }
 
-    /// Sees to it that an unmap needs no memory.
+    /// Allocates what an unmap needs.
     #[inline]
     fn prepare(&mut self) -> Result {
         if self.notice.is_none() {
@@ -215,6 +220,7 @@ impl Table {
         Ok(())
     }
 
+    /// Returns the index of `range`, if it is in the table.
     fn place(&self, range: &Arc<Range>) -> Option<usize> {
         let place = range.place.load(Relaxed);
         let there = self.ranges.get(place)?;
@@ -226,10 +232,10 @@ impl Table {
         self.place(range).is_some()
     }
 
-    /// Returns the last range in front of place `end` that has a page in `iovas`, and its place.
+    /// Returns the last range before index `end` that has a page in `iovas`, and its index.
     ///
-    /// Removing a range moves the last one to its place, so a search from the end to the beginning
-    /// that goes on in front of the last hit misses none, whatever is removed meanwhile.
+    /// A removal moves the last range to the index that becomes free, so a search from the end that
+    /// continues before its last hit misses no range, whatever is removed meanwhile.
     pub(super) fn last_overlap(
         &self,
         end: usize,
@@ -241,10 +247,13 @@ impl Table {
         Some((place, self.ranges.get(place)?.clone()))
     }
 
-    /// Enters a range that is about to be pinned, which is a call: see
-    /// [`begin_call`](Self::begin_call).
+    /// Enters a range that is about to be pinned, and begins the call that pins it.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if the range is being unmapped; ENOMEM.
     pub(super) fn enter(&mut self, span: Span) -> Result<(Arc<Range>, Option<KernelThread>)> {
-        // It is not mapped any more, though VFIO finds it for a moment still.
+        // The device was asked to let go of it, although VFIO still finds it mapped.
         let mut unmaps = self.unmaps.iter();
         if unmaps.any(|unmap| span.overlaps(PAGE_SIZE, &unmap.iovas)) {
             return Err(EINVAL);
@@ -276,7 +285,7 @@ impl Table {
         Ok((range, thread))
     }
 
-    /// Removes `range`; the last one takes its place.
+    /// Removes `range`; the last one takes its index.
     pub(super) fn remove(&mut self, range: &Arc<Range>) {
         let Some(place) = self.place(range) else {
             return;

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of a session: how many bytes it has, and their checksum.
+//! The end of a session: the number of its bytes, and their checksum.
 
 use super::record::{Header, Tag, HEADER_LEN};
 
 /// Length in bytes of the payload of a [`Tag::END`] record.
 pub const END_LEN: usize = 12;
 
-/// `crc32c(seed, data)` as the kernel has it: Castagnoli, no inversion at either end.
+/// `crc32c(seed, data)` as in the kernel: CRC32C (Castagnoli), without inversion at either end.
 pub type Crc32c = fn(u32, &[u8]) -> u32;
 
 const CRC_SEED: u32 = !0;
 
-/// Count and checksum of the bytes of a session, saved or loaded so far.
+/// The count and the checksum of the bytes of a session that were saved or loaded so far.
 #[derive(Debug)]
 pub struct StreamChecksum {
     pub(super) crc32c: Crc32c,
@@ -21,7 +21,7 @@ pub struct StreamChecksum {
 }
 
 impl StreamChecksum {
-    /// The tally of no bytes.
+    /// Creates the checksum of no bytes.
     pub fn new(crc32c: Crc32c) -> Self {
         StreamChecksum {
             crc32c,
@@ -30,14 +30,17 @@ impl StreamChecksum {
         }
     }
 
-    /// Accounts for `bytes`, the next of the session.
+    /// Adds `bytes`, the next of the session.
     pub fn account(&mut self, bytes: &[u8]) {
         self.crc = (self.crc32c)(self.crc, bytes);
         self.add(bytes.len());
     }
 
-    /// Accounts for the next `len` bytes of the session, to which nobody has a reference: `crc32c`
-    /// is given the seed. After an error of it nothing is accounted for.
+    /// Adds the next `len` bytes of the session, whose checksum `crc32c` continues from the given
+    /// seed.
+    ///
+    /// For bytes to which there is no reference. If `crc32c` fails, nothing is added, and its error
+    /// returned.
     pub fn try_account<E>(
         &mut self,
         len: usize,
@@ -53,12 +56,12 @@ impl StreamChecksum {
         self.length = self.length.wrapping_add(len as u64);
     }
 
-    /// How many bytes were accounted for.
+    /// Returns the number of bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The closing record, header and payload, of a session with these bytes.
+    /// Returns the closing record, header and payload, of a session with these bytes.
     pub fn end(&self) -> [u8; HEADER_LEN + END_LEN] {
         let mut out = [0; HEADER_LEN + END_LEN];
         let header = Header {

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a stream says of the device's interrupt: which signals user space has not dealt with.
+//! The state of the device's interrupt in a stream: the signal that user space has not handled.
 
 use super::record::LoadError;
 
 /// Length in bytes of the payload of a [`Tag::INTERRUPT`](super::Tag::INTERRUPT) record.
 pub const INTERRUPT_LEN: usize = 4;
 
-/// INTx was signalled and not unmasked.
+/// Flag: INTx was signalled and not unmasked since.
 const INTX_SIGNALLED: u32 = 1;
 
-/// What was signalled at the source when the device was saved.
+/// The state of the interrupt when the device was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupt {
-    /// INTx was signalled and not unmasked since: an interrupt line may be raised for it, and
-    /// travels with the VM.
+    /// Whether INTx was signalled and not unmasked since: user space may have raised an interrupt
+    /// line for it, which migrates with the VM.
     pub intx_signalled: bool,
 }
 
 impl Interrupt {
-    /// What holds of a stream that does not say. A signal too many costs a guest one look at its
-    /// device, one too few lets it stand still.
+    /// The value for a stream without the record. One signal too many makes a guest check its
+    /// device once; one too few makes it hang.
     pub const UNSAID: Interrupt = Interrupt {
         intx_signalled: true,
     };
 
-    /// The payload of an interrupt record.
+    /// Returns the payload of an interrupt record.
     pub fn encode(&self) -> [u8; INTERRUPT_LEN] {
         let flags = if self.intx_signalled {
             INTX_SIGNALLED
@@ -35,7 +35,11 @@ impl Interrupt {
         flags.to_le_bytes()
     }
 
-    /// Reads the payload of an interrupt record; another length or an unknown flag is refused.
+    /// Decodes the payload of an interrupt record.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::BadState`] for another length or an unknown flag.
     pub fn decode(bytes: &[u8]) -> Result<Self, LoadError> {
         let bytes = bytes
             .try_into()

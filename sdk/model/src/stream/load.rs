@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading a stream: any segmentation in, whole decisions out.
+//! Loading a stream: takes bytes in any segmentation, and passes records on.
 
 use super::{
     end::{Crc32c, StreamChecksum, END_LEN},
@@ -8,41 +8,45 @@ use super::{
     record::{Fields, Header, LoadError, Tag, HEADER_LEN},
 };
 
-/// What is to become of a record whose header was read.
+/// Whether the tag of a record is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// The tag is known; its payload has at most this many bytes.
+    /// The tag is known, and a payload of it has at most this many bytes.
     UpTo(u64),
     /// The tag is not known.
     No,
 }
 
-/// The receiving side of a [`Loader`]: holds what was received and knows the device.
+/// The receiver of a [`Loader`]'s records, which knows the device.
 pub trait Sink {
-    /// A session begins: whatever an earlier one left is to be forgotten. Refuses match data that
-    /// does not fit the device.
+    /// Begins a session, and drops what an earlier one left.
+    ///
+    /// # Errors
+    ///
+    /// An error refuses match data that does not fit the device.
     fn begin(&mut self, data: &MatchData) -> Result<(), LoadError>;
-    /// Whether records with `tag` are known, and how long they can be.
+    /// Returns whether records with `tag` are known, and their largest length.
     fn known(&self, tag: Tag) -> Known;
-    /// Takes the next bytes of the payload of the current record.
+    /// Takes the next bytes of the payload of the current record; an error refuses them.
     fn payload(&mut self, bytes: &[u8]) -> Result<(), LoadError>;
-    /// The payload of the current record is complete.
+    /// Takes the current record, whose payload is complete; an error refuses it.
     fn record(&mut self, tag: Tag) -> Result<(), LoadError>;
-    /// The session is complete and its checksum right. After `Ok` the state can be committed
-    /// without fail.
+    /// Ends the session, which is complete and has the right checksum.
+    ///
+    /// After `Ok` a commit of the state must not fail; an error refuses the session.
     fn complete(&mut self) -> Result<(), LoadError>;
 }
 
-/// Where a [`Loader`] stands between two calls.
+/// The progress of a [`Loader`] between two calls.
 #[derive(Debug)]
 enum Step {
     /// Collecting a header.
     Header,
     /// Collecting one of the two payloads that the loader itself reads.
     Own(Tag),
-    /// Passing a payload of `left` more bytes on to the sink.
+    /// Passing a payload, of which `left` bytes are missing, to the sink.
     Pass { tag: Tag, left: u64 },
-    /// Skipping an unknown optional payload.
+    /// Skipping the payload of an unknown optional record.
     Skip { left: u64 },
     /// The session is complete.
     Complete,
@@ -50,19 +54,20 @@ enum Step {
     Refused(LoadError),
 }
 
-/// Reads a stream in any segmentation.
+/// A loader of a stream that arrives in any segmentation.
 #[derive(Debug)]
 pub struct Loader {
     tally: StreamChecksum,
     step: Step,
     began: bool,
-    /// Header or own payload that is being collected: the first `filled` bytes count.
+    /// The header or own payload that is being collected, of which the first `filled` bytes are
+    /// valid.
     buffer: [u8; MATCH_LEN],
     filled: usize,
 }
 
 impl Loader {
-    /// A loader that has read nothing.
+    /// Creates a loader that has read nothing.
     pub fn new(crc32c: Crc32c) -> Self {
         Loader {
             tally: StreamChecksum::new(crc32c),
@@ -73,12 +78,16 @@ impl Loader {
         }
     }
 
-    /// Whether a whole session was read and found right.
+    /// Returns whether a whole session was loaded, with the right checksum.
     pub fn is_complete(&self) -> bool {
         matches!(self.step, Step::Complete)
     }
 
-    /// Takes all of `input`, or refuses the stream; after a refusal nothing is taken any more.
+    /// Takes all of `input`.
+    ///
+    /// # Errors
+    ///
+    /// An error refuses the stream for good: all later calls return it again.
     pub fn push(&mut self, mut input: &[u8], sink: &mut impl Sink) -> Result<(), LoadError> {
         while !input.is_empty() {
             let taken = match self.advance(input, sink) {
@@ -93,11 +102,12 @@ impl Loader {
         Ok(())
     }
 
+    /// Takes some bytes of `input`, at least one, and returns their number.
     fn advance(&mut self, input: &[u8], sink: &mut impl Sink) -> Result<usize, LoadError> {
         match self.step {
             Step::Refused(refusal) => Err(refusal),
             Step::Complete => {
-                // Only a new session may follow.
+                // Only another session may follow.
                 *self = Loader::new(self.tally.crc32c);
                 self.advance(input, sink)
             }
@@ -136,7 +146,7 @@ impl Loader {
         }
     }
 
-    /// Moves bytes into the buffer until it holds `wanted`.
+    /// Moves bytes to the buffer until it holds `wanted`, and returns their number.
     fn collect(&mut self, input: &[u8], wanted: usize) -> usize {
         let taken = input.len().min(wanted - self.filled);
         self.buffer[self.filled..self.filled + taken].copy_from_slice(&input[..taken]);
@@ -144,6 +154,7 @@ impl Loader {
         taken
     }
 
+    /// Handles the header in the buffer.
     fn header(&mut self, sink: &mut impl Sink) -> Result<(), LoadError> {
         let bytes: [u8; HEADER_LEN] = Fields(&self.buffer).take();
         let header = Header::decode(&bytes)?;
@@ -152,7 +163,7 @@ impl Loader {
             if header.size != MATCH_LEN as u64 || header.optional {
                 return Err(LoadError::NoMatchData);
             }
-            // A session begins anew, also in the middle of another one that was given up.
+            // A session may begin anew at any record, in place of one that was given up.
             self.tally = StreamChecksum::new(self.tally.crc32c);
             self.tally.account(&bytes);
             self.step = Step::Own(Tag::MATCH);
@@ -165,7 +176,7 @@ impl Loader {
             if header.size != END_LEN as u64 || header.optional {
                 return Err(LoadError::WrongLength);
             }
-            // The length counts the records before this one, so it is not accounted yet.
+            // The length in this record counts the bytes before it, so its header is not added yet.
             self.step = Step::Own(Tag::END);
             return Ok(());
         }
@@ -181,6 +192,7 @@ impl Loader {
         }
     }
 
+    /// Handles the payload in the buffer, of a match record or an end record.
     fn own_payload(&mut self, tag: Tag, sink: &mut impl Sink) -> Result<(), LoadError> {
         self.filled = 0;
         if tag == Tag::MATCH {
@@ -203,6 +215,7 @@ impl Loader {
         Ok(())
     }
 
+    /// Passes a payload of `left` more bytes to the sink, or completes the record if it is 0.
     fn pass(&mut self, tag: Tag, left: u64, sink: &mut impl Sink) -> Result<(), LoadError> {
         self.step = if left == 0 {
             sink.record(tag)?;
@@ -213,6 +226,7 @@ impl Loader {
         Ok(())
     }
 
+    /// Skips `left` more bytes.
     fn skip(&mut self, left: u64) {
         self.step = if left == 0 {
             Step::Header
@@ -222,7 +236,7 @@ impl Loader {
     }
 }
 
-/// `left` as far as `len` bytes go.
+/// Returns `left`, but at most `len`.
 fn bounded(left: u64, len: usize) -> usize {
     usize::try_from(left).map_or(len, |left| left.min(len))
 }

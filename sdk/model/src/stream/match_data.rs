@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Match data: what source and destination must have in common, said before any state moves.
+//! Match data: what source and destination must have in common, checked before any state moves.
 
 use super::record::{Fields, LoadError};
 
 /// Length in bytes of the payload of a [`Tag::MATCH`](super::Tag::MATCH) record.
 pub const MATCH_LEN: usize = 64;
 
-/// The first bytes of every session's match data.
+/// The first bytes of match data.
 pub const MAGIC: [u8; 8] = *b"MDEVMIG\n";
-/// Version of the framing itself; another value is refused.
+/// The version of the framing; any other is refused.
 pub const FRAMING: u16 = 1;
 
 /// A name of at most 16 bytes, padded with NUL.
 pub type Name = [u8; 16];
 
-/// `name` as it stands in match data; fails to compile in a constant if it is longer than 16 bytes.
+/// Returns `name` as in match data; a name of more than 16 bytes panics, in a constant at compile
+/// time.
 pub const fn name(name: &str) -> Name {
     let bytes = name.as_bytes();
     assert!(
@@ -31,12 +32,12 @@ pub const fn name(name: &str) -> Name {
     out
 }
 
-/// A driver's own format and the versions of it that it reads.
+/// The format of a driver, and the versions of it that the driver reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
-    /// Name of the format, usually the driver's.
+    /// The name of the format, usually the driver's.
     pub name: Name,
-    /// The version that this driver writes, and the newest that it surely reads.
+    /// The version that this driver writes, and the newest that it is known to read.
     pub version: u16,
     /// The oldest version that this driver reads.
     pub oldest: u16,
@@ -44,23 +45,23 @@ pub struct Format {
     pub readable_by: u16,
 }
 
-/// What must agree between source and destination before any state moves.
+/// The properties that source and destination must have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatchData {
-    /// Name, version and the oldest reader of the stream.
+    /// The name of the format.
     pub format: Name,
-    /// The version that the source wrote.
+    /// The version in which the source saved.
     pub version: u16,
     /// The oldest version of a reader that can load the stream.
     pub readable_by: u16,
     /// The device type.
     pub kind: Name,
-    /// Sizes that must be equal: for instance a number of ports, bytes of video memory.
+    /// Two sizes that must be equal, for instance a number of ports or a size of video memory.
     pub geometry: [u64; 2],
 }
 
 impl MatchData {
-    /// The match data of a device of type `kind` saved by a driver with `format`.
+    /// Creates the match data of a device of type `kind` whose driver saves in `format`.
     pub fn new(format: &Format, kind: Name, geometry: [u64; 2]) -> Self {
         MatchData {
             format: format.name,
@@ -71,7 +72,7 @@ impl MatchData {
         }
     }
 
-    /// The payload of a match record.
+    /// Returns the payload of a match record.
     pub fn encode(&self) -> [u8; MATCH_LEN] {
         let mut out = [0; MATCH_LEN];
         let mut at = 0;
@@ -91,7 +92,11 @@ impl MatchData {
         out
     }
 
-    /// Reads the payload of a match record.
+    /// Decodes the payload of a match record.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::NotOurs`] for another magic or framing, or padding that is not zero.
     pub fn decode(bytes: &[u8; MATCH_LEN]) -> Result<Self, LoadError> {
         let mut at = Fields(bytes);
         if at.take() != MAGIC || u16::from_le_bytes(at.take()) != FRAMING {
@@ -111,8 +116,14 @@ impl MatchData {
         })
     }
 
-    /// Whether a device of type `kind` and `geometry`, whose driver reads `format`, can load a
-    /// stream with this match data.
+    /// Checks that a device of type `kind` and `geometry`, whose driver reads `format`, can load
+    /// the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::OtherFormat`], [`OtherVersion`](LoadError::OtherVersion),
+    /// [`OtherType`](LoadError::OtherType) or [`OtherGeometry`](LoadError::OtherGeometry), for the
+    /// first that differs.
     pub fn check(&self, format: &Format, kind: Name, geometry: [u64; 2]) -> Result<(), LoadError> {
         if self.format != format.name {
             Err(LoadError::OtherFormat)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One record of a stream: its header, and why one is refused.
+//! A record of a stream: its header, and the errors that refuse it.
 
 /// Length in bytes of a record header.
 pub const HEADER_LEN: usize = 16;
 
-/// What a record carries. Tags below [`Tag::FIRST_DRIVER`] are the SDK's, the others the driver's.
+/// The type of a record. Tags below [`Tag::FIRST_DRIVER`] are the SDK's, all others the driver's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag(pub u32);
 
@@ -16,7 +16,7 @@ impl Tag {
     pub const END: Tag = Tag(2);
     /// PCI configuration space.
     pub const CONFIG: Tag = Tag(3);
-    /// What user space was signalled of the interrupt.
+    /// The signal of the interrupt that user space has not handled.
     pub const INTERRUPT: Tag = Tag(4);
     /// The first tag that a driver may use.
     pub const FIRST_DRIVER: Tag = Tag(0x100);
@@ -29,14 +29,14 @@ pub struct Header {
     pub size: u64,
     /// Whether a reader that does not know the tag may skip the record.
     pub optional: bool,
-    /// What the payload is.
+    /// The type of the record.
     pub tag: Tag,
 }
 
 const FLAG_OPTIONAL: u32 = 1;
 
 impl Header {
-    /// The header as it stands in the stream.
+    /// Returns the header as in the stream.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let flags = if self.optional { FLAG_OPTIONAL } else { 0 };
         let mut out = [0; HEADER_LEN];
@@ -46,7 +46,11 @@ impl Header {
         out
     }
 
-    /// Reads a header; an unknown flag is refused.
+    /// Decodes a header.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::UnknownFlags`] for an unknown flag.
     pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, LoadError> {
         let mut at = Fields(bytes);
         let header = Header {
@@ -62,10 +66,11 @@ impl Header {
     }
 }
 
-/// Reads fixed-size fields one after the other.
+/// A reader of consecutive fields of fixed size.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl Fields<'_> {
+    /// Returns the next field; panics if there are too few bytes.
     pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
         let (head, tail) = self.0.split_at(N);
         self.0 = tail;
@@ -75,14 +80,14 @@ impl Fields<'_> {
     }
 }
 
-/// Why a stream is refused. The first refusal ends the session.
+/// The reason for which a stream is refused. The first one ends the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadError {
     /// A record header has a flag that this version does not know.
     UnknownFlags,
     /// The session does not begin with a match record of the right length.
     NoMatchData,
-    /// The match data is not this SDK's or of another framing.
+    /// The match data is not this SDK's, or of another framing.
     NotOurs,
     /// The stream was saved by another driver.
     OtherFormat,
@@ -92,7 +97,7 @@ pub enum LoadError {
     OtherType,
     /// The stream was saved by a device of another geometry.
     OtherGeometry,
-    /// A record that this version does not know must not be skipped.
+    /// A record is unknown to this version, and not optional.
     UnknownRecord,
     /// A record is longer than its tag allows.
     RecordTooLong,
@@ -102,14 +107,14 @@ pub enum LoadError {
     WrongChecksum,
     /// The driver found a value in a record that its device cannot have.
     BadState(&'static str),
-    /// The host has not the memory to take the record.
+    /// The host lacks the memory for a record.
     NoMemory,
     /// The process that loads the stream is being killed.
     Killed,
 }
 
 impl LoadError {
-    /// The reason in words, for the kernel log.
+    /// Returns the reason in words, for the kernel log.
     pub fn reason(self) -> &'static str {
         match self {
             LoadError::UnknownFlags => "a record has unknown flags",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the tests of configuration space: a function with everything, and accesses.
+//! For tests of configuration space: a function with all that it can have, and accesses to it.
 
 use mdev_model::config::{Bar, ConfigSpace, Identity, Msix, BARS};
 
@@ -72,7 +72,7 @@ pub fn write(config: &mut ConfigSpace, offset: u64, data: &[u8]) {
     assert!(config.write(offset, data));
 }
 
-/// The bits at `offset` that a write can change.
+/// Returns the bits at `offset` that a write can change.
 pub fn writable<const N: usize>(identity: &Identity, offset: u64) -> [u8; N] {
     let mut config = ConfigSpace::new(identity);
     write(&mut config, offset, &[0; N]);

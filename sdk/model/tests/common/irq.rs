@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the tests of interrupts: what can happen to a line.
+//! For tests of interrupts: the events of a line.
 
 use mdev_model::irq::{Line, Mode};
 
@@ -13,7 +13,7 @@ pub enum Event {
     Stop,
     Start,
     Reset,
-    /// The device comes from a host where its INTx was signalled and not unmasked, or was not.
+    /// The device is restored: at the source, INTx was signalled and not unmasked, or was not.
     Restore(bool),
     /// The guest sets or clears Interrupt Disable.
     Disable(bool),
@@ -28,7 +28,7 @@ pub const MSI_UNARMED: Event = Event::Mode(Mode::Msi, false);
 pub const MSIX: Event = Event::Mode(Mode::Msix, true);
 pub const OFF: Event = Event::Mode(Mode::None, false);
 
-/// Whether the eventfd is signalled.
+/// Whether the event signals the eventfd.
 pub fn run(line: &mut Line, event: Event) -> bool {
     match event {
         Event::Set(asserted) => line.set(asserted),
@@ -55,7 +55,7 @@ pub fn run(line: &mut Line, event: Event) -> bool {
 pub const QUIET: bool = false;
 pub const SIGNAL: bool = true;
 
-/// Runs the events on a new line and compares what each of them signals; returns the line.
+/// Runs the events on a new line, checks which of them signal, and returns the line.
 pub fn script(events: &[(Event, bool)]) -> Line {
     let mut line = Line::new();
     for (i, &(event, expected)) in events.iter().enumerate() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the tests of streams: a writer of sessions, a receiver that remembers what it was told,
-//! and the kernel's checksum by other means.
+//! For tests of streams: a writer of sessions, a receiver that records its calls, and a second
+//! implementation of the kernel's checksum.
 
 use mdev_model::stream::{
     name, Format, Header, Known, LoadError, Loader, MatchData, Name, Sink, StreamChecksum, Tag,
@@ -16,15 +16,15 @@ pub const FORMAT: Format = Format {
 pub const TYPE: Name = name("sample-1");
 pub const GEOMETRY: [u64; 2] = [4, 1 << 20];
 
-/// The tags that the receiver knows, and how long their payloads can be.
+/// The tags that the receiver knows, and the largest lengths of their payloads.
 pub const SHORT: Tag = Tag(0x100);
 pub const SHORT_MOST: usize = 8;
 pub const LONG: Tag = Tag(0x101);
 pub const LONG_MOST: usize = 1000;
-/// A tag that it does not know.
+/// A tag that the receiver does not know.
 pub const UNKNOWN: Tag = Tag(0x1ff);
 
-/// `crc32c(seed, data)` as the kernel has it, made of a function that inverts at both ends.
+/// `crc32c(seed, data)` as in the kernel, made from a function that inverts at both ends.
 pub fn kernel_crc32c(seed: u32, data: &[u8]) -> u32 {
     !crc32c::crc32c_append(!seed, data)
 }
@@ -33,7 +33,7 @@ pub fn loader() -> Loader {
     Loader::new(kernel_crc32c)
 }
 
-/// A record header field by field, so that it can say what [`Header`] cannot.
+/// A record header, field by field, so that it can hold what [`Header`] cannot.
 pub fn raw_header(size: u64, flags: u32, tag: u32) -> Vec<u8> {
     let mut out = size.to_le_bytes().to_vec();
     out.extend(flags.to_le_bytes());
@@ -41,7 +41,7 @@ pub fn raw_header(size: u64, flags: u32, tag: u32) -> Vec<u8> {
     out
 }
 
-/// A session as it is written.
+/// A session that is being written.
 pub struct Session {
     bytes: Vec<u8>,
     tally: StreamChecksum,
@@ -79,14 +79,14 @@ impl Session {
         self.raw(&header.encode()).raw(payload)
     }
 
-    /// Any bytes, accounted for.
+    /// Appends any bytes, and adds them to the checksum.
     pub fn raw(mut self, bytes: &[u8]) -> Self {
         self.tally.account(bytes);
         self.bytes.extend(bytes);
         self
     }
 
-    /// The session as far as it got.
+    /// Returns the session as far as it was written.
     pub fn cut(self) -> Vec<u8> {
         self.bytes
     }
@@ -97,7 +97,7 @@ impl Session {
     }
 }
 
-/// A session with everything in it that a session can have.
+/// Returns a session with all that a session can have.
 pub fn whole_session() -> Vec<u8> {
     Session::new()
         .record(SHORT, b"first")
@@ -107,7 +107,7 @@ pub fn whole_session() -> Vec<u8> {
         .end()
 }
 
-/// A call of the receiver that can refuse.
+/// A call of the receiver that can refuse the stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Call {
     Begin,
@@ -116,10 +116,10 @@ pub enum Call {
     Complete,
 }
 
-/// What the receiver answers when it is told to refuse.
+/// The error with which the receiver refuses when a test requests it.
 pub const REFUSED: LoadError = LoadError::BadState("as told");
 
-/// A device that takes [`FORMAT`], and remembers.
+/// A receiver that takes [`FORMAT`], and records its calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Receiver {
     pub refuses: Option<Call>,
@@ -178,7 +178,7 @@ impl Sink for Receiver {
     }
 }
 
-/// How a stream was received.
+/// The result of receiving a stream.
 #[derive(Debug, PartialEq)]
 pub struct Outcome {
     pub result: Result<(), LoadError>,
@@ -198,7 +198,7 @@ pub fn receive<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     }
 }
 
-/// Why the stream is refused; `None` if it is not.
+/// Returns the reason for which the stream is refused; `None` if it is not.
 pub fn refusal(stream: &[u8]) -> Option<LoadError> {
     let Outcome {
         result, complete, ..

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the tests of protocol v1: a device that has nothing but a stream, behind the registers.
+//! For tests of protocol v1: a device that has only a stream, behind the registers.
 
 use mdev_model::{
     state::State,
@@ -23,19 +23,19 @@ pub const REGISTERS: [(u64, Register); 5] = [
     (0x18, DataSize),
 ];
 
-/// Why a session says no.
+/// The errors of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     Invalid,
     Broken,
 }
 
-/// A device whose stream is records of the given lengths, a part of them to be had while it runs.
+/// A device whose stream is records of the given lengths, some of which are ready while it runs.
 /// The bytes of a record are its number.
 pub struct Device {
     state: State,
     pub records: Vec<usize>,
-    /// How many of the records there are before the device stops.
+    /// Number of records that are ready before the device stops.
     pub early: usize,
     next: usize,
     chunk: Option<Chunk>,
@@ -66,7 +66,7 @@ impl Device {
         assert_eq!(DeviceState.write(bits, self), Ok(()), "state {bits}");
     }
 
-    /// A chunk as a user takes it: what is in the window, none if nothing is pending.
+    /// Returns a chunk as user space takes it: the bytes in the window, none if nothing is pending.
     pub fn take(&mut self) -> Option<Vec<u8>> {
         if self.read(PendingBytes) == 0 {
             return None;
@@ -140,7 +140,7 @@ impl Session for Device {
         if self.state != State::Resuming {
             return Err(Error::Invalid);
         }
-        // What was never written is zero.
+        // Bytes that were never written are zero.
         let mut bytes = self.window.clone();
         bytes.resize(len as usize, 0);
         self.loaded.extend(bytes);
