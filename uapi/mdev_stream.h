@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * The migration stream of a device made with the mdev SDK, as it is read from and
- * written to the data_fd of VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, or in chunks the
+ * The migration stream of a device made with the mdev SDK. User space reads it from and
+ * writes it to the data_fd of VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, or, in chunks, the
  * window of protocol v1's region.
  *
  * A session is one MDEV_STREAM_MATCH record, any number of others, and one
@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-/* Tags of the SDK: below MDEV_STREAM_FIRST_DRIVER, and unknown if not named here. */
+/* Tags of the SDK. They are below MDEV_STREAM_FIRST_DRIVER; those not listed are unknown. */
 #define MDEV_STREAM_MATCH		1
 #define MDEV_STREAM_END			2
 #define MDEV_STREAM_CONFIG		3
@@ -21,14 +21,14 @@
 /* The first tag that a driver may use. */
 #define MDEV_STREAM_FIRST_DRIVER	0x100
 
-/* A reader that does not know the tag skips the record; without it, it refuses the stream. */
+/* A reader that does not know the tag skips the record; without this flag it refuses the stream. */
 #define MDEV_STREAM_OPTIONAL		(1 << 0)
 
 /**
- * struct mdev_stream_record - what stands before each payload
+ * struct mdev_stream_record - the header before each payload
  * @size: length in bytes of the payload, which follows without padding
  * @flags: MDEV_STREAM_OPTIONAL or 0; a reader refuses other bits
- * @tag: what the payload is
+ * @tag: the kind of payload: MDEV_STREAM_* or a driver's tag
  */
 struct mdev_stream_record {
 	__le64 size;
@@ -36,7 +36,7 @@ struct mdev_stream_record {
 	__le32 tag;
 };
 
-/* Eight bytes, without a NUL at their end. */
+/* Eight bytes, without a terminating NUL. */
 #define MDEV_STREAM_MAGIC		"MDEVMIG\n"
 #define MDEV_STREAM_FRAMING		1
 #define MDEV_STREAM_NAME_SIZE		16
@@ -45,14 +45,14 @@ struct mdev_stream_record {
  * struct mdev_stream_match - payload of MDEV_STREAM_MATCH
  * @magic: MDEV_STREAM_MAGIC
  * @framing: MDEV_STREAM_FRAMING, the version of everything in this header
- * @version: version of the driver's format that the stream is of
+ * @version: version of the driver's format
  * @readable_by: the oldest version of a reader that can load the stream
  * @reserved: 0
  * @format: name of the driver's format, padded with NUL
  * @type: name of the device type, padded with NUL
- * @geometry: sizes that the device must have, 0 if not used; the driver defines them
+ * @geometry: two sizes that the driver defines, 0 if not used
  *
- * All but the versions must be equal at the source and the destination.
+ * All fields except the versions must be equal at the source and the destination.
  */
 struct mdev_stream_match {
 	__u8 magic[8];
@@ -72,21 +72,21 @@ struct mdev_stream_match {
  * struct mdev_stream_interrupt - payload of MDEV_STREAM_INTERRUPT
  * @flags: MDEV_STREAM_INTX_SIGNALLED or 0; a reader refuses other bits
  *
- * A writer sets MDEV_STREAM_OPTIONAL. To a reader that knows the record, a session without
- * one is a session with MDEV_STREAM_INTX_SIGNALLED.
+ * A writer must set MDEV_STREAM_OPTIONAL. A reader that knows the record must load a session
+ * without it as if MDEV_STREAM_INTX_SIGNALLED were set.
  */
 struct mdev_stream_interrupt {
 	__le32 flags;
 };
 
-/* INTx was signalled and not unmasked: the next host signals it once, asserted or not. */
+/* INTx was signalled and not unmasked: the destination signals it once, asserted or not. */
 #define MDEV_STREAM_INTX_SIGNALLED	(1 << 0)
 
 /**
  * struct mdev_stream_end - payload of MDEV_STREAM_END
  * @length: bytes of the session before the header of this record
- * @crc: CRC-32C (polynomial 0x82f63b78, inverted at both ends) of the session up to and
- *	with @length
+ * @crc: CRC-32C (polynomial 0x82f63b78, inverted at both ends) of the session up to
+ *	@length inclusive
  */
 struct mdev_stream_end {
 	__le64 length;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * mgpu: a toy GPU on PCI, as the driver in a guest sees it.
+ * mgpu: a toy GPU on PCI, as a guest's driver sees it.
  *
- * This file is all that such a driver needs.
+ * This file is the complete interface for such a driver.
  */
 #ifndef _UAPI_MGPU_H
 #define _UAPI_MGPU_H
@@ -12,18 +12,18 @@
 /**
  * DOC: The PCI function
  *
- * mgpu is a display controller (class 0x038000, not VGA compatible) of three BARs:
+ * mgpu is a display controller (class 0x038000, not VGA compatible) with three BARs:
  *
- * - BAR 0: registers, 4 KiB, 32-bit memory. Accesses are 32 bits wide and aligned; others have no
- *   effect and read as 0, and so do offsets that this file does not name.
- * - BAR 2: VRAM, 16, 64 or 256 MiB, 64-bit prefetchable memory, of any access width. It is zero
+ * - BAR 0: registers, 4 KiB, 32-bit memory. Accesses must be 32 bits wide and aligned. Other
+ *   accesses, and offsets that this file does not define, have no effect and read as 0.
+ * - BAR 2: VRAM, 16, 64 or 256 MiB, 64-bit prefetchable memory, with any access width. It is zero
  *   after power-on and after a reset of the function.
  * - BAR 4: MSI-X, 4 KiB: the table of one vector at 0, the pending bits at 0x800.
  *
  * The ids spell "MGPU" and are not assigned by the PCI-SIG; no driver of Linux 7.2 matches them.
  *
  * All multi-byte values are little endian. VRAM addresses are offsets in BAR 2. Guest addresses are
- * what the bus sees: the dma_addr_t of Linux's DMA API.
+ * bus addresses: the dma_addr_t of Linux's DMA API.
  */
 #define MGPU_PCI_VENDOR_ID		0x4d47
 #define MGPU_PCI_DEVICE_ID		0x5055
@@ -43,8 +43,8 @@
 /**
  * DOC: Identification
  *
- * ID reads MGPU_ID. VERSION has the major version in its upper and the minor one in its lower half;
- * a driver refuses a major version that it does not know. FEATURES has the bits MGPU_FEATURE_*.
+ * ID reads as MGPU_ID. VERSION has the major version in its upper half and the minor version in its
+ * lower half; a driver must refuse an unknown major version. FEATURES has the bits MGPU_FEATURE_*.
  * VRAM_SIZE is in bytes.
  */
 #define MGPU_REG_ID			0x00
@@ -54,33 +54,33 @@
 
 #define MGPU_ID				0x7570676d
 #define MGPU_VERSION			0x00010000
-/* The DISPLAY registers are there. */
+/* The DISPLAY registers exist. */
 #define MGPU_FEATURE_DISPLAY		(1 << 0)
-/* MGPU_OP_CRC32C is there. */
+/* MGPU_OP_CRC32C exists. */
 #define MGPU_FEATURE_CRC32C		(1 << 1)
 
 /**
  * DOC: Control and status
  *
- * Writing ENABLE to CONTROL starts the ring, with HEAD and TAIL at 0; it is refused, and ENABLE
- * stays 0, if the ring's geometry is bad. Writing 0 stops the ring at once: a command that is being
- * executed is abandoned half-way. To stop without loss, wait until BUSY is 0 first.
+ * Writing ENABLE to CONTROL starts the ring, with HEAD and TAIL at 0. If the ring's geometry is
+ * invalid, the write is refused and ENABLE stays 0. Writing 0 stops the ring at once: a command
+ * that is being executed is abandoned half-way. To stop without loss, wait until BUSY is 0 first.
  *
- * Writing RESET, with or without other bits, is allowed at any moment and sets all registers to
- * their values after power-on, which are 0 but for the identification, ERROR_INDEX and
- * DISPLAY_FORMAT. VRAM stays as it is. A reset of the function (of the bus, or of the machine) does
- * the same, and clears VRAM.
+ * Writing RESET, with or without other bits, is allowed at any time and sets all registers to their
+ * values after power-on, which are 0 except for the identification, ERROR_INDEX and DISPLAY_FORMAT.
+ * VRAM is unchanged. A reset of the function (of the bus, or of the machine) does the same, and
+ * clears VRAM.
  *
- * After either write, the device may for a moment still access memory on behalf of the abandoned command:
- * BUSY says so. Memory that a command uses must not be freed before BUSY has read as 0. The ring can
- * be started again before.
+ * After either write, the device may still access memory for the abandoned command for a moment,
+ * while BUSY is set. Memory that a command uses must not be freed before BUSY has read as 0. The
+ * ring may be started again before that.
  *
  * STATUS:
  *
  * - BUSY: there is a command to execute, or memory is being accessed.
  * - ENABLED: the ring was started.
- * - HALTED: the ring was started and has met an error that it cannot go on from. It stays so until
- *   it is stopped and started again.
+ * - HALTED: the ring was started and stopped at an error that it cannot continue from, until it is
+ *   stopped and started again.
  */
 #define MGPU_REG_STATUS			0x10
 #define MGPU_REG_CONTROL		0x14
@@ -95,12 +95,12 @@
 /**
  * DOC: Interrupts
  *
- * INTERRUPT shows what has happened; writing 1 to a bit clears it. A bit interrupts if it is also
- * set in INTERRUPT_ENABLE, which hides nothing in INTERRUPT itself.
+ * INTERRUPT has a bit for each event; writing 1 to a bit clears it. A bit interrupts if it is also
+ * set in INTERRUPT_ENABLE, which does not mask bits in INTERRUPT itself.
  *
- * The MSI-X message is sent when the first such bit comes up, and once more when a write to
- * INTERRUPT leaves one up. A handler that reads INTERRUPT, writes back what it read, and only then
- * looks at FENCE and ERROR loses nothing.
+ * The MSI-X message is sent when the first such bit is set, and again when a write to INTERRUPT
+ * leaves one set. A handler that reads INTERRUPT, writes back the value, and only then reads FENCE
+ * and ERROR misses nothing.
  */
 #define MGPU_REG_INTERRUPT		0x18
 #define MGPU_REG_INTERRUPT_ENABLE	0x1c
@@ -113,17 +113,18 @@
 /**
  * DOC: Errors
  *
- * ERROR shows the first error since ERROR was written (with any value), which clears it to
- * MGPU_ERROR_NONE; ERROR_INDEX, the index in the ring of the offending command, or
- * MGPU_ERROR_NO_INDEX if it is not about a command.
+ * ERROR shows the first error since the last write to ERROR, which (with any value) clears it to
+ * MGPU_ERROR_NONE. ERROR_INDEX is the index in the ring of the failed command, or
+ * MGPU_ERROR_NO_INDEX if the error belongs to no command.
  *
- * Errors 1 to 8 are those of a command. It fails alone: HEAD moves past it and the ring goes on. Of
- * several errors in a command's words the one with the lowest number is shown, and such a command
- * has had no effect. GUEST_READ and GUEST_WRITE are met on the way: what the command wrote before
- * stays.
+ * Errors 1 to 8 are those of a command. Only that command fails: HEAD moves past it and the ring
+ * continues. If a command's words have several errors, the one with the lowest number is shown, and
+ * the command has no effect. GUEST_READ and GUEST_WRITE occur during execution: what the command
+ * wrote before stays.
  *
- * RING_TAIL and RING_READ halt the ring. A command that is being executed is still finished, HEAD
- * stays at the first that is not. RING_GEOMETRY and DISPLAY leave off what was to be enabled.
+ * RING_TAIL and RING_READ halt the ring. A command that is being executed is still finished; HEAD
+ * stays at the first that is not. After RING_GEOMETRY and DISPLAY, the ring or the display stays
+ * disabled.
  */
 #define MGPU_REG_ERROR			0x20
 #define MGPU_REG_ERROR_INDEX		0x24
@@ -133,7 +134,7 @@
 #define MGPU_ERROR_OPCODE		1
 /* A field or flag that the opcode does not use is not 0. */
 #define MGPU_ERROR_RESERVED		2
-/* A length, width, height or stride is 0 or beyond its bound, or a stride below the width. */
+/* A length, width, height or stride is 0 or beyond its bound, or a stride is below the width. */
 #define MGPU_ERROR_LENGTH		3
 /* The address of a result is not aligned. */
 #define MGPU_ERROR_ALIGNMENT		4
@@ -141,17 +142,17 @@
 #define MGPU_ERROR_RANGE		5
 /* Source and destination of a BLIT overlap, and their strides differ. */
 #define MGPU_ERROR_OVERLAP		6
-/* Guest memory is not there. */
+/* Guest memory is not mapped. */
 #define MGPU_ERROR_GUEST_READ		7
-/* Guest memory is not there or cannot be written. */
+/* Guest memory is not mapped or cannot be written. */
 #define MGPU_ERROR_GUEST_WRITE		8
-/* The ring was to be enabled with a bad base or size. */
+/* Enabling the ring failed: the base or size is invalid. */
 #define MGPU_ERROR_RING_GEOMETRY	16
 /* TAIL was written with an index beyond the ring. */
 #define MGPU_ERROR_RING_TAIL		17
 /* The command at HEAD cannot be read from guest memory. */
 #define MGPU_ERROR_RING_READ		18
-/* The display was to be enabled with a bad geometry. */
+/* Enabling the display failed: the geometry is invalid. */
 #define MGPU_ERROR_DISPLAY		32
 
 #define MGPU_ERROR_NO_INDEX		0xffffffff
@@ -159,20 +160,20 @@
 /**
  * DOC: The ring
  *
- * RING_SIZE commands of 64 bytes each (struct mgpu_command) lie in guest memory from RING_BASE on.
- * The base is a multiple of 64, the size a power of two from 2 to MGPU_RING_SIZE_MAX. While the ring
- * is enabled, writes to these registers have no effect.
+ * RING_SIZE commands of 64 bytes each (struct mgpu_command) are in guest memory from RING_BASE on.
+ * The base must be a multiple of 64, the size a power of two from 2 to MGPU_RING_SIZE_MAX. While
+ * the ring is enabled, writes to these registers have no effect.
  *
- * HEAD and TAIL are indices, below the size. The driver puts commands at TAIL, makes sure that they
- * are in memory (dma_wmb() in Linux) and writes the index after the last of them to TAIL: that is
+ * HEAD and TAIL are indices, below the size. The driver puts commands at TAIL, ensures that they
+ * are in memory (dma_wmb() in Linux) and writes the index after the last of them to TAIL, which is
  * the doorbell. The device executes one command after the other and moves HEAD past each when it is
- * done; HEAD == TAIL is an empty ring, which therefore holds at most size - 1 commands. The words of
- * a command must not change before HEAD has passed it. A TAIL behind the last one makes the device
- * execute what it finds up to there. While the ring is halted or not enabled, writes to TAIL have no
- * effect; while it is not enabled, HEAD and TAIL read as 0.
+ * done; HEAD == TAIL is an empty ring, so the ring holds at most size - 1 commands. The words of a
+ * command must not change before HEAD has passed it. The device executes whatever it finds up to
+ * TAIL. While the ring is halted or not enabled, writes to TAIL have no effect; while it is not
+ * enabled, HEAD and TAIL read as 0.
  *
- * Commands take effect in the order of the ring: one begins when all writes of the one before are
- * done. Other accesses of the guest to the same memory are ordered by FENCE or by HEAD alone.
+ * Commands take effect in the order of the ring: a command begins when all writes of the previous
+ * one are done. Only FENCE and HEAD order the guest's other accesses to the same memory.
  */
 #define MGPU_REG_RING_BASE_LO		0x28
 #define MGPU_REG_RING_BASE_HI		0x2c
@@ -185,8 +186,8 @@
 /**
  * DOC: The fence
  *
- * The value of the last FENCE that was executed. The halves are two reads: read FENCE_HI, FENCE_LO
- * and FENCE_HI until both reads of FENCE_HI agree. Only a reset clears it.
+ * FENCE is the value of the last FENCE that was executed. To read both halves consistently, read
+ * FENCE_HI, FENCE_LO and FENCE_HI until both reads of FENCE_HI agree. Only a reset clears it.
  */
 #define MGPU_REG_FENCE_LO		0x40
 #define MGPU_REG_FENCE_HI		0x44
@@ -194,14 +195,14 @@
 /**
  * DOC: The display
  *
- * While DISPLAY_CONTROL is ENABLE the picture is that at offset 0 of VRAM: DISPLAY_HEIGHT rows of
- * DISPLAY_WIDTH pixels, row y at y * DISPLAY_STRIDE bytes. DISPLAY_FORMAT, which cannot be written,
- * is the DRM format code of the pixels: XR24, 32 bits with blue in the lowest byte and the highest
- * unused.
+ * While DISPLAY_CONTROL is ENABLE, the picture is at offset 0 of VRAM: DISPLAY_HEIGHT rows of
+ * DISPLAY_WIDTH pixels, row y at y * DISPLAY_STRIDE bytes. DISPLAY_FORMAT, which is read-only, is
+ * the DRM format code of the pixels: XR24, 32 bits with blue in the lowest byte and the highest
+ * byte unused.
  *
- * Width and height are from 1 to MGPU_DISPLAY_MAX. The stride is a multiple of 4, at least 4 * width
- * and at most MGPU_STRIDE_MAX, and height * stride bytes are inside of VRAM; otherwise the display
- * is not enabled. While it is, writes to the geometry have no effect.
+ * Width and height must be from 1 to MGPU_DISPLAY_MAX. The stride must be a multiple of 4, at least
+ * 4 * width and at most MGPU_STRIDE_MAX, and height * stride bytes must be inside VRAM; otherwise
+ * the display is not enabled. While it is enabled, writes to the geometry have no effect.
  */
 #define MGPU_REG_DISPLAY_CONTROL	0x50
 #define MGPU_REG_DISPLAY_WIDTH		0x54
@@ -216,20 +217,20 @@
 /**
  * DOC: Commands
  *
- * Fields that are not named for an opcode are 0. Addresses have any alignment unless said otherwise.
- * An address with its flag in @flags (MGPU_DST_VRAM, MGPU_SRC_VRAM) is a VRAM address, without it a
- * guest address; where no flag is named it is a guest address.
+ * Fields that are not listed for an opcode must be 0. Addresses may have any alignment unless
+ * stated otherwise. An address whose flag is set in @flags (MGPU_DST_VRAM, MGPU_SRC_VRAM) is a VRAM
+ * address; without the flag, or if none is listed, it is a guest address.
  *
  * MGPU_OP_NOP:
  *   does nothing.
  *
  * MGPU_OP_FILL: @flags (DST_VRAM), @dst, @length, @value
- *   writes the lower 32 bits of @value again and again from @dst on, cut off after @length bytes.
- *   The upper 32 bits are 0.
+ *   writes the lower 32 bits of @value repeatedly from @dst on, truncated after @length bytes. The
+ *   upper 32 bits must be 0.
  *
  * MGPU_OP_COPY: @flags (DST_VRAM, SRC_VRAM), @dst, @src, @length
  *   copies @length bytes. The ranges may overlap: the destination then holds what the source held
- *   before. Overlap is judged by address, so not seen where two guest addresses are the same memory.
+ *   before. Overlap is detected by address only, not if two guest addresses are the same memory.
  *
  * MGPU_OP_BLIT: as COPY, and @height, @dst_stride, @src_stride
  *   copies @height rows of @length bytes, which begin @dst_stride and @src_stride bytes after each
@@ -238,14 +239,14 @@
  *
  * MGPU_OP_CRC32C: @flags (SRC_VRAM), @src, @length, @dst
  *   writes the CRC32C of @length bytes (polynomial 0x1edc6f41, reflected, initially all ones and
- *   inverted at the end, as iSCSI has it) as a __le32 to guest address @dst, a multiple of 4.
+ *   inverted at the end, as in iSCSI) as a __le32 to guest address @dst, a multiple of 4.
  *
  * MGPU_OP_FENCE: @dst, @value
  *   writes a struct mgpu_fence to guest address @dst, a multiple of 16, then sets the registers
- *   FENCE to @value and MGPU_INTERRUPT_FENCE. The writes of all commands before are done by then.
- *   If guest memory cannot be written the registers stay as they are.
+ *   FENCE to @value and the bit MGPU_INTERRUPT_FENCE. The writes of all previous commands are done
+ *   before. If guest memory cannot be written, the registers are unchanged.
  *
- * @length is from 1 to MGPU_LENGTH_MAX; for a BLIT, @length and @height are from 1 to
+ * @length must be from 1 to MGPU_LENGTH_MAX; for a BLIT, @length and @height must be from 1 to
  * MGPU_BLIT_MAX, their product at most MGPU_LENGTH_MAX, and the strides from @length to
  * MGPU_STRIDE_MAX.
  */
@@ -267,9 +268,9 @@
  * struct mgpu_command - one entry of the ring
  * @opcode: one of MGPU_OP_*
  * @flags: MGPU_DST_VRAM, MGPU_SRC_VRAM
- * @dst: address that is written
- * @src: address that is read
- * @length: bytes, of a BLIT bytes in a row
+ * @dst: address to write
+ * @src: address to read
+ * @length: bytes; for a BLIT, bytes in a row
  * @height: rows of a BLIT
  * @dst_stride: bytes from one row to the next at @dst
  * @src_stride: bytes from one row to the next at @src
@@ -290,10 +291,10 @@ struct mgpu_command {
 };
 
 /**
- * struct mgpu_fence - what a FENCE writes
+ * struct mgpu_fence - the report that a FENCE writes
  * @value: the command's value; written last, so a driver that polls it finds the rest valid
- * @status: error of the first command that failed since the last FENCE was executed or, without
- *          one, since the ring was started; MGPU_ERROR_NONE if none has
+ * @status: error of the first command that failed since the last FENCE was executed or, if there is
+ *          none, since the ring was started; MGPU_ERROR_NONE if none failed
  * @index: index in the ring of that command, MGPU_ERROR_NO_INDEX if none
  */
 struct mgpu_fence {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A command, from its 64 bytes in the ring to something that can only be right.
+//! Commands: decodes and checks the 64 bytes of a command in the ring.
 
 use crate::{
     error::Error,
@@ -66,7 +66,7 @@ impl Fields {
         }
     }
 
-    /// The fields that the opcode uses, and 0 in all others.
+    /// Returns the fields that the opcode uses, and 0 in all others.
     fn used(&self) -> Result<Self, Error> {
         let Fields {
             opcode,
@@ -135,7 +135,8 @@ fn require(holds: bool, otherwise: Error) -> Result<(), Error> {
 }
 
 impl Command {
-    /// Reads and checks a command. Of several errors, the one with the lowest code is returned.
+    /// Decodes and checks a command. If it has several errors, returns the one with the lowest
+    /// code.
     pub(crate) fn decode(bytes: &[u8; COMMAND_LEN], vram_size: u32) -> Result<Self, Error> {
         let fields = Fields::decode(bytes);
         require(fields == fields.used()?, Error::Reserved)?;
@@ -200,7 +201,7 @@ impl Command {
         }
     }
 
-    /// Bytes of data that it goes through, in as many steps as it takes.
+    /// Returns the bytes of data that the command processes, over all of its steps.
     pub(crate) fn len(&self) -> u32 {
         match self {
             Command::Nop | Command::Fence { .. } => 0,

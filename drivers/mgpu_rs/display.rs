@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The display: which bytes of VRAM are the picture.
+//! The display: which part of VRAM is the picture.
 
 use crate::{
     error::Error,
     uapi::{DISPLAY_MAX, STRIDE_MAX},
 };
 
-/// The picture, which begins at offset 0 of VRAM: VFIO's region plane can say no other place.
+/// The picture. It begins at offset 0 of VRAM, because VFIO's region plane allows no other place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Picture {
     /// Pixels in a row; each is of 32 bits.
@@ -38,13 +38,13 @@ impl Picture {
 /// The display's registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Display {
-    /// Implies a good picture.
+    /// Implies a valid picture.
     pub(crate) enabled: bool,
     pub(crate) picture: Picture,
 }
 
 impl Display {
-    /// The register that `field` picks is written.
+    /// Writes the register that `field` selects.
     pub(crate) fn set(&mut self, field: impl FnOnce(&mut Picture) -> &mut u32, value: u32) {
         if !self.enabled {
             *field(&mut self.picture) = value;

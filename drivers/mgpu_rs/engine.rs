@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One step of work: at most [`SLICE`] bytes of data, then the registers decide again.
+//! One step of work: at most [`SLICE`] bytes of data, after which the registers decide again.
 //!
-//! A step takes [`Work`] from the registers, touches memory, and gives them an [`Outcome`]. The
-//! registers' lock is held before and after it, not during it:
+//! A step takes [`Work`] from the registers, accesses memory, and returns an [`Outcome`] to them.
+//! The registers' lock is held before and after the step, not during it:
 //!
 //! ```text
 //! lock     work = registers.take_work()
 //! unlock   outcome = engine.step(work)           may sleep
 //! lock     effects = registers.publish(outcome)
-//! unlock   act on the effects, go on until there is no work
+//! unlock   act on the effects, repeat until there is no work
 //! ```
 //!
-//! All progress is in the outcome, so between two steps the device can be reset or moved to another
-//! host, and no step runs twice.
+//! All progress is in the outcome, so the device can be reset or migrated between two steps, and no
+//! step runs twice.
 
 use crate::{
     command::Command,
@@ -25,14 +25,14 @@ use crate::{
 };
 use mdev_model::stream::Crc32c;
 
-/// The most bytes of data that a step reads, and the most that it writes.
+/// The maximum of bytes of data that a step reads, and of those that it writes.
 pub const SLICE: usize = 64 << 10;
 
-/// What is to be done next. Has to be executed, and its outcome published.
+/// The next step. It must be executed, and its outcome published.
 #[derive(Debug)]
 #[must_use]
 pub struct Work {
-    /// The registers' generation; after a reset the outcome is of no interest any more.
+    /// The registers' generation; a reset changes it, and the outcome is then ignored.
     pub(crate) generation: u64,
     pub(crate) task: Task,
 }
@@ -41,11 +41,11 @@ pub struct Work {
 pub(crate) enum Task {
     /// Read the command at this guest address.
     Fetch(u64),
-    /// Go on with a command. A fence reports the failure.
+    /// Continue a command. A fence reports the failure.
     Execute(Job, Option<Failure>),
 }
 
-/// What a step has come to. Has to be published.
+/// The outcome of a step. It must be published.
 #[derive(Debug)]
 #[must_use]
 pub struct Outcome {
@@ -53,20 +53,20 @@ pub struct Outcome {
     pub(crate) result: Result<Step, Error>,
 }
 
-/// A step that went well.
+/// A step that succeeded.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// A command was read.
     Fetched([u8; COMMAND_LEN]),
-    /// The command goes on.
+    /// The command continues.
     Progress(Job),
     /// The command is done.
     Done,
-    /// The command was a fence of this value, and is done.
+    /// The command was a fence with this value, and is done.
     Fence(u64),
 }
 
-/// What a step needs.
+/// The resources of a step.
 #[derive(Debug)]
 pub struct Engine<'a, G, V> {
     /// Guest memory.
@@ -75,13 +75,13 @@ pub struct Engine<'a, G, V> {
     pub vram: &'a mut V,
     /// The checksum function.
     pub crc32c: Crc32c,
-    /// Room for the data of a step: not empty; beyond [`SLICE`] bytes it is not used.
+    /// The buffer for the data of a step: not empty; at most [`SLICE`] bytes of it are used.
     pub scratch: &'a mut [u8],
 }
 
 impl<G: GuestMemory, V: Vram> Engine<'_, G, V> {
-    /// Takes one step. It reads memory at most once and then writes it, and sees nothing but
-    /// `work`.
+    /// Executes one step: reads memory at most once, then writes it. The step depends on `work`
+    /// only.
     pub fn step(&mut self, work: Work) -> Outcome {
         let result = match work.task {
             Task::Fetch(iova) => self.fetch(iova),
@@ -130,7 +130,7 @@ impl<G: GuestMemory, V: Vram> Engine<'_, G, V> {
             Command::Fence { dst, value } => {
                 let (status, index) = Failure::show(failure);
                 let report: [u8; 8] = Writer::new().u32(status).u32(index).done();
-                // The value last: who polls it finds the report.
+                // The value last, so that a driver that polls it finds the rest valid.
                 self.write_guest(dst + 8, &report)?;
                 self.write_guest(dst, &value.to_le_bytes())?;
                 return Ok(Step::Fence(value));

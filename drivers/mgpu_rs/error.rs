@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can go wrong in the device, as the ERROR register and a fence's status show it.
+//! The errors of the device, as the ERROR register and a fence's status show them.
 
 use crate::uapi;
 
-/// An error; its discriminant is `MGPU_ERROR_*` of `uapi/mgpu.h`, which says what each means.
+/// An error; its discriminant is the `MGPU_ERROR_*` of `uapi/mgpu.h`, which documents each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 #[allow(missing_docs)] // the header is their documentation
@@ -40,38 +40,38 @@ impl Error {
         Error::Display,
     ];
 
-    /// The code that the guest sees.
+    /// Returns the code that the guest sees.
     pub const fn code(self) -> u32 {
         self as u32
     }
 
-    /// The error of a code, unless there is none.
+    /// Returns the error with this code, if there is one.
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|error| error.code() == code)
     }
 
-    /// Whether a command fails with it alone, and the ring goes on.
+    /// Returns whether only the command fails, and the ring continues.
     pub const fn is_of_a_command(self) -> bool {
         self.code() < Error::RingGeometry.code()
     }
 
-    /// Whether it is about a command in the ring, so that there is an index to show.
+    /// Returns whether the error belongs to a command in the ring, and so has an index.
     pub const fn has_index(self) -> bool {
         self.is_of_a_command() || matches!(self, Error::RingRead)
     }
 }
 
-/// An error and where it happened.
+/// An error and its command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What happened.
+    /// The error.
     pub error: Error,
-    /// The command's index in the ring; [`uapi::NO_INDEX`] if it is not about a command.
+    /// The command's index in the ring; [`uapi::NO_INDEX`] if the error belongs to no command.
     pub index: u32,
 }
 
 impl Failure {
-    /// A failure that is not about a command.
+    /// Creates a failure that belongs to no command.
     pub(crate) const fn without_index(error: Error) -> Self {
         Failure {
             error,
@@ -79,7 +79,7 @@ impl Failure {
         }
     }
 
-    /// Code and index as a guest sees them, also where there is no failure.
+    /// Returns code and index as a guest sees them, also if there is no failure.
     pub(crate) fn show(failure: Option<Self>) -> (u32, u32) {
         failure.map_or((0, uapi::NO_INDEX), |f| (f.error.code(), f.index))
     }

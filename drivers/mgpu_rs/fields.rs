@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Little-endian fields one after the other, without padding.
+//! Sequences of little-endian fields without padding.
 
-/// Takes fields from the front of bytes. The bytes must reach for all that is taken.
+/// Takes fields from the front of bytes. There must be enough bytes for all of them.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl Reader<'_> {
@@ -27,7 +27,7 @@ impl Reader<'_> {
     }
 }
 
-/// Puts fields into `N` bytes, which are to hold all that is put.
+/// Puts fields into `N` bytes, which must hold all of them.
 pub(crate) struct Writer<const N: usize> {
     out: [u8; N],
     len: usize,
@@ -64,7 +64,7 @@ impl<const N: usize> Writer<N> {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// All of them, 0 after the last that was put.
+    /// Returns all bytes, with 0 after the last field.
     pub(crate) fn done(self) -> [u8; N] {
         self.out
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parts of mgpu_rs that need no kernel, as a crate that cargo builds and tests on the host.
+//! A crate of the parts of mgpu_rs that need no kernel; cargo builds and tests it on the host.
 //!
 //! - [`registers`]: the register file and the ring, behind the glue's lock.
-//! - [`engine`]: one bounded step of work, outside of it.
-//! - [`memory`]: what the glue gives the engine to work on.
-//! - [`state`]: what migrates, but for VRAM.
-//! - [`pages`]: how VRAM migrates.
+//! - [`engine`]: one bounded step of work, outside of the lock.
+//! - [`memory`]: the memory that the glue gives the engine to work on.
+//! - [`state`]: the state that migrates, except VRAM.
+//! - [`pages`]: the records by which VRAM migrates.
 //! - [`uapi`]: the numbers of `uapi/mgpu.h`.
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command that is being executed and how far it is: all there is to carry over.
+//! The command that is being executed, and its progress: the part of a command that migrates.
 
 use crate::{
     command::Command,
@@ -9,16 +9,16 @@ use crate::{
     uapi::COMMAND_LEN,
 };
 
-/// A checked command in progress. Every step leaves a whole one.
+/// A checked command in progress, as each step leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Job {
-    /// As fetched; this is what migrates.
+    /// The command as it was fetched; this migrates.
     bytes: [u8; COMMAND_LEN],
     /// The same, checked.
     pub(crate) command: Command,
-    /// Bytes of data that it is through with: fewer than all, as the last step ends it.
+    /// Bytes of data that are done: fewer than all, because the last step ends the command.
     pub(crate) done: u32,
-    /// CRC32C of these bytes, if that is the command, else 0.
+    /// CRC32C of these bytes if the command is CRC32C, else 0.
     pub(crate) crc: u32,
 }
 
@@ -32,7 +32,7 @@ impl Job {
         })
     }
 
-    /// The job that goes on where another one was saved.
+    /// Creates a job that continues a saved one.
     pub(crate) fn restore(
         bytes: [u8; COMMAND_LEN],
         done: u32,
@@ -51,7 +51,7 @@ impl Job {
         Ok(Job { done, crc, ..job })
     }
 
-    /// What [`Self::restore`] takes.
+    /// Returns the arguments for [`Self::restore`].
     pub(crate) fn parts(&self) -> ([u8; COMMAND_LEN], u32, u32) {
         (self.bytes, self.done, self.crc)
     }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The two memories that the device works on, and places in them.
+//! The two memories that the device accesses, and addresses in them.
 
 use crate::error::Error;
 
-/// Guest memory refused an access: it is not there, or read-only, or was unmapped meanwhile.
+/// A failed access to guest memory: it is not mapped, or read-only, or was unmapped meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault;
 
-/// Guest memory, as the glue gives it. Ranges are not empty and do not wrap.
+/// Guest memory, implemented by the glue. Ranges are not empty and do not wrap.
 pub trait GuestMemory {
     /// Reads `data.len()` bytes at `iova`.
     fn read(&mut self, iova: u64, data: &mut [u8]) -> Result<(), Fault>;
@@ -17,8 +17,8 @@ pub trait GuestMemory {
     fn write(&mut self, iova: u64, data: &[u8]) -> Result<(), Fault>;
 }
 
-/// VRAM, as the glue gives it. Ranges are not empty and inside of the size that
-/// [`Registers::new`](crate::registers::Registers::new) was told.
+/// VRAM, implemented by the glue. Ranges are not empty and inside the size that was passed to
+/// [`Registers::new`](crate::registers::Registers::new).
 pub trait Vram {
     /// Reads `data.len()` bytes at `offset`.
     fn read(&mut self, offset: u64, data: &mut [u8]);
@@ -27,7 +27,7 @@ pub trait Vram {
     fn write(&mut self, offset: u64, data: &[u8]);
 }
 
-/// Which memory an address is of.
+/// The memory that an address belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
     Guest,
@@ -42,7 +42,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Whether `len` bytes (at least 1) from here on exist, guest memory being all of 64 bits.
+    /// Checks that `len` bytes (at least 1) from here on exist, or returns [`Error::Range`]. Guest
+    /// memory has all 64-bit addresses.
     pub(crate) fn check(self, len: u64, vram_size: u32) -> Result<(), Error> {
         let fits = match self.space {
             Space::Guest => self.at.checked_add(len - 1).is_some(),
@@ -54,7 +55,7 @@ impl Place {
         fits.then_some(()).ok_or(Error::Range)
     }
 
-    /// The place `len` bytes on, which is inside of a checked range.
+    /// Returns the place `len` bytes further on, which must be inside a checked range.
     pub(crate) fn plus(self, len: u64) -> Self {
         Place {
             at: self.at + len,

@@ -15,9 +15,8 @@
 //! echo 1 > /sys/bus/mdev/devices/$uuid/remove
 //! ```
 //!
-//! What a guest's driver sees is in `uapi/mgpu.h`. What the device does with it is in the other
-//! files here, none of which needs a kernel but `migrate.rs`: that one and this join them to the
-//! SDK.
+//! `uapi/mgpu.h` documents what a guest's driver sees. `migrate.rs` and this file connect the
+//! device to the SDK; all other files here need no kernel.
 
 #![forbid(unsafe_code)]
 
@@ -78,7 +77,7 @@ mdev_sdk::module_mdev_driver! {
     },
 }
 
-/// What a type of device is.
+/// A type of device.
 struct Model {
     vram_mib: u32,
     kind: Name,
@@ -100,7 +99,7 @@ const MODELS: [Model; 3] = [
     },
 ];
 
-/// A device from `create` to `remove`: a share of the VRAM budget, given back when dropped.
+/// A device from `create` to `remove`. It takes its VRAM from the budget, and its drop returns it.
 struct Gpu {
     model: &'static Model,
     free: Arc<Mutex<u32>>,
@@ -112,23 +111,24 @@ impl Drop for Gpu {
     }
 }
 
-/// What the callbacks and the worker share.
+/// The data that the callbacks and the worker share.
 #[pin_data]
 struct Core {
     cx: Arc<Context>,
     vram: Arc<DeviceMemory>,
     #[pin]
     registers: Mutex<Registers>,
-    /// No step is out.
+    /// Woken when no step is in progress.
     #[pin]
     idle: WaitQueue,
-    /// The data of a step; only the worker takes it.
+    /// The buffer for the data of a step; only the worker locks it.
     #[pin]
     scratch: Mutex<KVVec<u8>>,
 }
 
 impl Core {
-    /// Lets the interrupt follow the registers, whose lock is held. The message is an edge.
+    /// Sets the interrupt's level from the registers, whose lock must be held. A rising edge sends
+    /// the message.
     fn interrupt(&self, registers: &Registers, effects: Effects) {
         if effects.message {
             self.cx.set_interrupt(false);
@@ -136,7 +136,7 @@ impl Core {
         self.cx.set_interrupt(registers.interrupt_level());
     }
 
-    /// Gives no more work out, and waits until memory is not being accessed.
+    /// Stops giving out work, and waits until memory is not being accessed.
     fn stop(&self) -> Result<MutexGuard<'_, Registers>> {
         self.registers.lock().stop();
         self.idle
@@ -145,7 +145,7 @@ impl Core {
     }
 }
 
-/// The work of the engine: steps, until there are none.
+/// The task of the engine: executes steps until there are none.
 struct Steps(Arc<Core>);
 
 impl Task for Steps {
@@ -170,7 +170,7 @@ impl Task for Steps {
     }
 }
 
-/// Guest memory as the engine wants it: pinned for as long as a piece of a command touches it.
+/// Guest memory for the engine: pinned only while a step touches it.
 struct Guest<'a>(&'a Context);
 
 impl memory::GuestMemory for Guest<'_> {
@@ -197,7 +197,7 @@ impl memory::GuestMemory for Guest<'_> {
     }
 }
 
-/// VRAM as the engine wants it: it has checked every range.
+/// VRAM for the engine, which has checked every range.
 struct Vram<'a>(&'a DeviceMemory);
 
 impl memory::Vram for Vram<'_> {
@@ -214,7 +214,7 @@ impl memory::Vram for Vram<'_> {
     }
 }
 
-/// An open device. The worker is the first field: it is gone before what it works on.
+/// An open device. The worker is the first field, so that it ends before the rest is dropped.
 struct OpenGpu {
     worker: Worker<Steps>,
     core: Arc<Core>,
@@ -222,7 +222,7 @@ struct OpenGpu {
 }
 
 impl OpenGpu {
-    /// Does what the registers ask for. Their lock is held.
+    /// Performs the effects that the registers return. Their lock must be held.
     fn act(&self, registers: &Registers, effects: Effects) {
         self.core.interrupt(registers, effects);
         if effects.kick {
@@ -230,7 +230,7 @@ impl OpenGpu {
         }
     }
 
-    /// Gives work out again, after [`Core::stop`].
+    /// Gives out work again, after [`Core::stop`].
     fn go_on(&self) {
         let mut registers = self.core.registers.lock();
         let effects = registers.start();
@@ -265,7 +265,7 @@ impl OpenGpu {
 
 impl Drop for OpenGpu {
     fn drop(&mut self) {
-        // What is in progress is given up after its step; the worker's end is waited for.
+        // A command in progress is abandoned after its step; wait until the worker is idle.
         self.core.registers.lock().stop();
     }
 }
@@ -350,7 +350,7 @@ impl Driver for Gpu {
 #[vtable]
 impl Operations for OpenGpu {
     fn read(&self, _cx: &Context, bar: usize, offset: u64, data: &mut [u8]) -> Result {
-        // Registers are of 32 bits; what is narrower or wider, and the MSI-X table, reads as zero.
+        // Registers have 32 bits; narrower or wider reads, and the MSI-X table, return zero.
         if bar == uapi::BAR_REGISTERS && data.len() == 4 {
             let value = self.core.registers.lock().read(offset);
             data.copy_from_slice(&value.to_le_bytes());

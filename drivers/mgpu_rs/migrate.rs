@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the toy GPU's state leaves and arrives: VRAM as runs of pages, then the registers.
+//! Saving and loading the toy GPU's state: VRAM as runs of pages, then the registers.
 
 use crate::{
     pages,
@@ -15,24 +15,24 @@ use mdev_sdk::{
 
 /// The registers and work in progress: [`State::encode`].
 const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
-/// A run of pages of VRAM: see `pages.rs`.
+/// A run of pages of VRAM; see `pages.rs`.
 const VRAM: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
 
-/// What a saving session has to remember.
+/// The progress of a saving session.
 pub(crate) struct Saving {
-    /// Where in VRAM to go on.
+    /// The offset in VRAM at which to continue.
     cursor: usize,
-    /// Every page of VRAM was sent once.
+    /// Whether every page of VRAM was sent once.
     first_pass: bool,
-    /// The registers were sent.
+    /// Whether the registers were sent.
     registers: bool,
 }
 
-/// What arrived of a device.
+/// The staged state of a device.
 pub(crate) struct Arrived {
     state: Option<State>,
     vram: Arc<DeviceMemory>,
-    /// For the commit, which must not allocate.
+    /// For `commit`, which must not allocate.
     page: KVVec<u8>,
 }
 
@@ -76,13 +76,13 @@ impl Migrate for OpenGpu {
 
     fn pending(&self, saving: Option<&Saving>) -> Pending {
         let vram = &self.core.vram;
-        // The most it can be: each page a record.
+        // The maximum: each page is a record.
         let records = |bytes: u64| {
             let count = bytes as usize / pages::PAGE;
             pages::payload_bytes(count) + (count * HEADER_LEN) as u64
         };
         let (left, initial) = match saving {
-            // What is behind the cursor of the first pass was sent, and written again.
+            // Dirty pages before the cursor of the first pass were sent, and then written again.
             Some(saving) if saving.first_pass => {
                 (vram.dirty_bytes(0), vram.dirty_bytes(saving.cursor))
             }

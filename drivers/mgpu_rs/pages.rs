@@ -1,32 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VRAM as it migrates: runs of pages.
+//! The records of VRAM: runs of pages.
 //!
 //! The payload of a record is `{ le64 offset, data }`: the offset in VRAM is a multiple of
-//! [`PAGE`], the data at least one and at most [`RUN_PAGES`] whole pages.
+//! [`PAGE`], the data are at least one and at most [`RUN_PAGES`] whole pages.
 
 use crate::state::{require, BadState};
 
-/// Bytes of a page of VRAM, whatever the host's pages are.
+/// Bytes of a page of VRAM, whatever the page size of the host.
 pub const PAGE: usize = 4096;
-/// The most pages in one record.
+/// The maximum of pages in one record.
 pub const RUN_PAGES: usize = 16;
 /// Bytes of a payload before the data.
 pub const HEADER_LEN: usize = 8;
-/// The most bytes of a payload.
+/// The maximum of bytes of a payload.
 pub const PAYLOAD_MAX: usize = HEADER_LEN + RUN_PAGES * PAGE;
 
-/// Bytes of the payloads that send `pages` pages: the most it can be, each page being a run.
+/// Returns the maximum of bytes of the payloads for `pages` pages: each page is a run.
 pub const fn payload_bytes(pages: usize) -> u64 {
     (pages * (HEADER_LEN + PAGE)) as u64
 }
 
-/// What a payload begins with for the run of pages from `first` on.
+/// Returns the beginning of a payload, for the run of pages from `first` on.
 pub fn encode_header(first: usize) -> [u8; HEADER_LEN] {
     ((first * PAGE) as u64).to_le_bytes()
 }
 
-/// Where in VRAM a payload's data belongs, and the data: whole pages inside of `vram_size` bytes.
+/// Returns the offset in VRAM of a payload's data, and the data: whole pages inside `vram_size`
+/// bytes.
 pub fn decode(payload: &[u8], vram_size: u32) -> Result<(usize, &[u8]), BadState> {
     let header = payload.split_first_chunk::<HEADER_LEN>();
     let (offset, data) = header.ok_or(BadState("a VRAM record without an offset"))?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The register file: what the guest programs and sees, and what is to be executed next.
+//! The register file: what the guest programs and sees, and the next step to execute.
 //!
-//! Nothing here touches memory or sleeps: a method changes the registers and returns what the glue
-//! has to do when it has dropped their lock. `uapi/mgpu.h` says what each register does.
+//! Nothing here accesses memory or sleeps: a method changes the registers and returns what the glue
+//! must do. `uapi/mgpu.h` documents each register.
 
 use crate::{
     display::Picture,
@@ -14,11 +14,11 @@ use crate::{
     uapi::{self, control, display, feature, interrupt, reg, status, COMMAND_LEN},
 };
 
-/// What the glue has to do.
+/// What the glue must do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effects {
-    /// There is work and nobody at it: let the worker run.
+    /// Kick the worker: there is work, and none is in progress.
     pub kick: bool,
     /// Send the interrupt's message.
     pub message: bool,
@@ -27,31 +27,31 @@ pub struct Effects {
 /// The registers of one device.
 #[derive(Debug)]
 pub struct Registers {
-    // What migrates.
+    // These migrate.
     state: State,
 
-    // What does not: the relation to the glue's worker.
-    /// Changes whenever the work that is out becomes void.
+    // These do not: they belong to the glue's worker.
+    /// Changes whenever the work in progress becomes void.
     generation: u64,
-    /// Work was taken, and its outcome is not published yet.
+    /// Whether work was taken and its outcome is not published yet.
     step_is_out: bool,
-    /// No work is given out.
+    /// Whether no work is given out.
     stopped: bool,
 }
 
-/// `value` in the lower half of `whole`.
+/// Returns `whole` with `value` in its lower half.
 fn with_low(whole: u64, value: u32) -> u64 {
     whole & !u64::from(u32::MAX) | u64::from(value)
 }
 
-/// `value` in the upper half of `whole`.
+/// Returns `whole` with `value` in its upper half.
 fn with_high(whole: u64, value: u32) -> u64 {
     whole & u64::from(u32::MAX) | u64::from(value) << 32
 }
 
 impl Registers {
-    /// The registers after power-on of a device with `vram_size` bytes of VRAM, a multiple of
-    /// [`PAGE`](crate::pages::PAGE) up to [`uapi::VRAM_SIZE_MAX`].
+    /// Creates the registers after power-on of a device with `vram_size` bytes of VRAM, a multiple
+    /// of [`PAGE`](crate::pages::PAGE) up to [`uapi::VRAM_SIZE_MAX`].
     pub fn new(vram_size: u32) -> Self {
         Registers {
             state: State::new(vram_size),
@@ -61,7 +61,7 @@ impl Registers {
         }
     }
 
-    /// The guest reads the register at `offset`.
+    /// Reads the register at `offset` for the guest.
     pub fn read(&self, offset: u64) -> u32 {
         let state = &self.state;
         let (error, error_index) = Failure::show(state.error);
@@ -92,9 +92,10 @@ impl Registers {
         }
     }
 
-    /// The guest writes `value` to the register at `offset`.
+    /// Writes `value` to the register at `offset` for the guest.
     pub fn write(&mut self, offset: u64, value: u32) -> Effects {
-        // Acknowledging takes the line down for a moment, so that what is left sends a message.
+        // An acknowledgement lowers the line for a moment, so that the remaining bits send a
+        // message.
         let was_up = self.interrupt_level() && offset != reg::INTERRUPT;
         let vram_size = self.state.vram_size;
         let state = &mut self.state;
@@ -124,25 +125,25 @@ impl Registers {
         self.effects(was_up)
     }
 
-    /// A reset of the function: as after power-on, and running. Work that is out becomes void; wait
-    /// until [`is_idle`](Self::is_idle) if its accesses have to be over.
+    /// Resets the function: the registers are as after power-on, and the device runs. Work in
+    /// progress becomes void; wait for [`is_idle`](Self::is_idle) if its accesses must be over.
     pub fn reset(&mut self) {
         self.clear();
         self.stopped = false;
     }
 
-    /// Whether an unmasked interrupt is pending.
+    /// Returns whether an unmasked interrupt is pending.
     pub fn interrupt_level(&self) -> bool {
         self.state.interrupt & self.state.interrupt_enable != 0
     }
 
-    /// What the display shows, if it is enabled.
+    /// Returns the display's picture, if it is enabled.
     pub fn picture(&self) -> Option<Picture> {
         let display = &self.state.display;
         display.enabled.then_some(display.picture)
     }
 
-    /// Takes the next step to do, if there is one and no other is out.
+    /// Takes the next step, if there is one and no other is in progress.
     pub fn take_work(&mut self) -> Option<Work> {
         if !self.has_work() {
             return None;
@@ -157,7 +158,7 @@ impl Registers {
         })
     }
 
-    /// The step that was taken is done. One from before a reset changes nothing.
+    /// Publishes the outcome of the step that was taken. One from before a reset changes nothing.
     pub fn publish(&mut self, outcome: Outcome) -> Effects {
         let was_up = self.interrupt_level();
         self.step_is_out = false;
@@ -170,29 +171,30 @@ impl Registers {
         self.effects(was_up)
     }
 
-    /// No more work is given out; the device is quiescent once it [is idle](Self::is_idle).
+    /// Stops giving out work; the device is quiescent once it [is idle](Self::is_idle).
     pub fn stop(&mut self) {
         self.stopped = true;
     }
 
-    /// Work is given out again. The interrupt is to follow
+    /// Gives out work again. The caller must set the interrupt to
     /// [`interrupt_level`](Self::interrupt_level).
     pub fn start(&mut self) -> Effects {
         self.stopped = false;
         self.effects(true)
     }
 
-    /// Whether no step is out, so that memory is not being accessed.
+    /// Returns whether no step is in progress, so that memory is not being accessed.
     pub fn is_idle(&self) -> bool {
         !self.step_is_out
     }
 
-    /// What migrates; none while a step is out, since what it does would be done twice.
+    /// Returns the state that migrates, or `None` while a step is in progress, because the
+    /// destination would execute that step a second time.
     pub fn state(&self) -> Option<State> {
         self.is_idle().then_some(self.state)
     }
 
-    /// Goes on where `state` was taken. The interrupt is to follow
+    /// Continues from `state`. The caller must set the interrupt to
     /// [`interrupt_level`](Self::interrupt_level).
     pub fn restore(&mut self, state: State) -> Effects {
         self.generation += 1;
@@ -262,7 +264,7 @@ impl Registers {
         }
     }
 
-    /// What is at the ring's head goes wrong.
+    /// Handles an error of the command at the ring's head.
     fn fail(&mut self, error: Error) {
         let failure = Failure {
             error,

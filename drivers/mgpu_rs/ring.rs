@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command ring: where it is in guest memory, and what of it is still to be executed.
+//! The command ring: its place in guest memory, and the part of it that is yet to be executed.
 
 use crate::{
     error::Error,
@@ -14,13 +14,13 @@ pub(crate) struct Ring {
     pub(crate) base: u64,
     /// Number of commands.
     pub(crate) size: u32,
-    /// Implies a good geometry, and `head` and `tail` below `size`.
+    /// Implies a valid geometry, and `head` and `tail` below `size`.
     pub(crate) enabled: bool,
     /// Implies `enabled`.
     pub(crate) halted: bool,
-    /// Index of the command that is being executed, or is the next. 0 unless enabled.
+    /// Index of the command that is being executed, or of the next. 0 unless enabled.
     pub(crate) head: u32,
-    /// Index after the last command that is to be executed. 0 unless enabled.
+    /// Index after the last command to execute. 0 unless enabled.
     pub(crate) tail: u32,
 }
 
@@ -37,7 +37,7 @@ impl Ring {
         }
     }
 
-    /// Whether the geometry allows for the ring to be enabled.
+    /// Returns whether the ring can be enabled with its geometry.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let bytes = u64::from(self.size) * COMMAND_LEN as u64;
         let good = (2..=RING_SIZE_MAX).contains(&self.size)
@@ -47,7 +47,7 @@ impl Ring {
         good.then_some(()).ok_or(Error::RingGeometry)
     }
 
-    /// Starts the ring, which is not enabled.
+    /// Starts the ring, which must not be enabled.
     pub(crate) fn enable(&mut self) -> Result<(), Error> {
         self.check()?;
         self.enabled = true;
@@ -63,7 +63,7 @@ impl Ring {
         };
     }
 
-    /// Nothing more is taken from the ring.
+    /// Halts the ring: no more commands are taken.
     pub(crate) fn halt(&mut self) {
         self.halted = true;
     }
@@ -72,7 +72,7 @@ impl Ring {
         self.enabled && !self.halted
     }
 
-    /// The doorbell.
+    /// Handles the doorbell.
     pub(crate) fn set_tail(&mut self, tail: u32) -> Result<(), Error> {
         if !self.runs() {
             return Ok(());
@@ -85,17 +85,17 @@ impl Ring {
         Ok(())
     }
 
-    /// Whether there is a command to fetch.
+    /// Returns whether there is a command to fetch.
     pub(crate) fn has_command(&self) -> bool {
         self.runs() && self.head != self.tail
     }
 
-    /// The guest address of the command at `head`.
+    /// Returns the guest address of the command at `head`.
     pub(crate) fn slot(&self) -> u64 {
         self.base + u64::from(self.head) * COMMAND_LEN as u64
     }
 
-    /// The command at `head` is done with.
+    /// Moves past the command at `head`.
     pub(crate) fn advance(&mut self) {
         // The size is a power of two.
         self.head = (self.head + 1) & (self.size - 1);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state as it migrates: everything that a guest can see or wait for, but for VRAM.
+//! The state that migrates: everything that a guest can see or wait for, except VRAM.
 //!
 //! The encoding is little-endian and without padding, and each state has exactly one:
 //!
 //! | offset | size | field |
 //! |-------:|-----:|-------|
-//! | 0 | 4 | bytes of VRAM, which are the destination's as well |
+//! | 0 | 4 | bytes of VRAM, which must be the same at the destination |
 //! | 4 | 1 | 1 if the ring is enabled, else 0 |
 //! | 5 | 1 | 1 if the ring has halted, else 0 |
 //! | 6 | 1 | 1 if the display is enabled, else 0 |
@@ -19,8 +19,8 @@
 //! | 52 | 8 | FENCE |
 //! | 60 | 12 | DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_STRIDE; any value unless it is enabled |
 //! | 72 | 64 | the command that is being executed: that at RING_HEAD; 0 if there is none |
-//! | 136 | 4 | bytes of data that it is through with |
-//! | 140 | 4 | CRC32C of these bytes, if that is the command, else 0 |
+//! | 136 | 4 | bytes of its data that are done |
+//! | 140 | 4 | CRC32C of these bytes if the command is CRC32C, else 0 |
 
 use crate::{
     display::{Display, Picture},
@@ -31,26 +31,26 @@ use crate::{
     uapi::{interrupt, COMMAND_LEN, NO_INDEX, RING_SIZE_MAX},
 };
 
-/// Why a state is refused: what is wrong with it.
+/// The reason why a state is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadState(pub(crate) &'static str);
 
 impl BadState {
-    /// The reason, for the kernel log.
+    /// Returns the reason, for the kernel log.
     pub fn as_str(&self) -> &'static str {
         self.0
     }
 }
 
-/// Refuses with `otherwise` unless `holds`.
+/// Returns the error `otherwise` unless `holds`.
 pub(crate) fn require(holds: bool, otherwise: &'static str) -> Result<(), BadState> {
     holds.then_some(()).ok_or(BadState(otherwise))
 }
 
-/// A device's state. Whoever has one has a good one: it comes from registers, or was checked.
+/// A device's state. It is always valid: it comes from registers, or was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    // Configuration: of source and destination the same.
+    // Configuration: the same at source and destination.
     pub(crate) vram_size: u32,
 
     // Registers.
@@ -72,7 +72,7 @@ impl State {
     /// Bytes of an encoded state.
     pub const LEN: usize = 144;
 
-    /// After power-on.
+    /// Creates the state after power-on.
     pub(crate) fn new(vram_size: u32) -> Self {
         State {
             vram_size,
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// The encoding above.
+    /// Returns the encoding above.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let Self {
             vram_size,
@@ -143,7 +143,7 @@ impl State {
             .done()
     }
 
-    /// Reads and checks what [`Self::encode`] wrote, for a device with `vram_size` bytes of VRAM.
+    /// Decodes and checks what [`Self::encode`] wrote, for a device with `vram_size` bytes of VRAM.
     pub fn decode(bytes: &[u8], vram_size: u32) -> Result<Self, BadState> {
         require(bytes.len() == Self::LEN, "another length than a device's")?;
         let mut from = Reader(bytes);
@@ -181,7 +181,7 @@ impl State {
         Ok(state)
     }
 
-    /// What must hold between the fields.
+    /// Checks the conditions between fields.
     fn check(&self) -> Result<(), BadState> {
         let interrupts = self.interrupt | self.interrupt_enable;
         require(interrupts & !interrupt::ALL == 0, "unknown interrupts")?;
@@ -201,7 +201,7 @@ impl State {
                 failed.error.is_of_a_command(),
                 "a fence status that is no command's",
             )?;
-            // Implied: an enabled ring, of which this is a command.
+            // This implies an enabled ring, which the command belongs to.
             require(failed.index < ring.size, "a failed command beyond the ring")?;
         }
         if self.display.enabled {
@@ -212,7 +212,7 @@ impl State {
     }
 }
 
-/// A bool of a stream, which has two values and not 256.
+/// Decodes a bool of a stream: only two of the 256 values are valid.
 fn flag(from: &mut Reader<'_>) -> Result<bool, BadState> {
     let byte = from.u8();
     require(byte <= 1, "a flag that is neither 0 nor 1")?;
@@ -233,7 +233,7 @@ fn failure(from: &mut Reader<'_>) -> Result<Option<Failure>, BadState> {
     Ok(error.map(|error| Failure { error, index }))
 }
 
-/// The command in progress, if there is one.
+/// Decodes the command in progress, if there is one.
 fn job(from: &mut Reader<'_>, exists: bool, vram_size: u32) -> Result<Option<Job>, BadState> {
     let (command, done, crc) = (from.bytes(), from.u32(), from.u32());
     if exists {

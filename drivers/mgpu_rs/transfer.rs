@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A copy of rows, cut into pieces so that it can stop after each: COPY (one row) and BLIT.
+//! Copies of rows, split into pieces so that they can stop after each: COPY (one row) and BLIT.
 
 use core::num::NonZeroU32;
 
 use crate::{error::Error, memory::Place};
 
-/// One side: where its rows are.
+/// The rows of one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Side {
     pub(crate) place: Place,
-    /// Bytes from the start of one row to that of the next.
+    /// Bytes from the start of one row to the start of the next.
     pub(crate) stride: u32,
 }
 
@@ -21,11 +21,12 @@ pub(crate) struct Transfer {
     src: Side,
     width: NonZeroU32,
     height: u32,
-    /// From the last byte to the first, because the destination overlaps the source's end.
+    /// Whether to copy from the last byte to the first, because the destination overlaps the
+    /// source's end.
     backwards: bool,
 }
 
-/// Bytes that are next to each other on both sides.
+/// A piece that is contiguous on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) dst: Place,
@@ -34,8 +35,8 @@ pub(crate) struct Piece {
 }
 
 impl Transfer {
-    /// `height` rows of `width` bytes. Both are at least 1, their product fits 32 bits, and strides
-    /// are not below the width.
+    /// Creates a transfer of `height` rows of `width` bytes. Both must be at least 1, their product
+    /// must fit 32 bits, and strides must not be below the width.
     pub(crate) fn new(
         dst: Side,
         src: Side,
@@ -52,8 +53,8 @@ impl Transfer {
         let overlaps = dst.place.space == src.place.space
             && dst.place.at <= last(src)
             && src.place.at <= last(dst);
-        // With one stride every byte moves by one distance, so an order exists in which no byte is
-        // overwritten before it was read.
+        // With equal strides every byte moves by the same distance, so there is an order in which
+        // no byte is overwritten before it was read.
         if overlaps && dst.stride != src.stride {
             return Err(Error::Overlap);
         }
@@ -66,12 +67,12 @@ impl Transfer {
         })
     }
 
-    /// Bytes to copy.
+    /// Returns the number of bytes to copy.
     pub(crate) fn len(&self) -> u32 {
         self.width.get() * self.height
     }
 
-    /// What to copy after `done` bytes (fewer than all): at least one byte, at most `max`.
+    /// Returns the piece after `done` bytes (fewer than all): at least one byte, at most `max`.
     pub(crate) fn piece(&self, done: u32, max: usize) -> Piece {
         let width = self.width;
         let max = u32::try_from(max).unwrap_or(u32::MAX);

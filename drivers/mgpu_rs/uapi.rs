@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The numbers of `uapi/mgpu.h`, which says what they mean. `tests/header.rs` compares the two.
+//! The numbers of `uapi/mgpu.h`, which documents them. `tests/header.rs` compares the two.
 #![allow(missing_docs)] // the header is their documentation
 
 pub const PCI_VENDOR_ID: u16 = 0x4d47;

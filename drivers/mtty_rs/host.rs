@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parts of mtty_rs that need no kernel, as a crate that cargo builds and tests on the host.
+//! A crate of the parts of mtty_rs that need no kernel; cargo builds and tests it on the host.
 #![no_std]
 #![forbid(unsafe_code)]
 

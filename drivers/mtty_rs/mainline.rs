@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The migration stream of the kernel's C sample, `samples/vfio-mdev/mtty.c`, so that a VM moves
-//! live between that driver and this one.
+//! The migration stream of the kernel's C sample, `samples/vfio-mdev/mtty.c`, so that a VM can
+//! migrate live between that driver and this one.
 //!
-//! The stream is C memory of an x86 machine: a header, then one `struct serial_port` for each port.
-//! A port that the C driver can have made is accepted, with its peculiarities:
+//! The stream has the layout of C structures on x86: a header, then one `struct serial_port` for
+//! each port. Every port that the C driver can have written is accepted, with its quirks:
 //!
 //! - its power-on state is a FIFO of 16 bytes whose FCR was never written (trigger level 0), and
-//!   its IIR always says that FIFOs are on: such a port arrives with its FIFO enabled;
-//! - it does not clear the FIFO when FCR turns it off: more than one byte keeps the FIFO enabled;
-//! - its trigger level is 1 whatever FCR says, for want of a time-out: FCR decides here, and 1 is
-//!   what it is told;
-//! - it takes a FIFO of 16 bytes for an empty one. Nothing in the format helps that: of 16 bytes
-//!   that go there its guest sees none before it clears the FIFO. Those that come from there are
-//!   delivered;
-//! - it has neither THRI nor MSR deltas to save. Both arrive as pending, since a spurious interrupt
-//!   costs a guest nothing and a lost one everything.
+//!   its IIR always says that FIFOs are on: such a port is loaded with its FIFO enabled;
+//! - it does not clear the FIFO when FCR turns it off: with more than one byte in it, the FIFO is
+//!   loaded as enabled;
+//! - it has no time-out, so its trigger level is 1 whatever FCR says: here FCR determines the
+//!   level, and the stream to that driver says 1;
+//! - it treats a FIFO of 16 bytes as empty, which the format cannot prevent: if 16 bytes are sent
+//!   there, the guest sees none of them before it clears the FIFO. 16 bytes that come from there
+//!   are delivered;
+//! - it saves neither THRI nor MSR deltas. Both are loaded as pending, because a spurious interrupt
+//!   costs nothing and a lost one hangs the guest.
 
 use core::ops::Range;
 
@@ -31,7 +32,7 @@ const MAGIC: u64 = 0x7e9d_0989_8c3e_2c4e;
 const MAJOR: u32 = 1;
 const MINOR: u32 = 0;
 
-/// The header of a device with `nr_ports` ports.
+/// Returns the header of a device with `nr_ports` ports.
 pub fn encode_header(nr_ports: u32) -> [u8; HEADER_LEN] {
     let mut out = [0; HEADER_LEN];
     out[..8].copy_from_slice(&MAGIC.to_le_bytes());
@@ -41,7 +42,7 @@ pub fn encode_header(nr_ports: u32) -> [u8; HEADER_LEN] {
     out
 }
 
-/// Whether `header` begins a stream for a device with `nr_ports` ports.
+/// Returns whether `header` begins a stream for a device with `nr_ports` ports.
 pub fn check_header(header: &[u8; HEADER_LEN], nr_ports: u32) -> Result<(), BadState> {
     let own = encode_header(nr_ports);
     let same = |field: Range<usize>| header[field.clone()] == own[field];
@@ -51,7 +52,7 @@ pub fn check_header(header: &[u8; HEADER_LEN], nr_ports: u32) -> Result<(), BadS
     require(same(20..24), "unknown flags")
 }
 
-/// A port as the C driver keeps it.
+/// Encodes a port as the C driver stores it.
 pub fn encode_port(state: &State) -> [u8; PORT_LEN] {
     let State {
         ier,
@@ -76,9 +77,9 @@ pub fn encode_port(state: &State) -> [u8; PORT_LEN] {
     out
 }
 
-/// Reads and checks a port of the C driver.
+/// Decodes and checks a port of the C driver.
 pub fn decode_port(port: &[u8; PORT_LEN]) -> Result<State, BadState> {
-    // struct serial_port as the compiler lays it out: uart_reg[8], the FIFO, then single fields.
+    // The layout of struct serial_port: uart_reg[8], the FIFO, then single fields.
     let [_, ier, _, lcr, mcr, _, _, scr, rest @ ..] = *port;
     let [mut fifo @ .., head, tail, count, dlab, overrun, _, dll, dlm, fcr, size, level, _] = rest;
 
@@ -111,27 +112,27 @@ pub fn decode_port(port: &[u8; PORT_LEN]) -> Result<State, BadState> {
     })
 }
 
-/// What a byte of a stream completes.
+/// The item that a byte of a stream completes.
 #[derive(Debug)]
 pub enum Piece {
-    /// A header: ports that came before it belong to a session that was given up.
+    /// A header: ports before it belong to an abandoned session.
     Header,
     /// The next port.
     Port(State),
 }
 
-/// Takes a stream byte by byte. A session that is given up and begun anew leaves a second header in
-/// the stream, where a port could be.
+/// A parser that takes a stream byte by byte. If a session is abandoned and another one begins, the
+/// stream has a second header in the place of a port.
 pub struct Reader {
-    /// The header or port that is arriving, and how many bytes of it have.
+    /// The incomplete header or port, and the number of its bytes so far.
     piece: [u8; PORT_LEN],
     filled: usize,
-    /// A header has come.
+    /// A header was parsed.
     begun: bool,
 }
 
 impl Default for Reader {
-    /// At the beginning of a stream.
+    /// Creates a parser at the beginning of a stream.
     fn default() -> Self {
         Reader {
             piece: [0; PORT_LEN],
@@ -142,7 +143,7 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Takes the next byte of a stream for a device with `nr_ports` ports.
+    /// Parses the next byte of a stream for a device with `nr_ports` ports.
     pub fn push(&mut self, byte: u8, nr_ports: u32) -> Result<Option<Piece>, BadState> {
         self.piece[self.filled] = byte;
         self.filled += 1;
@@ -163,7 +164,7 @@ impl Reader {
         Ok(Some(piece))
     }
 
-    /// Whether the last byte completed something.
+    /// Returns whether the last byte completed an item.
     pub fn is_whole(&self) -> bool {
         self.filled == 0
     }

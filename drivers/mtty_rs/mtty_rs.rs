@@ -11,12 +11,12 @@
 //! # On source and destination (the latter with -incoming), in the same guest slot:
 //! qemu-system-x86_64 ... -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/$uuid,enable-migration=on
 //! # In the source's monitor: migrate unix:/tmp/migrate
-//! # A destination with KVM needs x-no-kvm-intx=on as well: Documentation/qemu.md says why.
+//! # A destination with KVM also needs x-no-kvm-intx=on: see Documentation/qemu.md.
 //! echo 1 > /sys/bus/mdev/devices/$uuid/remove
 //! ```
 //!
-//! What a port does is in `uart.rs`, what of it migrates in `state.rs`, and mainline's stream
-//! format in `mainline.rs`. None of them needs a kernel; this file is what joins them to the SDK.
+//! `uart.rs` implements a port, `state.rs` the state that migrates, and `mainline.rs` mainline's
+//! stream format. None of them needs a kernel; this file connects them to the SDK.
 
 #![forbid(unsafe_code)]
 
@@ -51,7 +51,7 @@ mdev_sdk::module_mdev_driver! {
     license: "GPL",
 }
 
-/// Ports of all cards together, as mainline has it.
+/// The limit of ports of all cards together, as in mainline.
 const MAX_PORTS: usize = 24;
 const PORTS_OF_A_CARD: usize = 2;
 const PORT_SIZE: u32 = 8;
@@ -59,7 +59,7 @@ const PORT_SIZE: u32 = 8;
 /// One port's state; the payload is the port's number and [`State::encode`].
 const PORT: Tag = Tag(Tag::FIRST_DRIVER.0);
 
-/// What a type of card is.
+/// A type of card.
 struct Card {
     ports: usize,
     kind: Name,
@@ -90,8 +90,8 @@ const CARDS: [Card; 4] = [
     },
 ];
 
-/// A card from `create` to `remove`: a share of the ports that the module can make, given back when
-/// dropped.
+/// A card from `create` to `remove`. It takes its ports from the module's budget, and its drop
+/// returns them.
 struct Mtty {
     card: &'static Card,
     free: Arc<Mutex<usize>>,
@@ -105,7 +105,7 @@ impl Drop for Mtty {
 
 type Ports = [Uart; PORTS_OF_A_CARD];
 
-/// An open card. A card of one port never shows the second.
+/// An open card. A card with one port does not use the second.
 #[pin_data]
 struct OpenMtty {
     card: &'static Card,
@@ -114,7 +114,7 @@ struct OpenMtty {
 }
 
 impl OpenMtty {
-    /// Lets the interrupt follow the ports, whose lock is held.
+    /// Sets the interrupt's level from the ports, whose lock must be held.
     #[inline]
     fn update_interrupt(cx: &Context, ports: &Ports) {
         cx.set_interrupt(ports.iter().any(Uart::irq_level));
@@ -189,7 +189,7 @@ impl Driver for Mtty {
     fn config_size(&self) -> usize {
         match self.card.codec {
             Codec::Records => 256,
-            // As mainline has it. QEMU takes a size that is not 256 for that of an express device.
+            // As in mainline. QEMU treats a device whose size is not 256 as PCI Express.
             Codec::Own => 255,
         }
     }
@@ -207,7 +207,7 @@ impl Operations for OpenMtty {
     #[inline]
     fn read(&self, cx: &Context, bar: usize, offset: u64, data: &mut [u8]) -> Result {
         let mut ports = self.ports.lock();
-        // A wide access to byte-wide ports is that many accesses.
+        // The ports are a byte wide: a wider access is one access for each byte.
         let port = &mut ports[bar];
         for (i, byte) in data.iter_mut().enumerate() {
             *byte = port.read((offset as usize + i) as u8);
@@ -235,10 +235,10 @@ impl Operations for OpenMtty {
     }
 }
 
-/// What arrived of a card.
+/// The staged state of a card.
 struct Arrived {
     ports: [Option<State>; PORTS_OF_A_CARD],
-    /// Of mainline's stream.
+    /// The parser of mainline's stream.
     reader: mainline::Reader,
 }
 
@@ -252,7 +252,7 @@ impl Migrate for OpenMtty {
     };
     const RECORDS: &'static [(Tag, usize)] = &[(PORT, 1 + State::LEN)];
 
-    /// How many pieces were saved: mainline's header, then ports.
+    /// The number of items that were saved: mainline's header, then ports.
     type Saving = usize;
     type Loading = Arrived;
 
@@ -268,7 +268,7 @@ impl Migrate for OpenMtty {
         [self.card.ports as u64, 0]
     }
 
-    // A card changes only when it is accessed, so it has nothing to stop.
+    // A card changes only when it is accessed, so there is nothing to stop.
     fn quiesce(&self, _cx: &Context) -> Result {
         Ok(())
     }

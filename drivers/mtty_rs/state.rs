@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A port's state as it migrates: everything that a guest can see or wait for.
+//! The state of a port that migrates: everything that a guest can see or wait for.
 //!
 //! The encoding is little-endian and without padding, and each state has exactly one:
 //!
@@ -16,29 +16,29 @@
 
 use crate::uart::{fcr, ier, mcr, msr, FIFO_SIZE};
 
-/// Why a state is refused: what is wrong with it.
+/// The reason why a state is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadState(pub(crate) &'static str);
 
 impl BadState {
-    /// The reason, for the kernel log.
+    /// Returns the reason, for the kernel log.
     pub fn as_str(&self) -> &'static str {
         self.0
     }
 }
 
-/// Refuses with `otherwise` unless `holds`.
+/// Returns the error `otherwise` unless `holds`.
 pub(crate) fn require(holds: bool, otherwise: &'static str) -> Result<(), BadState> {
     holds.then_some(()).ok_or(BadState(otherwise))
 }
 
-/// A bool of a stream, which has two values and not 256.
+/// Decodes a bool of a stream: only two of the 256 values are valid.
 pub(crate) fn flag(byte: u8) -> Result<bool, BadState> {
     require(byte <= 1, "a flag that is neither 0 nor 1")?;
     Ok(byte == 1)
 }
 
-/// One port's state. Whoever has one has a good one: it comes from a port, or was checked.
+/// One port's state. It is always valid: it comes from a port, or was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
     // Registers: what the guest wrote, without the bits that do not exist.
@@ -49,7 +49,7 @@ pub struct State {
     pub(crate) scr: u8,
     pub(crate) divisor: u16,
 
-    // Events that the guest has not been told yet.
+    // Events that were not reported to the guest yet.
     pub(crate) overrun: bool,
     pub(crate) thri_pending: bool,
     pub(crate) msr_delta: u8,
@@ -63,7 +63,7 @@ impl State {
     /// Bytes of an encoded state.
     pub const LEN: usize = 11 + FIFO_SIZE;
 
-    /// The encoding above.
+    /// Returns the encoding above.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let Self {
             ier,
@@ -86,7 +86,7 @@ impl State {
         out
     }
 
-    /// Reads and checks what [`Self::encode`] wrote.
+    /// Decodes and checks what [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadState> {
         let wrong_length = |_| BadState("another length than a port's");
         let bytes: &[u8; Self::LEN] = bytes.try_into().map_err(wrong_length)?;

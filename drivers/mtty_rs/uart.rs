@@ -2,19 +2,20 @@
 
 //! A 16550A UART with a loop-back plug in its connector.
 //!
-//! A byte that the guest writes to THR is at once in the receive FIFO: there is no line and no
-//! time. THRE and TEMT say that this FIFO is empty, so a driver that waits for them, as every
-//! driver does, cannot overrun itself. The plug holds CTS, DSR and DCD on; a break is not looped.
+//! A byte that the guest writes to THR enters the receive FIFO at once: there is no line and no
+//! transmission time. THRE and TEMT mean that this FIFO is empty, so a driver that waits for them,
+//! as every driver does, cannot overrun itself. The plug holds CTS, DSR and DCD on; a break is not
+//! looped.
 //!
-//! Names are those of Linux's `serial_reg.h`. Where the data sheet (National Semiconductor
-//! PC16550D) has another one, it is the item's alias.
+//! Names are those of Linux's `include/uapi/linux/serial_reg.h`. If the data sheet (National
+//! Semiconductor PC16550D) has another name, it is the item's alias.
 
 use crate::state::State;
 
 /// Bytes in an enabled FIFO.
 pub(crate) const FIFO_SIZE: usize = 16;
 
-/// Register offsets. Where two registers share one, the name is of the one that is read.
+/// Register offsets. If two registers share one, the name is that of the register that is read.
 mod reg {
     #[doc(alias("RBR", "THR", "DLL"))]
     pub(super) const RX: u8 = 0;
@@ -42,7 +43,7 @@ pub(crate) mod ier {
     pub(crate) const ALL: u8 = RDI | THRI | RLSI | MSI;
 }
 
-/// Interrupt identification register: exactly one cause, and whether the FIFOs are on.
+/// Interrupt identification register: exactly one cause, and the state of the FIFOs.
 mod iir {
     pub(super) const NO_INT: u8 = 0x01;
     /// Priority 1, until LSR is read.
@@ -58,7 +59,7 @@ mod iir {
     pub(super) const FIFO_ENABLED: u8 = 0xc0;
 }
 
-/// FIFO control register. Its transmit and its receive FIFO are the one loop-back FIFO here.
+/// FIFO control register. Here the transmit and the receive FIFO are one loop-back FIFO.
 pub(crate) mod fcr {
     pub(crate) const ENABLE: u8 = 1 << 0;
     #[doc(alias = "RCVR FIFO RESET")]
@@ -67,7 +68,7 @@ pub(crate) mod fcr {
     pub(crate) const CLEAR_XMIT: u8 = 1 << 2;
     pub(crate) const TRIGGER: u8 = 0b11 << 6;
 
-    /// What stays of a written value: no other bit is programmed without `ENABLE`.
+    /// Returns the stored part of a written value: without `ENABLE` no other bit is programmed.
     pub(crate) fn stored(value: u8) -> u8 {
         if value & ENABLE != 0 {
             value & (ENABLE | TRIGGER)
@@ -76,7 +77,7 @@ pub(crate) mod fcr {
         }
     }
 
-    /// How many bytes the FIFO takes, by a stored value.
+    /// Returns the capacity of the FIFO in bytes, for a stored value.
     pub(crate) fn depth(fcr: u8) -> u8 {
         if fcr & ENABLE != 0 {
             super::FIFO_SIZE as u8
@@ -85,13 +86,13 @@ pub(crate) mod fcr {
         }
     }
 
-    /// How many bytes raise RDI, by a stored value.
+    /// Returns the number of bytes that raises RDI, for a stored value.
     pub(crate) fn trigger_level(fcr: u8) -> u8 {
         [1, 4, 8, 14][usize::from(fcr >> 6)]
     }
 }
 
-/// Line control register. It is kept whole, but only this bit does anything.
+/// Line control register. All bits are stored, but only this one has an effect.
 mod lcr {
     pub(super) const DLAB: u8 = 1 << 7;
 }
@@ -103,7 +104,7 @@ pub(crate) mod mcr {
     pub(crate) const OUT1: u8 = 1 << 2;
     pub(crate) const OUT2: u8 = 1 << 3;
     pub(crate) const LOOP: u8 = 1 << 4;
-    /// Automatic flow control, of the 16550's successors: CTS tells whether the FIFO has room.
+    /// Automatic flow control, of the 16550's successors: CTS is on while the FIFO has room.
     pub(crate) const AFE: u8 = 1 << 5;
     pub(crate) const ALL: u8 = DTR | RTS | OUT1 | OUT2 | LOOP | AFE;
 }
@@ -116,7 +117,8 @@ mod lsr {
     pub(super) const TEMT: u8 = 1 << 6;
 }
 
-/// Modem status register: four inputs, and four bits below each whether it has changed.
+/// Modem status register: four inputs in the upper half, and in the lower half a bit for each that
+/// says whether it has changed.
 pub(crate) mod msr {
     pub(crate) const DCTS: u8 = 1 << 0;
     pub(crate) const DDSR: u8 = 1 << 1;
@@ -127,7 +129,7 @@ pub(crate) mod msr {
     pub(crate) const ANY_DELTA: u8 = 0x0f;
 }
 
-/// One port. All there is to it is its [`State`]: it has no configuration and no connection to the
+/// One port. It consists of its [`State`] only: it has no configuration and no connection to the
 /// outside, and the interrupt is derived from the state, never stored.
 #[derive(Debug, Default)]
 pub struct Uart {
@@ -135,35 +137,36 @@ pub struct Uart {
 }
 
 impl Uart {
-    /// A port after power-on: FIFOs off, as in the data sheet.
+    /// Creates a port after power-on: FIFOs off, as in the data sheet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Back to power-on. The data sheet keeps SCR and the divisor; here they are cleared as well,
-    /// since the next user of the card is not to learn what the last one wrote.
+    /// Resets the port to its state after power-on. The data sheet keeps SCR and the divisor; here
+    /// they are cleared as well, so that the next user of the card cannot read what the last one
+    /// wrote.
     pub fn reset(&mut self) {
         *self = Self::new();
     }
 
-    /// What migrates.
+    /// Returns the state that migrates.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The port that goes on where `state` was taken.
+    /// Creates a port that continues from `state`.
     pub fn restore(state: State) -> Self {
         Self { state }
     }
 
-    /// Whether the interrupt line is raised.
+    /// Returns the level of the interrupt line.
     #[inline]
     pub fn irq_level(&self) -> bool {
-        // The common case first: this is asked at every access.
+        // The common case first: this is called at every access.
         self.state.ier != 0 && self.cause() != iir::NO_INT
     }
 
-    /// The guest reads register `reg` (0 to 7).
+    /// Reads register `reg` (0 to 7) for the guest.
     #[inline]
     pub fn read(&mut self, reg: u8) -> u8 {
         match reg {
@@ -185,7 +188,7 @@ impl Uart {
         }
     }
 
-    /// The guest writes `value` to register `reg` (0 to 7).
+    /// Writes `value` to register `reg` (0 to 7) for the guest.
     #[inline]
     pub fn write(&mut self, reg: u8, value: u8) {
         match reg {
@@ -253,7 +256,7 @@ impl Uart {
         self.state.fcr = fcr::stored(value);
     }
 
-    /// The pending cause of the highest priority, as IIR shows it.
+    /// Returns the pending cause with the highest priority, as IIR shows it.
     fn cause(&self) -> u8 {
         let enabled = |cause| self.state.ier & cause != 0;
         if enabled(ier::RLSI) && self.state.overrun {
@@ -292,7 +295,8 @@ impl Uart {
         fill | if self.state.overrun { lsr::OE } else { 0 }
     }
 
-    /// The upper half of MSR: in LOOP mode the chip's own outputs, otherwise what the plug gives.
+    /// Returns the upper half of MSR: in LOOP mode the chip's own outputs, otherwise the plug's
+    /// levels.
     fn modem_inputs(&self) -> u8 {
         let mcr = self.state.mcr;
         let on = |output, input| if mcr & output != 0 { input } else { 0 };
@@ -308,8 +312,8 @@ impl Uart {
         }
     }
 
-    /// Does what may move modem inputs, and notes which it did. RI counts only when it goes off
-    /// (TERI).
+    /// Calls `change`, which may change modem inputs, and records the deltas. RI counts only when
+    /// it goes off (TERI).
     fn watching_inputs<R>(&mut self, change: impl FnOnce(&mut Self) -> R) -> R {
         let before = self.modem_inputs();
         let result = change(self);

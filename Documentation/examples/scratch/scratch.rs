@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A scratch card, the driver of Documentation/vendor-guide.md: 64 KiB of memory that a guest maps,
-//! and a doorbell that makes the card fetch a page of guest memory into it.
+//! A scratch card, the example of Documentation/vendor-guide.md: 64 KiB of memory that a guest
+//! maps, and a doorbell that makes the card copy a page of guest memory into it.
 //!
 //! | BAR | offset | register | |
 //! |---|---:|---|---|
 //! | 0 | 0x00 | DOORBELL | write n: copy the page at ADDRESS to page n of BAR 1; ignored while BUSY |
 //! | 0 | 0x04 | STATUS | BUSY 1, DONE 2, ERROR 4; DONE and ERROR assert the interrupt |
 //! | 0 | 0x08 | INTERRUPT_CLEAR | write anything: DONE and ERROR become 0 |
-//! | 0 | 0x10 | ADDRESS | 64 bits, written at once |
+//! | 0 | 0x10 | ADDRESS | 64 bits; write all 8 bytes at once |
 //! | 1 | | the memory | |
 
 #![forbid(unsafe_code)]
@@ -43,7 +43,7 @@ const BUSY: u8 = 1;
 const DONE: u8 = 2;
 const ERROR: u8 = 4;
 
-/// A little-endian number of at most 8 bytes.
+/// Decodes a little-endian number of at most 8 bytes.
 fn number(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -51,8 +51,8 @@ fn number(bytes: &[u8]) -> u64 {
         .fold(0, |high, low| high << 8 | u64::from(*low))
 }
 
-/// A card from `create` to `remove`: one of those that the parent can have, given back when
-/// dropped.
+/// A card from `create` to `remove`. It takes one from the parent's budget of cards, and its drop
+/// returns it.
 struct Scratch(Arc<Mutex<u32>>);
 
 impl Drop for Scratch {
@@ -63,12 +63,12 @@ impl Drop for Scratch {
 
 #[derive(Clone, Copy, Default)]
 struct Registers {
-    // Migrates.
+    // The next two migrate.
     address: u64,
     /// DONE and ERROR.
     events: u8,
-    // Does not: a stopped card has no job.
-    /// Where to copy from and the page to copy to, from the doorbell to the end of the copy.
+    // The next two do not: a stopped card has no job.
+    /// The IOVA to copy from and the page to copy to, from the doorbell to the end of the copy.
     job: Option<(u64, usize)>,
     stopped: bool,
 }
@@ -85,7 +85,7 @@ struct Card {
 }
 
 impl Card {
-    /// Waits for the end of a copy; none begins before `stopped` is false again.
+    /// Stops the card and waits for the end of a copy. None begins while `stopped` is true.
     fn stop(&self) -> Result<MutexGuard<'_, Registers>> {
         self.registers.lock().stopped = true;
         self.idle
@@ -109,7 +109,7 @@ impl Task for Copier {
         let Some((from, page)) = job else {
             return Progress::Done;
         };
-        // Without the lock: this may wait for user space.
+        // Without the lock, because this may wait for user space.
         let copied = card.copy(from, page);
         let mut registers = card.registers.lock();
         registers.job = None;
@@ -120,7 +120,7 @@ impl Task for Copier {
     }
 }
 
-/// An open card. The worker is the first field, so that it has ended before the rest goes.
+/// An open card. The worker is the first field, so that it ends before the rest is dropped.
 struct OpenScratch {
     worker: Worker<Copier>,
     card: Arc<Card>,
@@ -234,20 +234,20 @@ impl Operations for OpenScratch {
 
 /// Events, then ADDRESS.
 const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
-/// A page's number in the memory, then its bytes. A page that never comes is zero.
+/// A page's number in the memory, then its bytes. A page without a record is zero.
 const MEMORY: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
 
 struct Saving {
-    /// Where in the memory to go on.
+    /// The offset in the memory at which to continue.
     at: usize,
-    /// Whether the first pass is not over yet: all it sends is initial data.
+    /// Whether this is the first pass, which sends the initial data.
     is_first: bool,
 }
 
 struct Arrived {
     registers: Option<Registers>,
     memory: Arc<DeviceMemory>,
-    /// For the commit, which must not need memory any more.
+    /// For `commit`, which must not allocate.
     buffer: KVec<u8>,
 }
 
@@ -294,7 +294,7 @@ impl Migrate for OpenScratch {
         let left = records(saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes(0)));
         let initial = match saving {
             None => left,
-            // What the first pass has passed was sent, and written again.
+            // Dirty pages before `at` were sent and then written again: not initial any more.
             Some(saving) if saving.is_first => records(memory.dirty_bytes(saving.at)),
             Some(_) => 0,
         };
@@ -311,14 +311,14 @@ impl Migrate for OpenScratch {
         phase: Phase,
         out: &mut RecordWriter<'_>,
     ) -> Result<Progress> {
-        // PRE_COPY: one round, for the guest may write for ever. STOP_COPY: until nothing is dirty.
+        // PRE_COPY: one pass, because the guest may go on writing. STOP_COPY: all dirty pages.
         let from = match phase {
             Phase::StopCopy => 0,
             Phase::PreCopy => saving.at,
         };
         if let Some(run) = self.card.memory.take_dirty(from, PAGE) {
             saving.at = run.end;
-            // A page of the host may hold several of the records'.
+            // A page of the host may hold several pages of the records.
             for start in run.step_by(PAGE) {
                 let (number, bytes) = ((start / PAGE) as u8, start..start + PAGE);
                 out.memory_record(MEMORY, &[number], &self.card.memory, bytes)?;

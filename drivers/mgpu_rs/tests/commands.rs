@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What each command does to memory, against a reference that does it in one go.
+//! The effect of each command on memory, compared with a reference that executes it in one step.
 
 mod common;
 
 use common::*;
 use proptest::prelude::*;
 
-/// Runs the commands on a card and on the reference, and compares every byte and how often it was
-/// written.
+/// Runs the commands on a card and on the reference, and compares every byte and the number of its
+/// writes.
 fn agrees(card: &mut Card, cmds: &[Cmd]) -> Result<(), TestCaseError> {
     let mut expected = Reference::of(card);
     card.submit(cmds);
@@ -66,7 +66,7 @@ fn crc32c_is_that_of_iscsi() {
 
 #[test]
 fn commands_of_several_slices_are_whole_at_every_boundary() {
-    // The memories of a test assert that no access is of more than 64 KiB.
+    // The memories of a test assert that no access has more than 64 KiB.
     let slice = 64 << 10;
     for len in [slice - 1, slice, slice + 1, 2 * slice, 3 * slice + 7] {
         for cmd in [
@@ -79,7 +79,7 @@ fn commands_of_several_slices_are_whole_at_every_boundary() {
             let mut card = Card::started();
             let mut expected = Reference::of(&card);
             card.submit(&[cmd]);
-            // The fetch, then one step a slice.
+            // The fetch, then one step for each slice.
             assert_eq!(card.run(), 1 + len.div_ceil(slice) as usize, "{cmd:?}");
             expected.run(&cmd);
             assert!(card.data() == &expected.data, "{cmd:?}");
@@ -120,8 +120,8 @@ fn guest_memory_can_be_used_to_its_last_address() {
         .all(|&b| b == 0x55));
 }
 
-/// The error of a command that was the third in the ring; nothing may have happened to memory, and
-/// the command after it must have been executed.
+/// Runs a command as the third in the ring and returns its error. Memory must be unchanged, and the
+/// command after it must have been executed.
 fn error_of(cmd: Cmd) -> u32 {
     let mut card = Card::started();
     let before = Reference::of(&card);
@@ -150,7 +150,7 @@ fn an_unknown_opcode_fails() {
 
 #[test]
 fn a_field_that_the_opcode_does_not_use_has_to_be_zero() {
-    // A command to be broken, and the bytes that it may use besides the opcode.
+    // A command to corrupt, and the bytes that it may use besides the opcode.
     let cases: [(Cmd, &[std::ops::Range<usize>]); 6] = [
         (nop(), &[]),
         (fill(0, DATA, 1, 0), &[8..16, 24..28, 40..44]),
@@ -276,7 +276,7 @@ fn an_overlapping_blit_of_two_strides_fails() {
         error_of(blit(0, (DATA, 32), (DATA + 47, 100), (16, 2))),
         E_OVERLAP
     );
-    // Side by side, and the same numbers in two memories.
+    // Adjacent, and the same addresses in two memories.
     one(4096, blit(both, (116, 32), (0, 100), (16, 2))).unwrap();
     let mut card = Card::started();
     card.guest.map(0, Memory::new(vec![7; 4096]));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guest memory that is not there, or read-only: the command fails alone, the ring goes on.
+//! Guest memory that is not mapped, or read-only: only the command fails, and the ring continues.
 
 mod common;
 
 use common::*;
 
-/// Where there is nothing.
+/// An address that is not mapped.
 const HOLE: u64 = DATA + DATA_LEN as u64;
 
 fn card_with_read_only_memory(at: u64) -> Card {
@@ -16,7 +16,7 @@ fn card_with_read_only_memory(at: u64) -> Card {
     card
 }
 
-/// Runs a command between two fences and gives the error that the second has to report.
+/// Runs a command between two fences and returns the error that the second must report.
 fn error_of(card: &mut Card, cmd: Cmd) -> u32 {
     card.submit(&[
         fence(DATA, 1),

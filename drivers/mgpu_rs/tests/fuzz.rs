@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that does anything at all: nothing panics, nothing leaves its bounds, nothing hangs.
+//! A guest that makes any access at all: nothing panics, exceeds its bounds or hangs.
 
 mod common;
 
@@ -19,7 +19,7 @@ enum Act {
     Reset,
 }
 
-/// Numbers that are near something.
+/// Generates numbers near boundaries.
 fn number() -> impl Strategy<Value = u64> {
     let near = prop_oneof![
         Just(0),
@@ -36,7 +36,7 @@ fn number() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// Command words that are often right in most fields.
+/// Generates command words with mostly valid fields.
 fn words() -> impl Strategy<Value = [u8; 64]> {
     let twisted = (any_good(), 0..64usize, any::<u8>()).prop_map(|(cmd, at, value)| {
         let mut bytes = cmd.bytes();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `uapi/mgpu.h` and the model say the same: a C compiler is asked what the header says.
+//! Compares `uapi/mgpu.h`, as a C compiler reads it, with the model.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 
 use mgpu_model::{error::Error, uapi::*};
 
-/// Every number of the header, by the model.
+/// Returns every number of the header, from the model.
 fn model() -> BTreeMap<&'static str, u64> {
     let registers = [
         ("MGPU_REG_ID", reg::ID),
@@ -95,7 +95,7 @@ fn model() -> BTreeMap<&'static str, u64> {
     registers.into_iter().chain(numbers).collect()
 }
 
-/// Sizes and offsets that the model reads and writes by.
+/// Returns the sizes and offsets that the model uses.
 const LAYOUT: [(&str, u64); 15] = [
     ("sizeof(struct mgpu_command)", COMMAND_LEN as u64),
     ("offsetof(struct mgpu_command, opcode)", 0),
@@ -118,7 +118,7 @@ fn header() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../uapi/mgpu.h")
 }
 
-/// The names that the header defines, in its order.
+/// Returns the names that the header defines, in its order.
 fn names() -> Vec<String> {
     let text = fs::read_to_string(header()).unwrap();
     let defines = text
@@ -128,8 +128,8 @@ fn names() -> Vec<String> {
     defines.map(name).collect()
 }
 
-/// Runs a C program that prints what each expression is by the header. `cc` or `$CC` compiles it,
-/// with every warning an error.
+/// Runs a C program that includes the header and prints the value of each expression. `cc` or `$CC`
+/// compiles it, with every warning an error.
 fn evaluate(test: &str, expressions: &[&str]) -> Vec<u64> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     fs::create_dir_all(&folder).unwrap();
@@ -208,7 +208,7 @@ fn no_two_registers_errors_or_opcodes_share_a_number() {
 
 #[test]
 fn the_bounds_fit_what_is_computed_with_them() {
-    // Bytes of a transfer and of a picture are counted in 32 bits, spans in 64.
+    // Bytes of a transfer and of a picture are counted in 32 bits, spans in 64 bits.
     assert!(u64::from(BLIT_MAX) * u64::from(STRIDE_MAX) < 1 << 40);
     assert!(4 * u64::from(DISPLAY_MAX) <= STRIDE_MAX.into());
     assert!(u64::from(LENGTH_MAX) >= VRAM_SIZE_MAX.into());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device stops, moves and is reset between any two steps.
+//! The device is stopped, migrated and reset between any two steps.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn work() -> impl Strategy<Value = Vec<Cmd>> {
     prop::collection::vec(any, 1..12)
 }
 
-/// All that a guest can see of the registers.
+/// Returns everything that a guest can see of the registers.
 fn visible(card: &Card) -> Vec<u32> {
     (0..0x1000).step_by(4).map(|reg| card.read(reg)).collect()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The payload that carries pages of VRAM: its layout, and what of it is believed.
+//! The payload of pages of VRAM: its layout and its checks.
 
 use mgpu_model::pages::*;
 use proptest::prelude::*;

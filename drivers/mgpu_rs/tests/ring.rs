@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ring: geometry, doorbell, wrap, and what halts it.
+//! The ring: geometry, doorbell, wrap, and the errors that halt it.
 
 mod common;
 
@@ -141,7 +141,7 @@ fn a_halted_ring_hears_no_doorbell_and_runs_again_when_started_again() {
 #[test]
 fn a_command_that_cannot_be_read_halts_the_ring_at_it() {
     let mut card = Card::new();
-    // The ring's second half is not there.
+    // The ring's second half is not mapped.
     card.guest.unmap(RING);
     card.guest.map(RING, Memory::new(vec![0; 4096]));
     card.start(RING, 128);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The saved state: it carries everything a guest can see, and nothing else is believed.
+//! The saved state: it contains everything that a guest can see, and all else is refused.
 
 mod common;
 
@@ -39,8 +39,8 @@ fn encoded(card: &Card) -> [u8; State::LEN] {
     card.regs.state().unwrap().encode()
 }
 
-/// Everything is in use: a display, a fence, an error, a failed command, and `cmd` half-way, at
-/// index 2.
+/// Returns a card with everything in use: a display, a fence, an error, a failed command, and `cmd`
+/// half-way, at index 2.
 fn busy_with(cmd: Cmd) -> Card {
     let mut card = Card::started();
     card.write(DISPLAY_WIDTH, 64);
@@ -60,14 +60,14 @@ fn busy() -> Card {
     busy_with(crc32c(SRC_VRAM, DATA, 0, 250))
 }
 
-/// The answer to a busy card's state with one 32-bit field changed.
+/// Returns the decoder's answer to a busy card's state with one 32-bit field changed.
 fn answer(at: usize, value: u32) -> &'static str {
     let mut bytes = encoded(&busy());
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
     decode(&bytes).err().unwrap_or("accepted")
 }
 
-/// The answer to a busy card's state with one byte changed.
+/// Returns the decoder's answer to a busy card's state with one byte changed.
 fn answer_to_byte(at: usize, value: u8) -> &'static str {
     let mut bytes = encoded(&busy());
     bytes[at] = value;
@@ -269,7 +269,7 @@ fn a_state_of_another_length_is_refused() {
     }
 }
 
-/// A card somewhere in some work.
+/// Generates a card at any point of some work.
 fn used_card() -> impl Strategy<Value = Card> {
     let cmds = prop::collection::vec(any_good(), 1..8);
     (cmds, 0..40usize, 1..3000usize).prop_map(|(cmds, steps, scratch)| {
@@ -283,8 +283,8 @@ fn used_card() -> impl Strategy<Value = Card> {
     })
 }
 
-/// Whatever the state, a card with it comes to an end and its state can be saved again. The
-/// memories assert that nothing is accessed out of bounds.
+/// Checks that a card with any state finishes its work and can be saved again. The memories assert
+/// that nothing is accessed out of bounds.
 fn survives(card: &mut Card, bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(state) = decode(bytes) else {
         return Ok(());

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which interrupt is pending when, and what makes it go away.
+//! When each interrupt is pending, and what clears it.
 
 mod common;
 
 use common::*;
 use mtty_model::uart::Uart;
 
-/// A port in which all causes are pending at once: overrun, data at the trigger level and a modem
+/// Returns a port with all causes pending at once: overrun, data at the trigger level and a modem
 /// change. An empty transmitter cannot be pending together with data.
 fn everything_pending() -> Uart {
     let mut uart = with_fifo();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What Linux's 8250 driver does to a port to find out what it is, and the answers that make it
-//! call the port a plain 16550A without a single workaround. Order and values are those of 7.2.
+//! The accesses by which Linux's 8250 driver detects the type of a port, and the answers that make
+//! it detect a plain 16550A without any workaround. Order and values are those of 7.2.
 
 mod common;
 
@@ -98,7 +98,7 @@ fn the_fifo_size_test_counts_sixteen() {
     assert_eq!(drain(&mut uart).len(), 16);
 }
 
-/// The accesses of the whole probe in the driver's order, each read with the value it gets.
+/// The accesses of the whole probe in the driver's order, each read with its expected value.
 fn probe(uart: &mut Uart) {
     let write = |uart: &mut Uart, accesses: &[(u8, u8)]| {
         for &(reg, value) in accesses {
@@ -124,7 +124,7 @@ fn probe(uart: &mut Uart) {
         &[(MCR, 0), (LCR, 0xbf), (FCR, 0), (LCR, 0), (FCR, FCR_ON)],
     );
     read(uart, IIR);
-    // Has it an EFR, a SuperIO's bank 2, a 64-byte FIFO?
+    // Does it have an EFR, a SuperIO's bank 2, a 64-byte FIFO?
     for lcr in [0x80, 0xbf, 0xe0] {
         write(uart, &[(LCR, lcr)]);
         read(uart, IIR);
@@ -137,7 +137,7 @@ fn probe(uart: &mut Uart) {
         read(uart, IIR);
         write(uart, &[(FCR, FCR_ON)]);
     }
-    // Has IER a unit enable bit?
+    // Does IER have a unit enable bit?
     write(uart, &[(LCR, 0), (IER, 0x40)]);
     read(uart, IER);
     // The reset at its end.
@@ -214,8 +214,8 @@ fn after_startup_no_interrupt_is_left_over() {
     assert_eq!(cause(&mut uart), NO_INT);
 }
 
-/// The interrupt handler: it reads IIR until nothing is pending, drains data, then sends up to a
-/// FIFO of bytes if LSR said that there is room when the draining ended.
+/// The interrupt handler: it reads IIR until nothing is pending, drains data, and then, if LSR had
+/// THRE when the draining ended, sends up to a FIFO of bytes.
 fn handle_irq(uart: &mut Uart, to_send: &mut impl Iterator<Item = u8>, received: &mut Vec<u8>) {
     while uart.read(IIR) & NO_INT == 0 {
         let mut lsr = uart.read(LSR);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The stream of the kernel's C driver: its layout, what that driver can produce, what it cannot.
+//! The stream of the kernel's C driver: its layout, the states that this driver can produce, and
+//! those that it cannot.
 
 mod common;
 
@@ -12,7 +13,7 @@ use mtty_model::state::State;
 use mtty_model::uart::Uart;
 use proptest::prelude::*;
 
-/// What a C compiler for x86-64 made of `struct mtty_data` with two ports: the header, ...
+/// `struct mtty_data` with two ports, as a C compiler for x86-64 lays it out: the header, ...
 const HEADER: [u8; 24] = [
     0x4e, 0x2c, 0x3e, 0x8c, 0x89, 0x09, 0x9d, 0x7e, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
 ];
@@ -26,7 +27,7 @@ const USED: [u8; PORT_LEN] = [
     2, 14, 4, 1, 1, 0, 0x0c, 0x12, 0x81, 16, 1, 0,
 ];
 
-/// ... and one that nobody has touched.
+/// ... and one after power-on.
 const UNTOUCHED: [u8; PORT_LEN] = {
     let mut port = [0; PORT_LEN];
     port[33] = 16;
@@ -167,7 +168,7 @@ fn a_port_whose_fifos_are_off_is_written_with_room_for_one_byte() {
     assert_eq!(port[24..], [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0]);
 }
 
-/// The fields of a C port and how its driver changes them, which is all that matters here.
+/// The relevant fields of a C port, and how its driver changes them.
 struct CPort([u8; PORT_LEN]);
 
 impl CPort {
@@ -279,7 +280,7 @@ proptest! {
     }
 }
 
-/// What a reader makes of a stream: 'h' for a header, 'p' for a port; or the reason why not.
+/// Parses a stream: 'h' for each header, 'p' for each port; or the reason of the refusal.
 fn pieces(stream: &[u8]) -> Result<String, &'static str> {
     let mut reader = Reader::default();
     let mut found = String::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What each register holds, shows and does, one after the other.
+//! Each register: what it stores, what it shows and what it does.
 
 mod common;
 

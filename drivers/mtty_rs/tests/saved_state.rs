@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The saved state: it carries everything a guest can see, and nothing else is believed.
+//! The saved state: it contains everything that a guest can see, and all else is refused.
 
 mod common;
 
@@ -19,7 +19,7 @@ const AT_DELTA: usize = 9;
 const AT_FIFO_LEN: usize = 10;
 const AT_FIFO: usize = 11;
 
-/// A port with three bytes waiting, encoded, with one byte changed.
+/// Encodes a port with three bytes in its FIFO, and changes one byte of the encoding.
 fn refusal_of(at: usize, value: u8) -> &'static str {
     let mut uart = with_fifo();
     send(&mut uart, [1, 2, 3]);

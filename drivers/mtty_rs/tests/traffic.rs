@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random register traffic against a reference that knows nothing but a queue.
+//! Random register traffic, compared with a reference that is only a queue.
 
 mod common;
 
@@ -20,7 +20,7 @@ struct Reference {
 }
 
 impl Reference {
-    /// What the access shows of the data path: a byte from RBR or a status from LSR.
+    /// Returns what the access shows of the data path: a byte from RBR or a status from LSR.
     fn run(&mut self, access: Access) -> Option<u8> {
         match access {
             Access::Write(THR, byte) if !self.divisor_access => {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The registers of `memory_rs.rs`, by their place in a channel of BAR 0, of which there are four.
-//! They are written only and have 64 bits, unless it says something else.
+//! The registers of `memory_rs.rs`, by their offset in a channel of BAR 0, which has four channels.
+//! They are write-only and have 64 bits, unless stated otherwise.
 
-/// BARs 1 and 2 are this many bytes of `DeviceMemory` each, which is zero when the device is
+/// BARs 1 and 2 each have this many bytes of `DeviceMemory`, which is zero when the device is
 /// opened.
 pub const DEVICE_SIZE: usize = 0x1_0000;
 
@@ -11,30 +11,31 @@ pub const CHANNELS: usize = 4;
 /// Bytes from one channel to the next.
 pub const CHANNEL: u64 = 0x4000;
 
-/// Where in guest memory.
+/// The IOVA.
 pub const IOVA: u64 = 0x00;
-/// How many bytes.
+/// The number of bytes.
 pub const LENGTH: u64 = 0x08;
-/// For what begins with KEPT: where in the kept range. For PIN_OFTEN: how often. For PIN_DMA: how
-/// many milliseconds it takes to stop the hardware.
+/// For calls whose names begin with KEPT: the offset in the kept range. For PIN_OFTEN: the number
+/// of pins. For PIN_DMA: the time in milliseconds to stop the hardware.
 pub const OFFSET: u64 = 0x10;
-/// 32 bits: makes a call, of those below. ENOENT for what needs a kept range of another kind, E2BIG
-/// for more bytes than the buffer has, otherwise the SDK's errors. Every call of `DeviceMemory` is
-/// for the memory of BAR 1; LENGTH is then its bytes, and OFFSET its first byte.
+/// 32 bits: makes one of the calls below. The write fails with ENOENT if the call needs a kept
+/// range of another kind, E2BIG for more bytes than the buffer has, and otherwise with the SDK's
+/// errors. Every call of `DeviceMemory` is for the memory of BAR 1; LENGTH is then the number of
+/// bytes, and OFFSET the first byte.
 pub const CALL: u64 = 0x18;
-/// 32 bits, read only, in every channel: how often hardware was told to stop since the device was
-/// created.
+/// 32 bits, read-only, in every channel: the number of calls to stop the hardware since the device
+/// was created.
 pub const STOPS: u64 = 0x1c;
-/// 32 bits, read only: pages that KEPT_WALK has come by, pins that PIN_OFTEN has made, or what a
-/// call of `DeviceMemory` returns.
+/// 32 bits, read-only: the number of pages of KEPT_WALK, the number of pins of PIN_OFTEN, or the
+/// result of a call of `DeviceMemory`.
 pub const WALKED: u64 = 0x20;
-/// 64 bits, write only, in every channel: where the next open of the device pins a page with
-/// `pin_dma`; it goes on when that page was taken away. 0 is nowhere.
+/// 64 bits, write-only, in every channel: the IOVA of a page that the next open of the device pins
+/// with `pin_dma`; the open continues after the pin was revoked. 0 means none.
 pub const AT_OPEN: u64 = 0x28;
-/// 32 bits, write only, in every channel: unless it is 0, BAR 2 has the memory of BAR 1 in the next
+/// 32 bits, write-only, in every channel: unless it is 0, BAR 2 has the memory of BAR 1 in the next
 /// open of the device.
 pub const ONE_MEMORY: u64 = 0x30;
-/// To the end of the channel: bytes that are copied.
+/// The buffer for copied bytes, up to the end of the channel.
 pub const BUFFER: u64 = 0x2000;
 
 /// `GuestMemory::read` into the buffer.
@@ -55,7 +56,7 @@ pub const KEPT_READ: u32 = 7;
 pub const KEPT_WRITE: u32 = 8;
 /// `Pinned::for_each_page`; after PIN_DMA.
 pub const KEPT_WALK: u32 = 9;
-/// `pin_write` and the end of its guard at once, OFFSET times. WALKED is how often it succeeded.
+/// `pin_write` and an immediate drop of its guard, OFFSET times. WALKED is the number of successes.
 pub const PIN_OFTEN: u32 = 10;
 /// `pin_dma` of the range, OFFSET times; the channel keeps all the guards until UNPIN. WALKED is how
 /// often it succeeded.
@@ -70,12 +71,12 @@ pub const DEVICE_CLEAR: u32 = 13;
 /// `DeviceMemory::start_tracking`.
 pub const START_TRACKING: u32 = 14;
 /// `DeviceMemory::take_dirty`, of at most LENGTH bytes. WALKED is the length of the run, or 0, and
-/// its first byte's place is in the buffer, in 64 bits.
+/// the offset of its first byte is in the buffer, in 64 bits.
 pub const TAKE_DIRTY: u32 = 15;
 /// `DeviceMemory::dirty_bytes`.
 pub const DIRTY_BYTES: u32 = 16;
 /// `DeviceMemory::used_bytes`.
 pub const USED_BYTES: u32 = 17;
-/// `DeviceMemory::copy_from` another one, of LENGTH bytes, into which the first page of the buffer
-/// was written at each page whose bit is set in OFFSET.
+/// `DeviceMemory::copy_from` another memory, of LENGTH bytes, in which each page whose bit is set
+/// in OFFSET has the contents of the buffer's first page.
 pub const DEVICE_COPY: u32 = 18;

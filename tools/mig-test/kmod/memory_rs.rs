@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A card whose registers are the calls of the SDK's `GuestMemory` and `DeviceMemory`, so that a
-//! test makes each of them with whatever arguments, and gets the call's error as that of its write.
-//! Its registers are in `memory_registers.rs`.
+//! A card whose registers are the calls of the SDK's `GuestMemory` and `DeviceMemory`. A test can
+//! make each call with any arguments, and its write fails with the call's error. The registers are
+//! in `memory_registers.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -33,10 +33,10 @@ mdev_sdk::module_mdev_driver! {
     license: "GPL",
 }
 
-/// As many as a test is told that it may make; nothing runs out.
+/// The number of available instances in sysfs; there is no limit.
 const CARDS: u32 = 16;
 
-/// What a channel keeps pinned.
+/// The pin that a channel keeps.
 enum Kept {
     Nothing,
     Read(Pinned<Read>),
@@ -82,8 +82,8 @@ impl Channel {
         )
     }
 
-    /// A copy of what a call takes from or puts into the buffer: the call may wait for user space,
-    /// so it runs without a lock.
+    /// Returns a copy of the buffer for a call, which may wait for user space and so runs without a
+    /// lock.
     fn bytes(&self, length: usize) -> Result<KVec<u8>> {
         let mut bytes = KVec::new();
         let registers = self.registers.lock();
@@ -176,9 +176,9 @@ impl Channel {
     }
 }
 
-/// What lasts from `create` to `remove`.
+/// The data of a card from `create` to `remove`.
 struct Mdev {
-    /// How often hardware was told to stop.
+    /// The number of calls to stop the hardware.
     stops: Atomic<u32>,
     /// See the register AT_OPEN.
     at_open: Atomic<u64>,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For the drivers of this folder, which have nothing that would migrate.
+//! `Migrate` for the drivers of this folder, which have no state to migrate.
 
-/// Implements `Migrate` for `$card`, of which `$driver` is the name and `$kind` its only kind: what
-/// begins a transfer is refused with ENOTSUPP. It is quiesced by saying so.
+/// Implements `Migrate` for `$card`, with the driver's name `$driver` and its only type `$kind`. The
+/// card can be quiesced, and a transfer fails at its start with ENOTSUPP.
 macro_rules! does_not_migrate {
     ($card:ty, $driver:literal, $kind:literal) => {
         const _: () = {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What pinning guest memory costs without an SDK: the device of pin_rs.rs, by hand. It does what VFIO
- * asks of whoever pins: a range is on a list from before it is pinned until it is unpinned, so that
- * dma_unmap can take it back and can wait for a pin that is under way, and a write to a page excludes
- * that.
+ * Pins guest memory without an SDK, to measure its cost: the device of pin_rs.rs, by hand. It does
+ * what VFIO requires of a driver that pins: a range is on a list from before it is pinned until it
+ * is unpinned, so that dma_unmap can revoke it and can wait for a pin in progress, and a write to a
+ * page excludes dma_unmap.
  */
 #include <linux/device/faux.h>
 #include <linux/highmem.h>
@@ -93,7 +93,7 @@ static int pin_touch(struct pin_card *card, struct pin_range *range, u32 page)
 	return ret;
 }
 
-/* Whoever finds the range live unpins it. */
+/* The thread that finds the range live unpins it. */
 static bool pin_take(struct pin_range *range)
 {
 	bool live;
@@ -113,7 +113,7 @@ static void pin_forget(struct pin_card *card, struct pin_range *range)
 	wake_up_all(&card->changed);
 }
 
-/* Waits until some range has become live or was forgotten; card->lock is held before and after. */
+/* Waits until a range has become live or was removed; card->lock is held before and after. */
 static void pin_wait(struct pin_card *card)
 {
 	DEFINE_WAIT(wait);

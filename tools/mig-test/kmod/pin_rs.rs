@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What pinning guest memory costs with the SDK: the driver, beside `pin_c.c`, of a card that does
-//! nothing else. Its registers are in `pin_registers.rs`.
+//! Pins guest memory with the SDK, to measure its cost: a driver of a card that does nothing else.
+//! `pin_c.c` is its peer; the registers are in `pin_registers.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -68,7 +68,7 @@ impl Card {
     }
 }
 
-/// The card from `create` to `remove`, when there is nothing to keep.
+/// The card from `create` to `remove`, which has no data.
 struct PinRs;
 
 #[vtable]
@@ -132,7 +132,7 @@ impl Operations for Card {
 
     fn write(&self, cx: &Context, _bar: usize, offset: u64, data: &[u8]) -> Result {
         let value = u32::from_le_bytes(data.try_into().map_err(|_| EINVAL)?);
-        // A copy: guest memory is reached without a lock.
+        // A copy, because guest memory is accessed without a lock.
         let registers = *self.registers.lock();
         match offset {
             FIRST => self.registers.lock().first = value,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The side of the lab VM: takes one job from the host, runs it, tells what happens, powers off.
+//! The agent in the lab VM: takes one job from the host, runs it, reports, and powers the VM off.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -18,11 +18,11 @@ use crate::scenario::{self, Ctx};
 
 /// Name of the virtio port between host and agent.
 pub const PORT: &str = "mig-test";
-/// Where the share with the host is.
+/// The mount point of the share with the host.
 const JOB: &str = "/job";
-/// The largest file of a failed scenario that is kept, in bytes.
+/// The maximum size of a kept file of a failed scenario, in bytes.
 const MOST_KEPT: u64 = 1 << 20;
-/// Where scenarios get their scratch folders.
+/// The parent of the scenarios' scratch folders.
 const SCRATCH: &str = "/run/mig-test";
 
 /// Runs the job that the host sends.
@@ -101,7 +101,7 @@ fn serve(port: &File) -> Result<()> {
     Ok(())
 }
 
-/// Runs a scenario. Returns how it went, and whether this VM is fit for another.
+/// Runs a scenario. Returns its outcome, and whether this VM can run another one.
 fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<(Outcome, bool)> {
     let health = Health::note()?;
     let dir = PathBuf::from(SCRATCH).join(name);
@@ -130,7 +130,7 @@ fn run_one(name: &str, job: &Job, emit: &mut dyn FnMut(Event)) -> Result<(Outcom
     Ok((outcome, findings.is_fit))
 }
 
-/// Keeps what the programs of a failed scenario have written: consoles of guests, errors of QEMU.
+/// Keeps the output of a failed scenario's programs: consoles of guests, errors of QEMU.
 fn keep(dir: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(dir)? {
@@ -143,7 +143,7 @@ fn keep(dir: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Loads the module that this processor needs, and says whether guests can use it.
+/// Loads the KVM module for this processor. Returns whether guests can use KVM.
 fn load_kvm() -> bool {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has = |flag| flags.split_whitespace().any(|word| word == flag);

@@ -10,20 +10,20 @@ use crate::lab::modules::{self, Goal};
 use crate::lab::{format, run_logged, Choice, Kernel, Lab};
 use crate::layout;
 
-/// A check of the source tree. One that stands for many tests says how they went.
+/// A check of the source tree. One that runs many tests counts them.
 pub type Check = fn(&Lab) -> Result<Done>;
 
-/// How a check went, unless it failed.
+/// The result of a check that did not fail.
 pub enum Done {
-    /// All is as it must be.
+    /// It passed.
     Passed,
-    /// So it is with many tests.
+    /// Its tests passed, with these counts.
     Tests(Counts),
     /// It could not run here, for this reason.
     Skipped(String),
 }
 
-/// What builds modules that VMs load: done before the first of them boots.
+/// The checks that build modules for VMs; they run before the first VM boots.
 pub const BUILDS: [(&str, Check); 2] = [
     ("modules-without-warnings", |lab| {
         modules::strict(lab, lab.default_kernel(), Goal::Fresh).map(|()| Done::Passed)
@@ -31,7 +31,7 @@ pub const BUILDS: [(&str, Check); 2] = [
     ("vendor-guide", vendor_guide),
 ];
 
-/// The others, which run beside the first VM.
+/// The other checks, which run beside the first VM.
 pub const CHECKS: [(&str, Check); 6] = [
     ("layout", |lab| {
         layout::check(&lab.project).map(|()| Done::Passed)
@@ -45,11 +45,11 @@ pub const CHECKS: [(&str, Check); 6] = [
     ("modules-of-other-kernels", other_kernels),
 ];
 
-/// Some of many tests have failed.
+/// The error if some of many tests fail.
 #[derive(Debug, thiserror::Error)]
 #[error("{output}")]
 pub struct TestsFailed {
-    /// How many.
+    /// The counts.
     pub counts: Counts,
     output: String,
 }
@@ -106,7 +106,7 @@ fn count(output: &str) -> Counts {
     counts
 }
 
-/// The part of the output that says what went wrong: errors of the compiler, or failed tests.
+/// Returns the relevant part of the output: errors of the compiler, or failed tests.
 fn failures(output: &str) -> String {
     let telling = |line: &&str| {
         line.starts_with("error")
@@ -119,7 +119,7 @@ fn failures(output: &str) -> String {
     lines.join("\n")
 }
 
-/// The guide's driver builds in a tree of its own, and what the guide quotes is in it.
+/// Checks that the guide's driver builds in a tree of its own and contains what the guide quotes.
 fn vendor_guide(lab: &Lab) -> Result<Done> {
     let mut command = Command::new("sh");
     command.arg(lab.project.join("Documentation/examples/check-guide"));
@@ -131,8 +131,8 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     Ok(Done::Passed)
 }
 
-/// The same source builds for the other series, too: the modules, the tests' and the guide's
-/// driver.
+/// Checks that the same source also builds for the other series: the modules, the tests' modules
+/// and the guide's driver.
 fn other_kernels(lab: &Lab) -> Result<Done> {
     let others = Kernel::STOCK.into_iter();
     for kernel in others.filter(|kernel| *kernel != lab.default_kernel()) {

@@ -229,7 +229,7 @@ fn option(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Does what the command line says.
+/// Executes the command line.
 pub fn main() -> Result<()> {
     let cli = Cli::parse();
     let mirror = cli.mirror.as_deref().filter(|mirror| !mirror.is_empty());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The commands that run scenarios and show figures.
+//! The commands that run scenarios and print figures.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::{scenario, table};
 /// Scenarios that measure, and therefore need a clock that counts instructions.
 const BENCH: &str = "bench-";
 
-/// Whether a scenario is one of the benchmarks.
+/// Returns whether a scenario is a benchmark.
 pub fn is_bench(name: &str) -> bool {
     name.starts_with(BENCH)
 }
@@ -36,7 +36,7 @@ pub fn list() {
     }
 }
 
-/// That every name is a scenario's, and every option one of theirs.
+/// Checks that every name is that of a scenario, and every option one of theirs.
 pub fn check(names: &[String], options: &BTreeMap<String, String>) -> Result<()> {
     let mut scenarios = Vec::new();
     for name in names {
@@ -48,7 +48,7 @@ pub fn check(names: &[String], options: &BTreeMap<String, String>) -> Result<()>
     scenario::check_options(&scenarios, options)
 }
 
-/// Migrates the demo's guest and keeps the figures.
+/// Migrates the demo's guest and saves the figures.
 pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
     job::forget_files(lab)?;
     lab.require(platform.kernel)?;
@@ -135,7 +135,7 @@ pub fn bench(lab: &Lab, platform: Platform, report: Option<&Path>) -> Result<()>
     judge(&verdicts)
 }
 
-/// Runs scenarios so many times.
+/// Runs scenarios a number of times.
 fn in_turns(
     lab: &Lab,
     machine: Machine,
@@ -157,7 +157,7 @@ fn in_turns(
     series::run(lab, times, stop_at_failure, &mut once, &mut report)
 }
 
-/// Runs scenarios and says on the way what is being done.
+/// Runs scenarios and reports progress.
 fn narrated(
     lab: &Lab,
     machine: Machine,
@@ -170,7 +170,8 @@ fn narrated(
     })
 }
 
-/// Runs scenarios: those that race threads in a VM of their own, after the others.
+/// Runs scenarios: first those without racing threads, then those that race threads in a VM of
+/// their own.
 fn watched(
     lab: &Lab,
     machine: Machine,
@@ -185,14 +186,14 @@ fn watched(
     Ok(verdicts)
 }
 
-/// Scenarios that have a VM in common.
+/// Scenarios that share a VM.
 pub struct Part {
     machine: Machine,
     /// Their names.
     pub names: Vec<String>,
 }
 
-/// What to run in which VM: threads race in one of their own.
+/// Returns the scenarios of each VM: those that race threads have one of their own.
 pub fn parts(machine: Machine, names: &[String]) -> Vec<Part> {
     let races = |name: &&String| scenario::find(name).is_some_and(|scenario| scenario.races);
     let (racing, others): (Vec<&String>, Vec<&String>) = names.iter().partition(races);
@@ -209,7 +210,7 @@ pub fn parts(machine: Machine, names: &[String]) -> Vec<Part> {
 }
 
 impl Part {
-    /// Runs it. Where the machine cannot be had, all scenarios are skipped.
+    /// Runs the scenarios. If the lab VM is unavailable, all of them are skipped.
     pub fn run(
         &self,
         lab: &Lab,
@@ -248,7 +249,7 @@ fn show(verdicts: &[Verdict]) {
     }
 }
 
-/// What figures were measured with.
+/// Returns the versions that the figures were measured with.
 fn about(lab: &Lab, platform: Platform) -> Map<String, Value> {
     let (kernel, qemu) = lab.versions(platform);
     let about = [
@@ -260,13 +261,14 @@ fn about(lab: &Lab, platform: Platform) -> Map<String, Value> {
     owned.into_iter().collect()
 }
 
-/// Writes how each scenario went, with its figures and what they were measured with.
+/// Writes the outcome and the figures of each scenario, and the versions that they were measured
+/// with.
 fn write_verdicts(lab: &Lab, platform: Platform, file: &Path, verdicts: &[Verdict]) -> Result<()> {
     let report = json!({ "about": about(lab, platform), "scenarios": verdicts });
     write_report(file, &report)
 }
 
-/// Where a command leaves its figures, apart for each kernel.
+/// Returns the folder for a command's figures, one for each kernel.
 fn report_file(lab: &Lab, command: &str, platform: Platform) -> PathBuf {
     let folder = format!("{command}{}", lab.suffix(platform.kernel));
     lab.target.join(folder).join("report.json")
@@ -280,7 +282,7 @@ fn write_report(file: &Path, report: &Value) -> Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Fails unless everything has passed or was skipped.
+/// Returns an error unless everything passed or was skipped.
 fn judge(verdicts: &[Verdict]) -> Result<()> {
     let mut failed = Vec::new();
     for verdict in verdicts {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How many tests ended in which way.
+//! Counts of test results.
 
 use std::fmt;
 use std::ops::AddAssign;
 
-/// How many tests ended in which way.
+/// Counts of test results.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Counts {
-    /// Everything was as it must be.
+    /// Passed.
     pub passed: usize,
-    /// Something was not.
+    /// Failed.
     pub failed: usize,
-    /// It could not run here.
+    /// Could not run here.
     pub skipped: usize,
 }
 
@@ -26,19 +26,19 @@ impl fmt::Display for Counts {
 }
 
 impl Counts {
-    /// One that has passed.
+    /// One test that passed.
     pub const PASSED: Counts = Counts {
         passed: 1,
         failed: 0,
         skipped: 0,
     };
-    /// One that has failed.
+    /// One test that failed.
     pub const FAILED: Counts = Counts {
         passed: 0,
         failed: 1,
         skipped: 0,
     };
-    /// One that was skipped.
+    /// One test that was skipped.
     pub const SKIPPED: Counts = Counts {
         passed: 0,
         failed: 0,

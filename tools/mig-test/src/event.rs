@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the host and the agent in the lab VM say to each other: one JSON object a line.
+//! The messages between the host and the agent in the lab VM: one JSON object per line.
 //!
-//! The agent says [`Event::Ready`]; the host answers with one [`Job`]; the agent runs it, says what
-//! happens, ends with [`Event::Bye`] and powers the VM off. It may end early, after any scenario:
-//! the rest of the job wants a new VM then.
+//! The agent sends [`Event::Ready`]; the host answers with one [`Job`]; the agent runs it, reports
+//! events, ends with [`Event::Bye`] and powers the VM off. It may end early, after any scenario;
+//! the rest of the job then needs a new VM.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::qemu::version::Qemu;
 
-/// What the agent tells the host.
+/// A message from the agent to the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The VM is up and waits for its job.
+    /// The VM has booted and waits for its job.
     Ready {
         /// Release of the kernel, as `uname -r` prints it.
         kernel: String,
-        /// Whether `/dev/kvm` is there for nested guests.
+        /// Whether `/dev/kvm` is available for nested guests.
         kvm: bool,
     },
     /// A scenario starts.
@@ -27,7 +27,7 @@ pub enum Event {
         /// Its name.
         scenario: String,
     },
-    /// What the scenario is doing now.
+    /// The current activity of the scenario.
     Step {
         /// A sentence without a full stop.
         text: String,
@@ -41,34 +41,34 @@ pub enum Event {
     End {
         /// Its name.
         scenario: String,
-        /// How it went.
+        /// Its outcome.
         outcome: Outcome,
-        /// How long it took.
+        /// Its duration.
         seconds: f64,
     },
-    /// The job is over, or this VM is not fit for the rest of it.
+    /// The job is over, or this VM cannot run the rest of it.
     Bye,
 }
 
-/// How a scenario went.
+/// The outcome of a scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It showed what it is there to show.
+    /// It passed.
     Passed,
     /// It could not run here.
     Skipped {
         /// What is missing.
         reason: String,
     },
-    /// It did not show it.
+    /// It failed.
     Failed {
-        /// What was seen instead.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What the host asks of the agent.
+/// The host's request to the agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Names of scenarios, in the order to run them.
@@ -76,16 +76,16 @@ pub struct Job {
     /// Options of the scenarios.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
-    /// What runs guests.
+    /// The QEMU that runs guests.
     #[serde(default)]
     pub qemu: Qemu,
-    /// Where files of failed scenarios go, below the share with the host.
+    /// The folder for files of failed scenarios, below the share with the host.
     #[serde(default)]
     pub out: String,
     /// The kernel of guests, a file of the lab VM.
     #[serde(default)]
     pub guest_kernel: String,
-    /// By how much to stretch every wait.
+    /// The factor for every timeout.
     #[serde(default)]
     pub patience: u32,
 }

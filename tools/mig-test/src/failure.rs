@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The one distinction among errors that a caller of the program sees: the exit code.
+//! The exit code: whether the environment or a check is the cause of an error.
 
 use std::process::ExitCode;
 
-/// The machine, the network or the command line does not allow what was asked. The text is a
-/// sentence that says what is wrong and another that says what to do about it.
+/// An error of the machine, the network or the command line. The text is one sentence that says
+/// what is wrong and one that says what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub String);
@@ -17,12 +17,12 @@ macro_rules! unusable {
 }
 pub(crate) use unusable;
 
-/// Whether the environment or the usage is to blame.
+/// Returns whether the environment or the usage is the cause.
 pub fn is_unusable(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Unusable>())
 }
 
-/// 2 if the environment or the usage is to blame, 1 if a check failed.
+/// Returns 2 if the environment or the usage is the cause, 1 if a check failed.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     if is_unusable(error) {
         ExitCode::from(2)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether the kernel is whole after a scenario: its log, pinned pages, and on the debug kernel
-//! leaks. And whether devices or QEMUs are left.
+//! Checks the kernel after a scenario: its log, pinned pages, and leaks on the debug kernel; and
+//! leftover devices and QEMU processes.
 
 use std::fs;
 use std::path::Path;
@@ -13,31 +13,31 @@ use crate::kernel_log::KernelLog;
 use crate::mdev;
 
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
-/// What kmemleak does not report yet, because a pointer to it may be on its way. It is a matter of
-/// time alone: there is nothing else to wait for.
+/// The age below which kmemleak does not report an object, because a pointer to it may be in
+/// transit. There is no event to wait for instead.
 const YOUNG: Duration = Duration::from_secs(6);
-/// What the names of QEMU's programs begin with.
+/// The prefix of the names of QEMU's programs.
 const QEMU: &str = "qemu-system";
-/// The lines of kmemleak's report that are shown.
+/// The number of lines of kmemleak's report that are shown.
 const MOST_LINES: usize = 30;
 
-/// The kernel as it was before a scenario.
+/// The state of the kernel before a scenario.
 pub struct Health {
     log: KernelLog,
     pinned: i64,
     lockdep: bool,
 }
 
-/// What a scenario has left.
+/// The state of the kernel after a scenario.
 pub struct Findings {
-    /// What is wrong, a text each.
+    /// One text for each problem.
     pub complaints: Vec<String>,
-    /// Whether this kernel can still tell what later scenarios do to it.
+    /// Whether this kernel can still detect problems of later scenarios.
     pub is_fit: bool,
 }
 
 impl Health {
-    /// Takes note of the kernel's state.
+    /// Records the kernel's state.
     pub fn note() -> Result<Self> {
         Ok(Health {
             log: KernelLog::from_now()?,
@@ -46,7 +46,7 @@ impl Health {
         })
     }
 
-    /// What has happened to the kernel since. Everything that the scenario started has ended.
+    /// Returns the problems since then. Everything that the scenario started must have ended.
     pub fn check(mut self) -> Result<Findings> {
         let mut complaints = Vec::new();
         let devices = mdev::devices()?;
@@ -75,7 +75,7 @@ impl Health {
     }
 }
 
-/// How many QEMUs run.
+/// Returns the number of running QEMUs.
 fn qemus() -> Result<usize> {
     let mut count = 0;
     for entry in fs::read_dir("/proc")? {
@@ -86,7 +86,7 @@ fn qemus() -> Result<usize> {
     Ok(count)
 }
 
-/// How many pages are pinned, in this machine as a whole, by pin_user_pages() and its like.
+/// Returns the number of pages of this machine that are pinned by pin_user_pages() and the like.
 pub fn pinned() -> Result<i64> {
     // Each processor counts for itself; this adds up.
     fs::read("/proc/sys/vm/stat_refresh")?;
@@ -105,7 +105,7 @@ fn difference(vmstat: &str) -> Result<i64> {
     Ok(count("nr_foll_pin_acquired")? - count("nr_foll_pin_released")?)
 }
 
-/// Whether lockdep is there and has not switched itself off.
+/// Returns whether lockdep is present and has not disabled itself.
 fn lockdep_is_on() -> bool {
     let stats = fs::read_to_string("/proc/lockdep_stats").unwrap_or_default();
     stats.lines().any(|line| {
@@ -115,7 +115,7 @@ fn lockdep_is_on() -> bool {
     })
 }
 
-/// What nothing refers to any more; empty without kmemleak.
+/// Returns kmemleak's report; empty without kmemleak.
 fn leaks() -> Result<String> {
     if !Path::new(KMEMLEAK).exists() {
         return Ok(String::new());

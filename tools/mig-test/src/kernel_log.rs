@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reads the kernel log and picks out what must never be in it.
+//! Reads the kernel log and finds messages that must never be in it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::known_report;
 
-/// What the kernel says when something is wrong with it, or with a module, or has killed a program.
+/// Messages of a kernel that has a problem, with itself or a module, or has killed a program.
 const COMPLAINTS: [&str; 23] = [
     "WARNING:",
     "BUG:",
@@ -38,16 +38,16 @@ const COMPLAINTS: [&str; 23] = [
     "rust_kernel: panicked",
     "kernel panic",
 ];
-/// What comes before the reason when a device has refused a stream. No complaint: somebody may want
-/// it.
+/// The text before the reason when a device has refused a stream. Not a complaint: the scenario may
+/// expect it.
 const REFUSED: &str = "mdev: incoming state refused: ";
-/// The lines after a complaint that belong to it: the head of a call trace.
+/// The number of lines after a complaint that belong to it: the head of a call trace.
 const CONTEXT: usize = 12;
 
-/// How a record shows the end of a line inside of a message.
+/// The encoding of a line feed inside a message of a record.
 const LINE_END: &str = "\\x0a";
 
-/// The kernel log from some moment on.
+/// The kernel log from a certain moment on.
 pub struct KernelLog(File);
 
 impl KernelLog {
@@ -62,14 +62,14 @@ impl KernelLog {
         Ok(KernelLog(file))
     }
 
-    /// What the kernel has complained of since the last call, with the lines that follow each.
+    /// Returns the complaints since the last call, each with the lines that follow it.
     pub fn complaints(&mut self) -> Result<Vec<String>> {
         let mut messages = self.messages()?;
         known_report::remove(&mut messages);
         Ok(pick(&messages))
     }
 
-    /// For which reasons devices have refused streams since the last call.
+    /// Returns the reasons for which devices have refused streams since the last call.
     pub fn refusals(&mut self) -> Result<BTreeSet<String>> {
         let messages = self.messages()?;
         let reasons = messages.iter().filter_map(|line| line.split_once(REFUSED));
@@ -91,7 +91,8 @@ impl KernelLog {
     }
 }
 
-/// The lines of a record `priority,sequence,time,flags;message`, unless user space wrote it.
+/// Returns the lines of a record `priority,sequence,time,flags;message`, unless user space wrote
+/// it.
 fn text(record: &[u8]) -> Vec<String> {
     let record = String::from_utf8_lossy(record);
     let from_kernel = |head: &str| {
@@ -106,7 +107,7 @@ fn text(record: &[u8]) -> Vec<String> {
     message.split(LINE_END).map(String::from).collect()
 }
 
-/// The complaints among messages, with the lines that follow each.
+/// Returns the complaints among messages, each with the lines that follow it.
 pub fn pick(messages: &[String]) -> Vec<String> {
     let mut left = 0;
     let mut picked = Vec::new();
@@ -122,7 +123,7 @@ pub fn pick(messages: &[String]) -> Vec<String> {
     picked
 }
 
-/// Whether one of the phrases is in the message as a word, not as the end of one: DEBUG is no BUG.
+/// Returns whether the message has one of the phrases at the beginning of a word: DEBUG is not BUG.
 fn is_complaint(message: &str) -> bool {
     COMPLAINTS.iter().any(|complaint| {
         message

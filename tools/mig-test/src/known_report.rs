@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The one report of lockdep's that is not about this project's modules.
+//! The one known lockdep report that is not about this project's modules.
 //!
-//! The type1 container calls a device's `dma_unmap` with `device_list_lock` held, a device that has
-//! pages pinned unpins them there, and that takes `lock`. Opening a device takes the two the other
-//! way round. So whatever driver pins, the first unmap of a pinned page is reported. A report that
-//! has any other lock in it is none of this.
+//! The type1 container calls a device's `dma_unmap` with `device_list_lock` held; a device that has
+//! pages pinned unpins them there, which takes `lock`. Opening a device takes the two locks in the
+//! opposite order. So lockdep reports the first unmap of a pinned page, whichever driver pins. A
+//! report with any other lock is not the known one.
 
-/// The first line of a report on the order of locks.
+/// The first line of a report about lock order.
 const FIRST: &str = "WARNING: possible circular locking dependency detected";
 /// The two locks.
 const OUTER: &str = "&iommu->device_list_lock";
@@ -14,7 +14,7 @@ const INNER: &str = "&iommu->lock";
 /// The last line of any report's call trace.
 const LAST: &str = "</TASK>";
 
-/// Takes the known report out of the messages of a log.
+/// Removes the known report from the messages of a log.
 pub fn remove(messages: &mut Vec<String>) {
     let mut from = 0;
     while let Some(first) = position(messages, from, FIRST) {
@@ -51,13 +51,14 @@ fn is_known(report: &[String]) -> bool {
         && report.iter().any(|line| holds_one(line))
 }
 
-/// Whether a line says that a thread holds one lock: 7.3 names the thread first, 7.2 the number.
+/// Returns whether a line says that a thread holds one lock: 7.3 has the thread first, 7.2 the
+/// number.
 fn holds_one(line: &str) -> bool {
     let behind = line.strip_prefix("locks held by ");
     line.starts_with("1 lock held by ") || behind.is_some_and(|rest| rest.contains(": 1, "))
 }
 
-/// The lock that a line is about. Locks of one name are numbered.
+/// Returns the lock in a line. Locks with the same name are numbered.
 fn lock(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once('(')?;
     rest.split([')', '#']).next()

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The layout of the source: a room of the SDK uses those below it and no other, and files stay
-//! short and narrow enough to be read.
+//! Checks the layout of the source: a layer ("room") of the SDK may use only those below it, and
+//! files must not be too long or their comments too wide.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-/// The most lines that a file of source may have.
+/// The maximum of lines of a source file.
 const LINES: usize = 400;
-/// The most characters of a line of comment, as rustfmt has it for code.
+/// The maximum width of a comment, equal to rustfmt's for code.
 const COLUMNS: usize = 100;
-/// Where the rooms are.
+/// The folder of the layers.
 const SDK: &str = "sdk/kernel";
 
-/// Checks the whole project in `root`; fails with a line for each thing that is not as it must be.
+/// Checks the whole project in `root`. The error has a line for each violation.
 pub fn check(root: &Path) -> Result<()> {
     let mut wrong = Vec::new();
     let sdk = root.join(SDK);
@@ -60,7 +60,7 @@ fn shown(root: &Path, path: &Path) -> String {
         .to_string()
 }
 
-/// Every file of Rust in `folder` and below it.
+/// Returns every Rust file in `folder` and below it.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
@@ -76,16 +76,15 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The rooms of a crate whose root is `text`, from the ground up.
+/// Returns the layers of the crate whose root is `text`, lowest first.
 fn rooms(text: &str) -> Vec<String> {
     let modules = text.lines().filter_map(|line| line.strip_prefix("mod "));
     let names = modules.filter_map(|rest| rest.strip_suffix(';'));
     names.map(str::to_owned).collect()
 }
 
-/// What code in `text` uses of the crate that is in none of the rooms `below`, with its line. Items
-/// that the crate re-exports count: a room that took them from there would hide where they come
-/// from.
+/// Returns the paths of the crate that `text` uses and that are not in the layers `below`, with
+/// their lines. Items that the crate re-exports count, because using them would hide their layer.
 fn climbs(text: &str, below: &[String]) -> Vec<(usize, String)> {
     let code = without_comments(text);
     let mut found = Vec::new();
@@ -105,7 +104,8 @@ fn climbs(text: &str, below: &[String]) -> Vec<(usize, String)> {
     found
 }
 
-/// The first name of each path that `text` begins with: one, or those of a group in braces.
+/// Returns the first name of each path at the beginning of `text`: one, or those of a group in
+/// braces.
 fn names(text: &str) -> Vec<String> {
     let word = |text: &str| -> String {
         let is_part = |c: &char| c.is_alphanumeric() || *c == '_';
@@ -133,8 +133,8 @@ fn names(text: &str) -> Vec<String> {
     names
 }
 
-/// `text` with as many lines, of which those of comments and of macros are empty: what a macro
-/// names is of the crate that uses it.
+/// Returns `text` with the lines of comments and macros emptied: paths in a macro belong to the
+/// crate that uses it.
 fn without_comments(text: &str) -> String {
     let mut in_macro = false;
     let mut kept = String::new();
@@ -149,8 +149,8 @@ fn without_comments(text: &str) -> String {
     kept
 }
 
-/// The lines of comments that are too wide, and how wide: rustfmt sees to code. An address and the
-/// row of a table cannot be broken.
+/// Returns the lines of comments that are too wide, and their widths; rustfmt checks code. A URL
+/// and a row of a table cannot be broken.
 fn wide(text: &str) -> Vec<(usize, usize)> {
     let is_breakable = |line: &str| {
         let words = line.trim_start().trim_start_matches(['/', '!', ' ']);

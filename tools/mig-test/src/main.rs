@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Proves that VFIO mediated devices live-migrate, on a stock kernel under unmodified QEMU.
+//! Tests that VFIO mediated devices migrate live, on a stock kernel under unmodified QEMU.
 
 mod agent;
 mod checks;

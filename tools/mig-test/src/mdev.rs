@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mediated devices through sysfs (Documentation/driver-api/vfio-mediated-device.rst in the kernel
-//! tree).
+//! Mediated devices in sysfs (see the kernel's Documentation/driver-api/vfio-mediated-device.rst).
 
 use std::fs;
 use std::io;
@@ -8,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-/// Where the parents of mediated devices are.
+/// The folder of the parents of mediated devices.
 pub const PARENTS: &str = "/sys/class/mdev_bus";
-/// Where every device is, whichever parent it has.
+/// The folder of all mediated devices of all parents.
 const DEVICES: &str = "/sys/bus/mdev/devices";
 
 /// One type of mediated device that a parent offers.
@@ -42,12 +41,12 @@ impl MdevType {
         Ok(text.trim().to_owned())
     }
 
-    /// How many more devices of this type there can be.
+    /// Returns the number of further devices of this type that can be made.
     pub fn available(&self) -> Result<u32> {
         Ok(self.attribute("available_instances")?.parse()?)
     }
 
-    /// Writes to `create` as it is, and returns the kernel's answer.
+    /// Writes the text to `create` unchanged, and returns the kernel's result.
     pub fn write_create(&self, text: &str) -> io::Result<()> {
         fs::write(self.path.join("create"), text)
     }
@@ -64,7 +63,7 @@ impl MdevType {
     }
 }
 
-/// The names of all devices there are.
+/// Returns the names of all devices.
 pub fn devices() -> Result<Vec<String>> {
     match fs::read_dir(DEVICES) {
         Ok(entries) => entries
@@ -76,14 +75,14 @@ pub fn devices() -> Result<Vec<String>> {
     }
 }
 
-/// A UUID nobody else has.
+/// Returns a random UUID.
 pub fn random_uuid() -> Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?
         .trim()
         .to_owned())
 }
 
-/// A mediated device. Dropping it removes it.
+/// A mediated device. Its drop removes it.
 #[derive(Debug)]
 pub struct Mdev {
     /// Its name.
@@ -92,7 +91,7 @@ pub struct Mdev {
 }
 
 impl Mdev {
-    /// Takes over a device that somebody else has made.
+    /// Takes over an existing device.
     pub fn named(uuid: &str) -> Result<Mdev> {
         let path = Path::new(DEVICES).join(uuid);
         if uuid.is_empty() || !path.exists() {
@@ -104,12 +103,12 @@ impl Mdev {
         })
     }
 
-    /// Its folder in sysfs.
+    /// Returns its folder in sysfs.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes to `remove` as it is, and returns the kernel's answer.
+    /// Writes the text to `remove` unchanged, and returns the kernel's result.
     pub fn write_remove(&self, text: &str) -> io::Result<()> {
         fs::write(self.path.join("remove"), text)
     }

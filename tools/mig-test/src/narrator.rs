@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Says on the way what the lab's VM is doing.
+//! Reports the progress of the lab VM.
 
 use crate::event::{Event, Outcome};
 use crate::lab::job::News;
 use crate::progress::Progress;
 
-/// What is being done now, if anything is.
+/// The current activity, if any.
 #[derive(Default)]
 pub struct Narrator {
     progress: Option<Progress>,
 }
 
 impl Narrator {
-    /// Passes the news on.
+    /// Forwards an event.
     pub fn hear(&mut self, news: News<'_>) {
         match news {
             News::Boot => self.progress = Some(Progress::start("booting the lab VM")),

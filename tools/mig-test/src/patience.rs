@@ -1,61 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How long to wait for what may never happen: longer where everything takes longer, and not
-//! counting the time in which nothing could.
+//! Timeouts that are longer on slower machines, and that do not count the time in which the VM was
+//! not allowed to run.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// By how much this machine is slower than the one that waits were chosen for.
+/// How many times slower this machine is than the one that timeouts were chosen for.
 static FACTOR: AtomicU32 = AtomicU32::new(1);
-/// For how many milliseconds it was kept waiting for a processor.
+/// The time in milliseconds in which this machine waited for a processor.
 static KEPT_WAITING: AtomicU64 = AtomicU64::new(0);
-/// When time began.
+/// The origin of the clock.
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Stretches every wait of this process from now on.
+/// Multiplies every later timeout of this process.
 pub fn stretch(factor: u32) {
     FACTOR.store(factor.max(1), Ordering::Relaxed);
 }
 
-/// This machine was kept waiting for a processor for so long, all in all.
+/// Sets the total time in which this machine waited for a processor.
 pub fn was_kept_waiting(milliseconds: u64) {
     KEPT_WAITING.fetch_max(milliseconds, Ordering::Relaxed);
 }
 
-/// How long to wait here for what takes less than `usual` elsewhere.
+/// Returns the timeout here for what takes less than `usual` elsewhere.
 pub fn of(usual: Duration) -> Duration {
     usual * FACTOR.load(Ordering::Relaxed)
 }
 
-/// The end of such a wait that begins now.
+/// Returns the deadline of such a wait that begins now.
 pub fn until(usual: Duration) -> Deadline {
     Deadline(now() + of(usual))
 }
 
-/// The time in which this machine could have done something.
+/// Returns the time in which this machine could run.
 fn now() -> Duration {
     let kept_waiting = Duration::from_millis(KEPT_WAITING.load(Ordering::Relaxed));
     BEGIN.elapsed().saturating_sub(kept_waiting)
 }
 
-/// How long it is from `now` to `end`, if it is.
+/// Returns the time from `now` to `end`, if `end` is later.
 pub fn between(now: Duration, end: Duration) -> Option<Duration> {
     end.checked_sub(now).filter(|left| !left.is_zero())
 }
 
-/// When to wait no longer.
+/// The end of a wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Duration);
 
 impl Deadline {
-    /// How long to wait still; ask again then, because it may have become later. None if it is
-    /// over.
+    /// Returns the remaining time, or `None` if there is none. Call it again after that time,
+    /// because the deadline may have moved.
     pub fn remaining(self) -> Option<Duration> {
         between(now(), self.0)
     }
 
-    /// Whether it has passed.
+    /// Returns whether it has passed.
     pub fn is_over(self) -> bool {
         self.remaining().is_none()
     }

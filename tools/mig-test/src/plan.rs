@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What `mig-test test` runs, and where.
+//! The scenarios of `mig-test test`, with their kernels and QEMUs.
 
 use crate::commands::is_bench;
 use crate::lab::{Choice, Kernel, Platform};
 use crate::qemu::version::Qemu;
 use crate::scenario::{self, Scenario};
 
-/// Where `mig-test test` runs scenarios. `mig-test test --qemu 7.2` runs what migrates guests
-/// there.
+/// The platforms of `mig-test test`. `mig-test test --qemu 7.2` runs the scenarios that migrate
+/// guests on that one.
 pub const USUAL: &[Choice] = &[OWN, V1];
 /// The same for `mig-test test --all`.
 pub const ALL: &[Choice] = &[OWN, V1, LATEST, DEBUG];
@@ -22,7 +22,7 @@ const OWN: Choice = Choice {
     qemu: Qemu::V10_0,
 };
 
-/// The QEMU that knows of the migration region and nothing else.
+/// The QEMU that supports only the migration region.
 const V1: Choice = Choice {
     kernel: None,
     qemu: Qemu::V7_2,
@@ -34,14 +34,14 @@ const LATEST: Choice = Choice {
     qemu: Qemu::V11_1,
 };
 
-/// The kernel that watches itself, and offers the devices' own dirty logs.
+/// The kernel with runtime checks, which offers the devices' DMA logs.
 const DEBUG: Choice = Choice::kernel(Kernel::Debug);
 
 /// Scenarios for one kind of lab VM.
 pub struct Batch {
-    /// What it consists of.
+    /// Its kernel and QEMU.
     pub platform: Platform,
-    /// How reports name its kernel, if that is not the default one.
+    /// The name of its kernel in reports, if that is not the default one.
     kernel: Option<String>,
     /// The scenarios, in the order to run them.
     pub scenarios: Vec<&'static Scenario>,
@@ -54,7 +54,7 @@ impl Batch {
         names.map(String::from).collect()
     }
 
-    /// The name under which a scenario of this batch is reported.
+    /// Returns the name of a scenario of this batch in reports.
     pub fn label(&self, name: &str) -> String {
         let mut places = Vec::new();
         if scenario::find(name).is_some_and(|scenario| scenario.migrates) {
@@ -68,7 +68,8 @@ impl Batch {
     }
 }
 
-/// What to run where: everything under the lab's own QEMU, and under others what migrates guests.
+/// Returns what to run on each platform: everything under the lab's own QEMU, and the scenarios
+/// that migrate guests under others.
 pub fn batches(choices: &[Choice], default: Kernel) -> Vec<Batch> {
     let batch = |choice: &Choice| {
         let platform = choice.platform(default);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Says what is being done: a line that moves on a terminal, plain lines elsewhere.
+//! Progress reports: an updating line on a terminal, plain lines elsewhere.
 
 use std::io::{self, IsTerminal};
 use std::sync::LazyLock;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// The lines that move: several at a time, where several things are being done.
+/// The updating lines, one for each concurrent activity.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Prints results, whole and clear of the lines that move.
+/// Prints results without mixing them with the updating lines.
 pub fn print(text: &str) {
     BARS.suspend(|| print!("{text}"));
 }
@@ -19,7 +19,7 @@ fn say(text: &str) {
     BARS.suspend(|| eprintln!("{text}"));
 }
 
-/// One thing that takes a while. Dropping it without [`Progress::done`] takes the line away.
+/// One activity. Its drop without [`Progress::done`] removes the line.
 pub struct Progress {
     what: String,
     start: Instant,
@@ -36,7 +36,7 @@ impl Progress {
         progress
     }
 
-    /// The same for what somebody else reports: says nothing but on a terminal.
+    /// The same for what is reported elsewhere: prints on a terminal only.
     pub fn unless_piped(what: impl Into<String>) -> Self {
         let what = what.into();
         let bar = io::stderr().is_terminal().then(|| {
@@ -53,7 +53,7 @@ impl Progress {
         }
     }
 
-    /// Shows the latest news of the work, on a terminal only.
+    /// Shows the latest state of the work, on a terminal only.
     pub fn detail(&self, text: &str) {
         if let Some(bar) = &self.bar {
             let width = 60;
@@ -61,7 +61,7 @@ impl Progress {
         }
     }
 
-    /// Says which part of the work has begun.
+    /// Reports that a part of the work has begun.
     pub fn step(&self, text: &str) {
         match &self.bar {
             Some(_) => self.detail(text),
@@ -69,12 +69,12 @@ impl Progress {
         }
     }
 
-    /// Ends it well.
+    /// Ends it as successful.
     pub fn done(self) {
         self.end("done in");
     }
 
-    /// Ends it badly; why is for others to say.
+    /// Ends it as failed; the caller reports the reason.
     pub fn failed(self) {
         self.end("failed after");
     }

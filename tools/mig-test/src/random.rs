@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Numbers that look random and follow from a seed (Marsaglia's xorshift64*).
+//! Pseudo-random numbers from a seed (Marsaglia's xorshift64*).
 
 /// A sequence of numbers.
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence of a seed.
+    /// Creates the sequence of a seed.
     pub fn new(seed: u64) -> Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -18,18 +18,18 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub fn below(&mut self, bound: usize) -> usize {
         ((self.next() >> 16) % bound as u64) as usize
     }
 
-    /// A number from 1 to `most`, the small ones as likely as the large ones.
+    /// Returns a number from 1 to `most`, small ones as likely as large ones.
     pub fn size(&mut self, most: usize) -> usize {
         let bits = 1 + self.below(most.ilog2() as usize + 1);
         1 + self.below(most.min(1 << bits))
     }
 
-    /// One of two, with equal chances.
+    /// Returns true or false with equal probability.
     pub fn coin(&mut self) -> bool {
         self.below(2) == 1
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a scenario hands to the host: flat records with the unit in each name.
+//! The reports of a scenario to the host: flat records with the unit in each name.
 
 use serde::Serialize;
 
@@ -10,24 +10,24 @@ pub struct Migration {
     pub devices: String,
     /// From start to end.
     pub total_ms: u64,
-    /// The guest stood still.
+    /// The time in which the guest was stopped.
     pub downtime_ms: u64,
     /// Preparation at the source.
     pub setup_ms: u64,
-    /// Device state in the stream, if QEMU says.
+    /// Bytes of device state in the stream, if QEMU reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_bytes: Option<u64>,
-    /// What became of the serial card's data, if the guest has one.
+    /// The data of the serial card, if the guest has one.
     #[serde(flatten)]
     pub serial: Option<Serial>,
-    /// What became of the GPU's, if the guest has one.
+    /// The data of the GPU, if the guest has one.
     #[serde(flatten)]
     pub gpu: Option<Gpu>,
     /// Release of the host's kernel.
     pub kernel: String,
     /// Version of QEMU.
     pub qemu: String,
-    /// What QEMU printed and should not have.
+    /// The complaints that QEMU printed.
     pub qemu_complaints: Vec<String>,
 }
 
@@ -51,23 +51,23 @@ pub struct Serial {
 /// The data of a GPU.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Gpu {
-    /// Its state that was sent while it ran.
+    /// Bytes of its state that were sent while it ran.
     pub gpu_pre_copy_bytes: u64,
-    /// Its state that was sent once it had stopped.
+    /// Bytes of its state that were sent after it had stopped.
     pub gpu_stop_copy_bytes: u64,
     /// Commands that the source had not finished.
     pub commands_carried: u32,
     /// Commands that were executed on both sides.
     pub commands: u64,
-    /// Pages of guest memory and VRAM that were looked at, some of them again and again.
+    /// Checks of pages of guest memory and VRAM; a page may be checked several times.
     pub pages_checked: u64,
-    /// Those that held something older than what was written last.
+    /// Pages that held older contents than those written last.
     pub pages_lost: u64,
-    /// Those that held something else.
+    /// Pages that held other contents.
     pub pages_corrupt: u64,
-    /// What the first of both has found.
+    /// The first finding of either kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_damage: Option<String>,
-    /// The screen shows the picture that the guest has drawn, before and after.
+    /// Whether the screen shows the picture that the guest has drawn, before and after.
     pub picture_equal: bool,
 }

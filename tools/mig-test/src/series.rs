@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The same scenarios many times in a row, each time in a VM that has just booted: how often do
-//! they pass?
+//! Runs the same scenarios many times in a row, each time in a freshly booted VM, and counts the
+//! failures.
 
 use std::fmt;
 use std::hint::black_box;
@@ -20,7 +20,7 @@ use crate::lab::job::{self, News, Verdict, Watch};
 use crate::lab::Lab;
 use crate::progress::Progress;
 
-/// How often to run what was named, and what this machine does beside it.
+/// The number of turns, and the load of this machine.
 #[derive(Args)]
 pub struct SeriesArgs {
     /// Run it this many times in a row, each time in a VM that has just booted, and count
@@ -35,15 +35,15 @@ pub struct SeriesArgs {
     pub stop_at_failure: bool,
 }
 
-/// Threads that do nothing but run, at the priority of everything else, until this is dropped. They
-/// are this process's own, so they cannot outlive it, and share what its VM shares.
+/// Threads that spin, at normal priority, until this is dropped. They belong to this process, so
+/// they cannot outlive it, and share its resources.
 pub struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Load {
-    /// Starts so many.
+    /// Starts a number of threads.
     pub fn start(threads: u16) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let spin = |_| {
@@ -75,14 +75,14 @@ impl Drop for Load {
 pub struct Turn {
     turn: u32,
     seconds: f64,
-    /// Why it broke off, if it did.
+    /// The reason why it ended early, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     scenarios: Vec<Verdict>,
 }
 
 impl Turn {
-    /// What has failed in it: of each a line.
+    /// Returns one line for each failure.
     fn failures(&self) -> Vec<String> {
         let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
         let failed = self
@@ -116,13 +116,13 @@ impl fmt::Display for Turn {
     }
 }
 
-/// How all turns went.
+/// The results of all turns.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Counts {
     passed: usize,
     failed: usize,
     skipped: usize,
-    /// Of a turn, from before its VM boots until after that has powered off.
+    /// The duration of a turn, from before its VM boots until after the VM has powered off.
     min_s: f64,
     median_s: f64,
     max_s: f64,
@@ -169,8 +169,9 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Runs `once` so many times, prints a line for each and then counts, and keeps the files of the
-/// first failure. `report` is given all turns after each of them. Fails if any has failed.
+/// Runs `once` a number of times, prints a line for each and then the counts, and keeps the files
+/// of the first failure. After each turn, passes all turns to `report`. Returns an error if any
+/// failed.
 pub fn run(
     lab: &Lab,
     times: u32,

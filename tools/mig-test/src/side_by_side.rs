@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Works off tasks side by side, as many at a time as this machine has room for.
+//! Runs tasks in parallel, as many at a time as this machine has processors and memory for.
 
 use std::collections::VecDeque;
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// The memory that a task may take, in KiB: that of a lab VM, and what QEMU itself needs.
+/// The memory of a task in KiB: that of a lab VM, and of QEMU itself.
 const MEMORY: u64 = 5 << 20;
 
-/// How many tasks have room here: each wants a processor and its memory.
+/// Returns the number of tasks that can run here: each needs a processor and its memory.
 pub fn places() -> usize {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -24,8 +24,8 @@ fn room(processors: usize, meminfo: &str) -> usize {
     processors.min(memory as usize).max(1)
 }
 
-/// Runs all tasks, each once, in their order as far as places get free. `run` is also told the
-/// place, from 1 on: no two tasks have it at a time.
+/// Runs all tasks, each once, in order as places become free. `run` also gets the place, from 1 on:
+/// no two tasks have the same place at a time.
 pub fn work_off<T: Send>(places: usize, tasks: Vec<T>, run: &(dyn Fn(usize, T) + Sync)) {
     let tasks = Mutex::new(VecDeque::from(tasks));
     let next = || {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Shows figures: an object as a list of names and values, an array of objects as a table.
+//! Formats figures: an object as a list of names and values, an array of objects as a table.
 
 use serde_json::{Map, Value};
 
-/// Units that a key may end in.
+/// Units at the end of a key.
 const UNITS: [(&str, &str); 6] = [
     ("_ms", "ms"),
     ("_us", "us"),
@@ -86,7 +86,7 @@ fn table(rows: &[Value]) -> String {
     lines.iter().map(render).collect::<Vec<_>>().join("\n")
 }
 
-/// A key's name for people, and its unit.
+/// Returns a key's readable name, and its unit.
 fn title(key: &str) -> (String, &'static str) {
     let found = UNITS
         .iter()

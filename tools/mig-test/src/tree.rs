@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `mig-test test`: everything that must hold, as KTAP with counts in the last line.
+//! `mig-test test`: all checks and scenarios, as KTAP with counts in the last line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,9 +18,9 @@ use crate::plan::Batch;
 use crate::progress;
 use crate::side_by_side::{places, work_off};
 
-/// What is done side by side.
+/// A task to run in parallel with others.
 enum Task<'a> {
-    /// Checks of the source tree, one after the other: they share cargo, and the folders of
+    /// Checks of the source tree, one after the other, because they share cargo and the folders of
     /// modules.
     Checks,
     /// Scenarios in a VM.
@@ -66,7 +66,7 @@ pub fn test(lab: &Lab, tree: bool, batches: &[Batch]) -> Result<()> {
     Ok(())
 }
 
-/// The VMs of a batch, for which everything is ready.
+/// The VMs of a batch whose components are ready.
 fn prepared(lab: &Lab, batch: &Batch) -> Result<Vec<Part>> {
     if lab.lacks(batch.platform).is_none() {
         lab.install_test_modules(batch.platform.kernel)?;
@@ -78,14 +78,14 @@ fn prepared(lab: &Lab, batch: &Batch) -> Result<Vec<Part>> {
     Ok(parts(machine, &batch.names()))
 }
 
-/// What has been printed so far.
+/// The state of the output.
 #[derive(Default)]
 struct Printed {
     number: usize,
     counts: Counts,
 }
 
-/// The results, a line each as they come, with its explanation whole.
+/// Prints results, each with its explanation, as they arrive.
 #[derive(Default)]
 struct Report(Mutex<Printed>);
 
@@ -119,7 +119,7 @@ impl Report {
         }
     }
 
-    /// Reports scenarios whose VM failed before them.
+    /// Reports scenarios whose VM failed before they ran.
     fn not_run(&self, batch: &Batch, names: &[String], error: &anyhow::Error) {
         let mut reason = format!("it could not run: {error:#}");
         for name in names {
@@ -154,7 +154,7 @@ impl Report {
         }
     }
 
-    /// Prints one result, and adds it up.
+    /// Prints and counts one result.
     fn result(&self, name: &str, counts: Counts, rest: &str, explanation: &str) {
         let mut printed = self.printed();
         printed.number += 1;

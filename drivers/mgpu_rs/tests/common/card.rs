@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A card with the glue's part played by the test.
+//! A card whose glue is the test.
 
 use std::sync::LazyLock;
 
@@ -12,12 +12,12 @@ use mgpu_model::{
 
 use super::{Guest, Memory, *};
 
-/// The checksum as the kernel gives it: without inversions.
+/// Computes the checksum as the kernel does: without inversions.
 pub fn kernel_crc32c(seed: u32, data: &[u8]) -> u32 {
     !::crc32c::crc32c_append(!seed, data)
 }
 
-/// Made once, as a test takes hundreds of cards.
+/// Made once, because a test uses hundreds of cards.
 static DATA_PATTERN: LazyLock<Memory> = LazyLock::new(|| Memory::patterned(DATA_LEN, 0xdeca_de01));
 static VRAM_PATTERN: LazyLock<Memory> = LazyLock::new(|| Memory::patterned(VRAM, 0x600d_f00d));
 
@@ -27,16 +27,16 @@ pub struct Card {
     pub guest: Guest,
     pub vram: Memory,
     pub scratch: Vec<u8>,
-    /// Interrupt messages that were sent.
+    /// The number of interrupt messages sent.
     pub messages: usize,
-    /// Whether the worker was told to run since it last found nothing.
+    /// Whether the worker was kicked since it last found no work.
     pub kicked: bool,
-    /// Commands are put here next.
+    /// The index for the next command.
     tail: u32,
 }
 
 impl Card {
-    /// A card after power-on, with patterns in guest memory and VRAM.
+    /// Creates a card after power-on, with patterns in guest memory and VRAM.
     pub fn new() -> Self {
         let mut guest = Guest::default();
         guest.map(DATA, DATA_PATTERN.clone());
@@ -45,7 +45,7 @@ impl Card {
             regs: Registers::new(VRAM as u32),
             guest,
             vram: VRAM_PATTERN.clone(),
-            // More than a step is to use.
+            // Larger than the part that a step may use.
             scratch: vec![0; 2 * SLICE],
             messages: 0,
             kicked: false,
@@ -53,7 +53,7 @@ impl Card {
         }
     }
 
-    /// The same with the ring enabled and all interrupts unmasked.
+    /// Creates the same with the ring enabled and all interrupts unmasked.
     pub fn started() -> Self {
         let mut card = Self::new();
         card.start(RING, SLOTS);
@@ -83,7 +83,7 @@ impl Card {
         self.kicked |= effects.kick;
     }
 
-    /// Puts a command where the guest's driver would, without ringing.
+    /// Puts a command where the guest's driver would, without the doorbell.
     pub fn put(&mut self, cmd: &Cmd) {
         let at = self.tail as usize * 64;
         self.guest.at(RING).memory.bytes[at..at + 64].copy_from_slice(&cmd.bytes());
@@ -118,7 +118,7 @@ impl Card {
         self.act(effects);
     }
 
-    /// What the worker does in one turn of its loop; `false` if there was nothing to do.
+    /// Runs one turn of the worker's loop; `false` if there was no work.
     pub fn step(&mut self) -> bool {
         let Some(work) = self.take() else {
             self.kicked = false;
@@ -129,7 +129,7 @@ impl Card {
         true
     }
 
-    /// The worker runs until there is nothing to do. How many steps it took.
+    /// Runs the worker until there is no work, and returns the number of steps.
     pub fn run(&mut self) -> usize {
         let mut steps = 0;
         while self.step() {
@@ -139,7 +139,7 @@ impl Card {
         steps
     }
 
-    /// The registers move to another host; memory is there already.
+    /// Migrates the registers; memory is already at the destination.
     pub fn migrate(&mut self) {
         self.regs.stop();
         assert!(self.take().is_none());
@@ -161,7 +161,7 @@ impl Card {
         u64::from(self.read(FENCE_LO)) | u64::from(self.read(FENCE_HI)) << 32
     }
 
-    /// ERROR and ERROR_INDEX.
+    /// Reads ERROR and ERROR_INDEX.
     pub fn error(&self) -> (u32, u32) {
         (self.read(ERROR), self.read(ERROR_INDEX))
     }
@@ -170,12 +170,12 @@ impl Card {
         self.guest.data(DATA)
     }
 
-    /// `len` bytes of guest memory at a data address.
+    /// Returns `len` bytes of guest memory at a data address.
     pub fn data_at(&self, iova: u64, len: usize) -> &[u8] {
         &self.data().bytes[(iova - DATA) as usize..][..len]
     }
 
-    /// Value, status and index of a fence in guest memory.
+    /// Returns value, status and index of a fence in guest memory.
     pub fn fence_at(&self, iova: u64) -> (u64, u32, u32) {
         let bytes = self.data_at(iova, 16);
         (

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that counts: every byte knows how often it was written.
+//! Memory that counts the writes to every byte.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use mgpu_model::{
 
 const PAGE: u64 = 4096;
 
-/// Bytes, and how often each was written.
+/// Bytes, and the number of writes to each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     pub bytes: Vec<u8>,
@@ -26,7 +26,7 @@ impl Memory {
         }
     }
 
-    /// No two places look the same.
+    /// Creates memory in which no two places have the same contents.
     pub fn patterned(len: usize, seed: u32) -> Self {
         let mut x = seed | 1;
         let mut next = || {
@@ -46,7 +46,7 @@ impl Memory {
     }
 }
 
-/// VRAM panics when it is accessed out of bounds, as a slice does.
+/// VRAM. Like a slice, it panics if it is accessed out of bounds.
 impl Vram for Memory {
     fn read(&mut self, offset: u64, data: &mut [u8]) {
         assert!(!data.is_empty() && data.len() <= SLICE);
@@ -59,14 +59,14 @@ impl Vram for Memory {
     }
 }
 
-/// One stretch of guest memory.
+/// One range of guest memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pages {
     pub memory: Memory,
     pub writable: bool,
 }
 
-/// Guest memory: stretches of pages by address, and holes between them.
+/// Guest memory: ranges of pages by address, and holes between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guest {
     stretches: BTreeMap<u64, Pages>,
@@ -94,7 +94,8 @@ impl Guest {
         &self.stretches[&iova].memory
     }
 
-    /// The stretch in which `iova` is, the offset there and how many bytes it has from there on.
+    /// Returns the range that contains `iova`, the offset in it, and the number of bytes from there
+    /// on.
     fn find(&mut self, iova: u64) -> Result<(&mut Pages, usize, usize), Fault> {
         let (start, pages) = self.stretches.range_mut(..=iova).next_back().ok_or(Fault)?;
         let at = usize::try_from(iova - start).map_err(|_| Fault)?;

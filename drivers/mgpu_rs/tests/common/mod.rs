@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests share: the header's numbers and the layout of a command, written down a second
-//! time so that they can disagree with the model's, and a card on a test's memory.
+//! Shared by the tests: the header's numbers and the layout of a command, independent of the
+//! model's so that the tests compare them, and a card on a test's memory.
 #![allow(dead_code, unused_imports)] // each test binary uses its part
 
 mod card;
@@ -57,12 +57,12 @@ pub const NO_INDEX: u32 = 0xffff_ffff;
 pub const DST_VRAM: u32 = 1;
 pub const SRC_VRAM: u32 = 2;
 
-/// VRAM of the tests' card. No real card has so little, but nothing in the model knows that.
+/// VRAM of the tests' card. No real card has so little, but the model does not depend on that.
 pub const VRAM: usize = 256 << 10;
-/// Guest memory that commands work on.
+/// Guest memory for the data of commands.
 pub const DATA: u64 = 0x12_3456_7000;
 pub const DATA_LEN: usize = 256 << 10;
-/// Guest memory that the ring is in.
+/// Guest memory of the ring.
 pub const RING: u64 = 0x8000_0000;
 /// Commands in the ring.
 pub const SLOTS: u32 = 64;
@@ -154,12 +154,12 @@ pub fn fence(dst: u64, value: u64) -> Cmd {
     }
 }
 
-/// Lengths around everything that a length can cross.
+/// Generates lengths around every boundary that a length can cross.
 pub fn length() -> impl Strategy<Value = u32> {
     prop_oneof![1..9u32, 60..70u32, 4090..4102u32, 1..20_000u32]
 }
 
-/// A place of `len` bytes, and whether it is in VRAM.
+/// Generates a place of `len` bytes, and whether it is in VRAM.
 fn place(len: u32) -> impl Strategy<Value = (bool, u64)> {
     let guest = DATA_LEN as u64 - u64::from(len);
     let vram = VRAM as u64 - u64::from(len);
@@ -193,7 +193,7 @@ pub fn any_copy() -> impl Strategy<Value = Cmd> {
     prop_oneof![anywhere, close_by]
 }
 
-/// Also those that overlap, with one stride.
+/// Generates BLITs anywhere, and BLITs that overlap with equal strides.
 pub fn any_blit() -> impl Strategy<Value = Cmd> {
     let shape = || (1..200u32, 1..60u32, 0..700u32);
     let anywhere = (shape(), 0..700u32)
@@ -233,8 +233,8 @@ pub fn any_fence() -> impl Strategy<Value = Cmd> {
     (0..DATA_LEN as u64 / 16, any::<u64>()).prop_map(|(at, value)| fence(DATA + 16 * at, value))
 }
 
-/// Any command that has to succeed, unless it is a BLIT that overlaps in two strides. Boxed, since
-/// a test's stack has no room for hundreds of these strategies.
+/// Generates any command that must succeed, except a BLIT that overlaps with two strides. Boxed,
+/// because hundreds of these strategies do not fit on a test's stack.
 pub fn any_good() -> impl Strategy<Value = Cmd> {
     prop_oneof![
         1 => Just(nop()).boxed(),

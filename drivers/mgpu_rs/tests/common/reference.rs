@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What commands do to memory, the straightforward way: whole, one after the other.
+//! A reference for the effect of commands on memory: executes each as a whole, in order.
 
 use super::{Card, Cmd, Memory, DATA, DST_VRAM, E_OVERLAP, NO_INDEX, SRC_VRAM};
 
-/// The memories of a card, on which good commands are to run.
+/// The memories of a card. Only valid commands may run on them.
 #[derive(Clone, Debug)]
 pub struct Reference {
     pub data: Memory,
     pub vram: Memory,
     /// Status and index for the next fence.
     failed: Option<(u32, u32)>,
-    /// Commands run so far: the index of the next in a ring that did not wrap.
+    /// The number of commands run so far: the index of the next in a ring that has not wrapped.
     index: u32,
 }
 
@@ -43,7 +43,7 @@ impl Reference {
         memory.put(at, data);
     }
 
-    /// Bytes from the first to the last of either side.
+    /// Returns the number of bytes from the first to the last of one side.
     fn span(cmd: &Cmd, stride: u32) -> u64 {
         u64::from(cmd.height - 1) * u64::from(stride) + u64::from(cmd.length)
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests share: the data sheet's numbers, written down a second time so that they can
-//! disagree with the model's, and random register traffic.
+//! Shared by the tests: the data sheet's numbers, independent of the model's so that the tests
+//! compare them, and random register traffic.
 #![allow(dead_code)] // each test binary uses its part
 
 use mtty_model::uart::Uart;
@@ -52,26 +52,26 @@ pub const OE: u8 = 0x02;
 /// THRE and TEMT.
 pub const TX_EMPTY: u8 = 0x60;
 
-/// A port with the FIFOs on and trigger level 1.
+/// Returns a port with the FIFOs on and trigger level 1.
 pub fn with_fifo() -> Uart {
     let mut uart = Uart::new();
     uart.write(FCR, FCR_ON);
     uart
 }
 
-/// Sends the bytes without asking whether there is room.
+/// Sends the bytes without waiting for THRE.
 pub fn send(uart: &mut Uart, bytes: impl IntoIterator<Item = u8>) {
     for byte in bytes {
         uart.write(THR, byte);
     }
 }
 
-/// Reads for as long as LSR says that there is something to read.
+/// Reads bytes while LSR says that there is data.
 pub fn drain(uart: &mut Uart) -> Vec<u8> {
     std::iter::from_fn(|| (uart.read(LSR) & DR != 0).then(|| uart.read(RBR))).collect()
 }
 
-/// The pending cause. Reports it to the device, so a THRI is gone afterwards.
+/// Reads the pending cause from IIR, which clears a THRI.
 pub fn cause(uart: &mut Uart) -> u8 {
     uart.read(IIR) & IIR_CAUSE
 }
@@ -83,7 +83,8 @@ pub enum Access {
 }
 
 impl Access {
-    /// Performs the access. What the guest sees of it: the value read, and the interrupt line.
+    /// Performs the access, and returns what the guest sees: the value read, and the interrupt
+    /// line.
     pub fn run(self, uart: &mut Uart) -> (Option<u8>, bool) {
         let value = match self {
             Self::Read(reg) => Some(uart.read(reg)),
@@ -96,7 +97,8 @@ impl Access {
     }
 }
 
-/// Any access, but data and FIFO control often enough that FIFOs fill, overrun and are cleared.
+/// Generates any access, with data and FIFO control frequent enough that FIFOs fill, overrun and
+/// are cleared.
 pub fn access() -> impl Strategy<Value = Access> {
     prop_oneof![
         3 => (0..8u8).prop_map(Access::Read),
@@ -112,7 +114,7 @@ pub fn traffic() -> impl Strategy<Value = Vec<Access>> {
     prop::collection::vec(access(), 0..200)
 }
 
-/// A port after some traffic.
+/// Generates a port after some traffic.
 pub fn used_uart() -> impl Strategy<Value = Uart> {
     traffic().prop_map(|accesses| {
         let mut uart = Uart::new();

@@ -4,10 +4,10 @@
 //!
 //! A device must have unpinned a range when its `dma_unmap` callback returns: type1 checks at most
 //! ten times and then calls `BUG()`. So a range is in the table from before its first page is
-//! pinned until after its last page is unpinned, and the callback waits for a pin or an unpin that
-//! is under way in another thread. That thread needs type1's `iommu->lock`, which type1 releases
-//! around the callback (Documentation/threat-model.md: who may hold it forever); a pin can also wait
-//! for user space to provide the memory. No lock of this module is held across a call into VFIO.
+//! pinned until after its last page is unpinned, and the callback waits for a pin or an unpin in
+//! another thread. That thread needs type1's `iommu->lock`, which is released around the callback
+//! (Documentation/threat-model.md says who may hold it forever); a pin can also wait for user space
+//! to provide the memory. No lock of this module is held across a call into VFIO.
 //!
 //! C header: [`include/linux/vfio.h`](srctree/include/linux/vfio.h); `vfio_dma_do_unmap()` in
 //! [`vfio_iommu_type1.c`](srctree/drivers/vfio/vfio_iommu_type1.c)

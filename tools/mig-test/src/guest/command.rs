@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Commands of the toy GPU, as who uses it writes them.
+//! Commands of the toy GPU, as its user writes them.
 
 use mgpu_model::uapi::{flag, opcode, COMMAND_LEN};
 
@@ -10,9 +10,9 @@ pub struct Command {
     pub opcode: u32,
     /// MGPU_DST_VRAM, MGPU_SRC_VRAM.
     pub flags: u32,
-    /// Address that is written.
+    /// Address to write.
     pub dst: u64,
-    /// Address that is read.
+    /// Address to read.
     pub src: u64,
     /// Bytes, or bytes in a row.
     pub length: u32,
@@ -24,12 +24,12 @@ pub struct Command {
     pub src_stride: u32,
     /// Pattern or fence.
     pub value: u64,
-    /// The first of the words that must be 0.
+    /// The first of the reserved words.
     pub reserved: u32,
 }
 
 impl Command {
-    /// A FILL of VRAM.
+    /// Creates a FILL of VRAM.
     pub fn fill_vram(dst: usize, length: usize, value: u32) -> Command {
         Command {
             opcode: opcode::FILL,
@@ -41,7 +41,7 @@ impl Command {
         }
     }
 
-    /// A FILL of guest memory, by its address.
+    /// Creates a FILL of guest memory, by its address.
     pub fn fill_guest(dst: u64, length: usize, value: u32) -> Command {
         Command {
             flags: 0,
@@ -50,7 +50,7 @@ impl Command {
         }
     }
 
-    /// A COPY from guest memory to VRAM.
+    /// Creates a COPY from guest memory to VRAM.
     pub fn upload(dst: usize, src: u64, length: usize) -> Command {
         Command {
             opcode: opcode::COPY,
@@ -62,7 +62,7 @@ impl Command {
         }
     }
 
-    /// A COPY from VRAM to guest memory.
+    /// Creates a COPY from VRAM to guest memory.
     pub fn download(dst: u64, src: usize, length: usize) -> Command {
         Command {
             flags: flag::SRC_VRAM,
@@ -72,7 +72,7 @@ impl Command {
         }
     }
 
-    /// A FENCE.
+    /// Creates a FENCE.
     pub fn fence(dst: u64, value: u64) -> Command {
         Command {
             opcode: opcode::FENCE,
@@ -82,7 +82,7 @@ impl Command {
         }
     }
 
-    /// Its words as they are in the ring.
+    /// Returns its words in the ring.
     pub fn encode(&self) -> [u8; COMMAND_LEN] {
         let mut bytes = [0; COMMAND_LEN];
         let words = [

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The checksum of the toy GPU's CRC32C command, by a table.
 
-/// What each byte does to a checksum.
+/// The effect of each byte on a checksum.
 const TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;

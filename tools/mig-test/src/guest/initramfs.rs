@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! An initramfs with one file in it: the guest program as `/init`.
+//! The guest's initramfs: the guest program as `/init`, and other files.
 //!
 //! The format is the kernel's "newc" cpio
 //! (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel tree). `/dev/console`
 //! comes from the archive built into every kernel.
 
-/// Packs a program as `/init`, and other files beside it.
+/// Packs a program as `/init`, and other files.
 pub fn pack(init: &[u8], files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Vec::with_capacity(init.len() + 512);
     entry(&mut archive, "init", 0o100_755, init);

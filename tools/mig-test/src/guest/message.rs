@@ -1,93 +1,93 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The words between `mig-guest` and `mig-test`.
+//! The messages between `mig-guest` and `mig-test`.
 //!
-//! The guest prints `MIG-GUEST {json}` lines on the debug console, which its firmware also uses; it
-//! is told what to do by one-line commands over its serial port.
+//! The guest prints `MIG-GUEST {json}` lines on the debug console, which its firmware also uses. It
+//! receives one-line commands over its serial port.
 
 use serde::{Deserialize, Serialize};
 
-/// What marks a line of the debug console as the guest program's.
+/// The prefix of the guest program's lines on the debug console.
 pub const PREFIX: &str = "MIG-GUEST ";
 
-/// What the guest program says.
+/// A message of the guest program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Message {
-    /// The cards are found and set up, the serial card's data flows. Holds the registers that it
-    /// came up with, before the program touched them.
+    /// The cards are set up, and the serial card's data flows. Holds its initial registers, before
+    /// the program changed them.
     Ready {
         /// Registers of each port as found.
         found: Vec<Registers>,
     },
-    /// Sent every so many lines.
+    /// Sent regularly, after a number of lines.
     Progress(Vec<Counters>),
     /// Answer to `report`.
     Report {
-        /// The number that came with the command: an old answer is not taken for a new one.
+        /// The number of the command, so that an old answer is not mistaken for a new one.
         number: u32,
-        /// What each port has sent and got back.
+        /// What each port has sent and received.
         counters: Vec<Counters>,
     },
     /// Answer to `pause` and `release`: nothing is in flight.
     Paused(Vec<Counters>),
     /// Answer to `registers`.
     Registers(Vec<Registers>),
-    /// Answer to `hold`: so many bytes lie unread in the card.
+    /// Answer to `hold`: the bytes that are unread in the card.
     Held {
         /// Bytes in the FIFO of each port.
         bytes: usize,
     },
-    /// Nothing came back for a long time although data is in flight.
+    /// Nothing was received for a long time although data is in flight.
     Stalled(Vec<Counters>),
-    /// Answer to `gpu batches` and `gpu renew`: so many were given to the GPU.
+    /// Answer to `gpu batches` and `gpu renew`: the number of batches given to the GPU.
     Batches {
         /// Since the start.
         batches: u64,
     },
     /// Answer to `gpu check`.
     Checked(Checked),
-    /// Answer to `gpu draw`: this picture is to be seen.
+    /// Answer to `gpu draw`: the picture was drawn.
     Drawn {
-        /// Which.
+        /// Its number.
         number: u32,
     },
-    /// Something failed; the program goes on if it can.
+    /// Something failed; the program continues if it can.
     Fault {
         /// What failed, and why.
         text: String,
     },
 }
 
-/// What a port has sent and got back. `lost`, `repeated` and `corrupt` are in bytes, of lines that
-/// never came, came twice, or came damaged.
+/// What a port has sent and received. `lost`, `repeated` and `corrupt` are in bytes, of lines that
+/// were never received, received twice, or received damaged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Lines that came back whole and in order.
+    /// Lines received complete and in order.
     pub lines: u64,
-    /// Bytes handed to the tty.
+    /// Bytes written to the tty.
     pub written: u64,
-    /// Bytes that came back.
+    /// Bytes received.
     pub read: u64,
-    /// Bytes of lines that never came back.
+    /// Bytes of lines that were never received.
     pub lost: u64,
-    /// Bytes of lines that came back more than once.
+    /// Bytes of lines that were received more than once.
     pub repeated: u64,
-    /// Bytes that belong to no line ever sent.
+    /// Bytes that belong to no sent line.
     pub corrupt: u64,
 }
 
-/// What became of the pages that the GPU works on, since the last answer.
+/// The results for the pages that the GPU works on, since the last answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
-    /// Pages there are, in guest memory and VRAM. Each was looked at.
+    /// The number of pages in guest memory and VRAM. Each was checked.
     pub pages: u64,
-    /// Looks at a page: those of the check, and one before each use in a command.
+    /// Checks of pages: those of this command, and one before each use of a page in a command.
     pub looks: u64,
-    /// Looks that found another value than the last that was written.
+    /// Checks that found an older value than the last one written.
     pub lost: u64,
-    /// Looks that found no such value, or a wrong checksum.
+    /// Checks that found no such value, or a wrong checksum.
     pub corrupt: u64,
-    /// What the first of them has found.
+    /// The first finding.
     pub first: Option<String>,
     /// Batches of commands since the start.
     pub batches: u64,
@@ -95,7 +95,7 @@ pub struct Checked {
     pub commands: u64,
 }
 
-/// The UART registers a guest can read without changing them.
+/// The UART registers that a guest can read without side effects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registers {
     /// Interrupt enable.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest of every migration: the initramfs it boots from, and what its program, `mig-guest`,
-//! has in common with this side.
+//! The guest of every migration: its initramfs, and what its program, `mig-guest`, shares with
+//! `mig-test`.
 
 pub mod command;
 pub mod crc32c;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's modules that the guest needs to use its IOMMU: those of VFIO.
+//! The kernel modules that the guest needs to use its IOMMU: those of VFIO.
 
-/// In the order in which they are loaded, each with its place among the kernel's modules and its
+/// The modules in the order of loading, each with its path in the kernel's modules and its
 /// parameters.
 pub const VFIO: [(&str, &str); 5] = [
     ("virt/lib/irqbypass", ""),
@@ -12,7 +12,7 @@ pub const VFIO: [(&str, &str); 5] = [
     ("drivers/vfio/pci/vfio-pci", ""),
 ];
 
-/// The file of a module, which in the initramfs is in no folder.
+/// Returns the file name of a module, which is at the top of the initramfs.
 pub fn file(place: &str) -> String {
     let name = place.rsplit('/').next().unwrap_or(place);
     format!("{name}.ko.xz")

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The pictures that the guest draws and that a dump of the screen is compared with.
+//! The pictures that the guest draws, for comparison with a dump of the screen.
 
 /// Pixels in a row.
 pub const WIDTH: usize = 320;
 /// Rows.
 pub const HEIGHT: usize = 240;
 
-/// A pixel of the picture with some number: red, green and blue from the third byte down. Every
+/// Returns a pixel of a picture by its number: red in the third byte, then green and blue. Every
 /// other number changes every field of the board, and every place changes the ramp on it.
 pub fn pixel(number: u32, x: usize, y: usize) -> u32 {
     let field = (x / 20 + y / 20 * (WIDTH / 20)) as u32;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Chooses a kernel of the distribution: the newest of some series of which the mirror has
-//! everything.
+//! Chooses a kernel of the distribution: the newest of a series that is complete on the mirror.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +10,7 @@ use super::component::Unavailable;
 use super::packages::{field, Packages};
 use super::Kernel;
 
-/// Where kernels come from: Debian 13's backports.
+/// The suite of the kernels: Debian 13's backports.
 pub const SUITES: [&str; 1] = ["trixie-backports"];
 /// The packages of a kernel besides its source.
 pub const PARTS: [&str; 4] = [
@@ -41,12 +40,13 @@ impl Packaged {
         parts.chain([self.source()]).collect()
     }
 
-    /// The package with its source, pinned to its version.
+    /// Returns the package with its source, pinned to its version.
     pub fn source(&self) -> String {
         format!("{}={}", source(self.series), self.version)
     }
 
-    /// The newest complete kernel of the first of `series` that has one in a mirror's lists.
+    /// Returns the newest complete kernel of the first of `series` that has one in a mirror's
+    /// lists.
     pub fn resolve(mirror: &Mirror, packages: &Packages, series: &[Kernel]) -> Result<Self> {
         let names = packages.names("linux-")?;
         let of_any = |name: &&str| series.iter().any(|series| is_part(name, *series));
@@ -56,7 +56,7 @@ impl Packaged {
     }
 }
 
-/// Chooses among the packages `names`, of which `apt-cache show` prints `shown`.
+/// Chooses among the packages `names`, for which `apt-cache show` prints `shown`.
 fn choose(
     mirror: &str,
     names: &[String],
@@ -67,19 +67,19 @@ fn choose(
     found.ok_or_else(|| Unavailable(lacks(mirror, names, series)))
 }
 
-/// The package with the source of a series.
+/// Returns the package with the source of a series.
 fn source(series: Kernel) -> String {
     format!("linux-source-{}", series.name())
 }
 
-/// The release that a package belongs to: the plain amd64 flavour of a series.
+/// Returns the release of a package, if it has the plain amd64 flavour of a series.
 fn abi_of<'a>(package: &'a str, part: &str, series: Kernel) -> Option<&'a str> {
     let abi = plain(package, part)?;
     let point = abi.strip_prefix(series.name())?;
     point.starts_with('.').then_some(abi)
 }
 
-/// The same, of any series.
+/// Returns the same for any series.
 fn plain<'a>(package: &'a str, part: &str) -> Option<&'a str> {
     let abi = package.strip_prefix(part)?.strip_prefix('-')?;
     let (_, flavour) = abi.split_once('-')?;
@@ -91,7 +91,7 @@ fn is_part(package: &str, series: Kernel) -> bool {
     package == source(series) || PARTS.iter().any(is)
 }
 
-/// The newest kernel that is complete in the stanzas that `apt-cache show` prints.
+/// Returns the newest kernel that is complete in the stanzas that `apt-cache show` prints.
 fn newest(shown: &str, series: Kernel) -> Option<Packaged> {
     let mut sources = BTreeSet::new();
     let mut kernels: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -117,7 +117,7 @@ fn newest(shown: &str, series: Kernel) -> Option<Packaged> {
     })
 }
 
-/// Says which series a mirror has instead of the supported ones.
+/// Returns the message about the series that a mirror has instead of the supported ones.
 fn lacks(mirror: &str, names: &[String], series: &[Kernel]) -> String {
     let wanted: Vec<String> = series
         .iter()
@@ -145,7 +145,8 @@ fn lacks(mirror: &str, names: &[String], series: &[Kernel]) -> String {
     )
 }
 
-/// The numbers in a version, in order: enough to compare versions of one package and series.
+/// Returns the numbers in a version, in order: enough to compare versions of one package and
+/// series.
 pub fn numbers(version: &str) -> Vec<u64> {
     let parts = version.split(|c: char| !c.is_ascii_digit());
     parts.filter_map(|part| part.parse().ok()).collect()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether KVM serves on this machine. A device node that opens is no proof: only a boot is. That
-//! is tried once, and holds until this machine boots again.
+//! Finds out whether KVM works on this machine. That its device node opens does not prove it, so a
+//! VM is booted once; the result is valid until this machine boots again.
 
 use std::fmt;
 use std::fs;
@@ -16,10 +16,10 @@ use super::vm::{Accelerator, Machine};
 use super::{job, qemu_root, Lab};
 use crate::progress::Progress;
 
-/// How a trial went.
+/// The result of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Trial {
-    /// The boot of this machine in which it was made.
+    /// The boot of this machine in which the trial ran.
     boot: String,
     /// The QEMU that was tried.
     qemu: String,
@@ -27,17 +27,17 @@ struct Trial {
     seconds: f64,
 }
 
-/// What is known of KVM here.
+/// What is known about KVM here.
 #[derive(Debug, PartialEq)]
 pub enum Kvm {
     /// There is no `/dev/kvm`.
     NoDevice,
-    /// The processor offers no virtualization, so `/dev/kvm` is of no use.
+    /// The processor has no virtualization, so `/dev/kvm` is useless.
     NoExtension,
-    /// Only a trial can say.
+    /// Unknown: a trial is needed.
     Untried,
-    /// It has been tried since this machine booted: whether it boots the lab VM, and nests, and how
-    /// many seconds that took to see.
+    /// It was tried since this machine booted: whether it boots the lab VM and nests, and the
+    /// duration of the trial in seconds.
     Tried(bool, f64),
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Kvm {
     }
 }
 
-/// The best accelerator that works here.
+/// Returns the best accelerator that works here.
 pub fn choose(lab: &Lab) -> Result<Accelerator> {
     let works = match known(&lab.cache, &lab.components)? {
         Kvm::NoDevice | Kvm::NoExtension => false,
@@ -70,7 +70,7 @@ pub fn choose(lab: &Lab) -> Result<Accelerator> {
     })
 }
 
-/// What is known without a trial.
+/// Returns what is known without a trial.
 pub fn known(cache: &Cache, components: &Components) -> Result<Kvm> {
     if !Path::new("/dev/kvm").exists() {
         return Ok(Kvm::NoDevice);
@@ -82,8 +82,8 @@ pub fn known(cache: &Cache, components: &Components) -> Result<Kvm> {
     Ok(recall(&file, &boot_id()?, &qemu_instance(components)))
 }
 
-/// Whether the processor says that it can run virtual machines: Intel's way, or AMD's. On x86 there
-/// is no KVM without one of them.
+/// Returns whether the processor reports Intel's or AMD's virtualization. On x86 there is no KVM
+/// without one of them.
 fn has_extension(cpuinfo: &str) -> bool {
     let mut flags = cpuinfo.lines().filter(|line| line.starts_with("flags"));
     flags.any(|line| {
@@ -92,7 +92,7 @@ fn has_extension(cpuinfo: &str) -> bool {
     })
 }
 
-/// The trial that `file` tells of, if it is one of this boot and this QEMU.
+/// Returns the trial recorded in `file`, if it is of this boot and this QEMU.
 fn recall(file: &[u8], boot: &str, qemu: &str) -> Kvm {
     match serde_json::from_slice::<Trial>(file) {
         Ok(trial) if trial.boot == boot && trial.qemu == qemu => {
@@ -129,7 +129,7 @@ fn file(cache: &Cache) -> PathBuf {
     cache.file("kvm.json")
 }
 
-/// Has the next command try again.
+/// Makes the next command try again.
 pub fn forget(cache: &Cache) {
     // There may be nothing to forget.
     let _ = fs::remove_file(file(cache));

@@ -8,23 +8,23 @@ use anyhow::Result;
 
 use crate::failure::unusable;
 
-/// Releases of Debian, whose names tell a Debian archive from any other source.
+/// Releases of Debian, whose names distinguish a Debian archive from other sources.
 const RELEASES: [&str; 7] = [
     "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "unstable",
 ];
 const DEFAULT_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A place that has the suites of Debian.
+/// A mirror with the suites of Debian.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mirror {
     /// Its address, as in sources.list.
     pub uri: String,
-    /// The keys that sign it.
+    /// The keys that it is signed with.
     pub keyring: PathBuf,
 }
 
 impl Mirror {
-    /// The mirror of this machine's apt, or the one that `override_uri` names.
+    /// Returns the mirror of this machine's apt, or `override_uri`.
     pub fn find(override_uri: Option<&str>) -> Result<Self> {
         let found = match override_uri {
             Some(uri) => Some(Mirror {
@@ -48,7 +48,7 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// The line of sources.list for one suite.
+    /// Returns the line of sources.list for one suite.
     pub fn source_line(&self, suite: &str) -> String {
         format!(
             "deb [signed-by={}] {} {suite} main",
@@ -58,7 +58,7 @@ impl Mirror {
     }
 }
 
-/// Reads `sources.list` and `sources.list.d` below `etc`.
+/// Parses `sources.list` and `sources.list.d` below `etc`.
 fn read_sources(etc: &Path) -> Option<Mirror> {
     let mut files = vec![etc.join("sources.list")];
     let parts = fs::read_dir(etc.join("sources.list.d"))
@@ -97,7 +97,7 @@ fn mirror(uri: &str, keyring: Option<&str>) -> Option<Mirror> {
     })
 }
 
-/// A line `deb [option=value ...] URI SUITE COMPONENT...`.
+/// Parses a line `deb [option=value ...] URI SUITE COMPONENT...`.
 fn one_line(line: &str) -> Option<Mirror> {
     let line = line.split('#').next()?.trim();
     let rest = line.strip_prefix("deb")?;
@@ -114,7 +114,7 @@ fn one_line(line: &str) -> Option<Mirror> {
     is_debian(&[suite], &words[2..]).then(|| mirror(uri, keyring))?
 }
 
-/// Fields of a stanza, as `(lower-case name, value)`; continuation lines are joined.
+/// Returns the fields of a stanza, as `(lower-case name, value)`; continuation lines are joined.
 type Stanza = Vec<(String, String)>;
 
 fn stanzas(text: &str) -> impl Iterator<Item = Stanza> + '_ {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The initramfs of the lab VM: enough to mount the shared root and start in it.
+//! The initramfs of the lab VM, which mounts the shared root and starts in it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use super::chroot::{place, Chroot};
 use super::component::{Build, Component};
 use super::{stock_kernel, task, Kernel};
 
-/// With the modules of kernel 7.3.
+/// The initramfs with the modules of kernel 7.3.
 pub const V7_3: Component = Component {
     name: "boot-7.3",
     about: "the initramfs of the lab VM, for kernel 7.3",
@@ -22,7 +22,7 @@ pub const V7_3: Component = Component {
     build: |build, path| make(Kernel::V7_3, build, path),
 };
 
-/// With those of kernel 7.2.
+/// The initramfs with the modules of kernel 7.2.
 pub const V7_2: Component = Component {
     name: "boot-7.2",
     about: "the initramfs of the lab VM, for kernel 7.2",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Makes root file systems out of Debian's packages.
+//! Makes root file systems from Debian's packages.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use super::apt::Mirror;
 use super::component::Build;
 use super::{check, task};
 
-/// Documentation is a fifth of the files, and nobody reads it there. The finished root is flushed
-/// to the disk as a whole, so dpkg need not flush each file.
+/// Omits documentation, a fifth of the files, which is not used there. The finished root is flushed
+/// to disk as a whole, so dpkg need not flush each file.
 const LEAN: [&str; 4] = [
     "--dpkgopt=force-unsafe-io",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -28,9 +28,9 @@ pub fn lean(variant: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a root is made of.
+/// The contents of a root.
 pub struct Root<'a> {
-    /// The suites that packages come from. The first is the release.
+    /// The suites of the packages. The first is the release.
     pub suites: &'a [&'a str],
     /// Packages, separated by white space.
     pub packages: String,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Modules that the user brings, to have a driver of their own tested.
+//! Modules of the user's own driver under test.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use super::{stage, Kernel, Lab};
 use crate::failure::unusable;
 use crate::scenario::target::{DEVICE, MDEV, MODULES};
 
-/// A module of this project's, for what every module for the same kernel has in common.
+/// A module of this project, whose vermagic every module for the same kernel shares.
 const OURS: &str = "sdk/kernel/mdev_sdk.ko";
 
-/// That the options say what to test of the modules in `given`.
+/// Checks that the options name what to test of the modules in `given`.
 pub fn check(given: &[PathBuf], options: &BTreeMap<String, String>) -> Result<()> {
     if !given.is_empty() && !options.contains_key(MDEV) && !options.contains_key(DEVICE) {
         unusable!(
@@ -27,9 +27,8 @@ pub fn check(given: &[PathBuf], options: &BTreeMap<String, String>) -> Result<()
     Ok(())
 }
 
-/// Lays out the modules of the project, those of `apart` and those that `given` names, as files or
-/// as the folders of their source. Returns the options with those that have the scenarios load
-/// them.
+/// Installs the modules of the project, those of `apart` and those of `given`: files, or folders of
+/// source. Returns the options, with those that make the scenarios load the modules.
 pub fn install(
     lab: &Lab,
     kernel: Kernel,
@@ -59,7 +58,7 @@ pub fn install(
     Ok(options)
 }
 
-/// Builds what is in a folder against the project's modules. Returns the modules.
+/// Builds a folder against the project's modules. Returns the modules.
 fn build(lab: &Lab, kernel: Kernel, source: &Path) -> Result<Vec<PathBuf>> {
     if !["Kbuild", "Makefile"]
         .iter()
@@ -94,7 +93,7 @@ fn build(lab: &Lab, kernel: Kernel, source: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Refuses what the kernel of the lab VM would not load.
+/// Refuses modules that the kernel of the lab VM would not load.
 fn fit(lab: &Lab, kernel: Kernel, files: &[PathBuf]) -> Result<()> {
     let ours = lab.target.join(format!("kmod{}", lab.suffix(kernel)));
     let ours = ours.join(OURS);
@@ -110,7 +109,7 @@ fn fit(lab: &Lab, kernel: Kernel, files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Why a file cannot be loaded by the kernel that `ours` was built for, if it cannot.
+/// Returns the reason why the kernel that `ours` was built for cannot load a file, if it cannot.
 fn misfit(file: &[u8], ours: Option<&str>) -> Option<String> {
     let Some(theirs) = vermagic(file) else {
         return Some("is no kernel module".into());
@@ -121,7 +120,7 @@ fn misfit(file: &[u8], ours: Option<&str>) -> Option<String> {
     })
 }
 
-/// What a module says about the kernel it was built for.
+/// Returns a module's vermagic.
 fn vermagic(file: &[u8]) -> Option<String> {
     const KEY: &[u8] = b"\0vermagic=";
     if !file.starts_with(b"\x7fELF") {

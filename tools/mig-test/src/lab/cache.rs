@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The cache folder: one folder a component, complete or absent.
+//! The cache folder: one folder per component, complete or absent.
 //!
 //! A component is built under a name that ends in `.partial`, gets its manifest last, is flushed to
-//! the disk and then renamed. So whatever stands under its final name is whole, however the build
-//! of another one ended. The name carries a digest of the recipe: a changed recipe is another name.
+//! disk and then renamed. So a component with its final name is complete, however other builds
+//! ended. The name contains a digest of the recipe: a changed recipe is another name.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,23 +21,23 @@ use crate::failure::unusable;
 const MANIFEST: &str = "manifest.json";
 const PARTIAL: &str = ".partial";
 
-/// What a complete component says of itself.
+/// The manifest of a complete component.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// What was found out while it was built: versions and the like.
+    /// Facts found by its build: versions and the like.
     pub facts: BTreeMap<String, String>,
     /// The components it was built from, as digests of their manifests.
     pub needs: BTreeMap<String, String>,
 }
 
 impl Manifest {
-    /// Tells one build of a component from another.
+    /// Identifies one build of a component.
     pub fn instance(&self) -> String {
         digest(&serde_json::to_string(self).expect("a manifest is plain data"))
     }
 }
 
-/// A short name for a text: equal texts have equal names.
+/// Returns a short name for a text; equal texts have equal names.
 pub fn digest(text: &str) -> String {
     Sha256::digest(text)
         .iter()
@@ -46,13 +46,13 @@ pub fn digest(text: &str) -> String {
         .collect()
 }
 
-/// The folder. While it exists, no other process changes it.
+/// The locked cache folder. While this exists, no other process changes the folder.
 pub struct Cache {
     folder: PathBuf,
     _lock: File,
 }
 
-/// What one entry of the cache is.
+/// One entry of the cache.
 #[derive(Debug, PartialEq)]
 pub enum Entry {
     /// A complete component.
@@ -61,24 +61,25 @@ pub enum Entry {
         name: String,
         /// The digest of its recipe.
         recipe: String,
-        /// What it says of itself.
+        /// Its manifest.
         manifest: Manifest,
     },
-    /// What an interrupted build left, or something that cannot be read: of no use.
+    /// A leftover of an interrupted build, or an unreadable entry.
     Debris,
 }
 
-/// Whether several may hold the cache.
+/// Whether several processes may hold the cache.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Access {
-    /// To use what is there.
+    /// To use components.
     Shared,
-    /// To add and remove.
+    /// To add and remove components.
     Exclusive,
 }
 
 impl Cache {
-    /// The folder that the environment names: `MIG_TEST_CACHE`, or `mdev-sdk` in the user's cache.
+    /// Returns the folder that the environment names: `MIG_TEST_CACHE`, or `mdev-sdk` in the user's
+    /// cache.
     pub fn folder() -> Result<PathBuf> {
         let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let home = || var("HOME").map(|home| PathBuf::from(home).join(".cache"));
@@ -92,7 +93,7 @@ impl Cache {
         Ok(std::path::absolute(folder)?)
     }
 
-    /// Takes hold of the cache.
+    /// Locks the cache.
     pub fn open(folder: &Path, access: Access) -> Result<Self> {
         Ok(Cache {
             folder: folder.into(),
@@ -100,27 +101,27 @@ impl Cache {
         })
     }
 
-    /// Where the component of this name and recipe is, or would be.
+    /// Returns the path of the component with this name and recipe, whether or not it exists.
     pub fn path(&self, name: &str, recipe: &str) -> PathBuf {
         self.folder.join(format!("{name}-{recipe}"))
     }
 
-    /// Where logs of builds go; they outlast the builds.
+    /// Returns the folder for logs of builds, which outlast the builds.
     pub fn log(&self, name: &str) -> PathBuf {
         self.file(&format!("{name}.log"))
     }
 
-    /// A file beside the components, which no set-up removes.
+    /// Returns the path of a file beside the components, which no set-up removes.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The manifest of a complete component.
+    /// Returns the manifest of a complete component.
     pub fn manifest(&self, name: &str, recipe: &str) -> Option<Manifest> {
         read_manifest(&self.path(name, recipe))
     }
 
-    /// Every folder in the cache.
+    /// Returns every folder in the cache.
     pub fn entries(&self) -> Result<Vec<(PathBuf, Entry)>> {
         let mut entries = Vec::new();
         for item in fs::read_dir(&self.folder)? {
@@ -134,7 +135,7 @@ impl Cache {
         Ok(entries)
     }
 
-    /// Builds a component: `build` fills the folder it is given and returns the facts.
+    /// Builds a component: `build` fills the folder that it gets and returns the facts.
     pub fn build(
         &self,
         name: &str,
@@ -163,8 +164,8 @@ impl Cache {
     }
 }
 
-/// Locks a folder, which is made if need be, until the file is dropped. Waits, and says so, while
-/// another process prevents that.
+/// Locks a folder until the file is dropped, and makes the folder if necessary. Waits, with a
+/// message, while another process has the lock.
 pub fn lock(folder: &Path, access: Access) -> Result<File> {
     let path = folder.join("lock");
     let file = fs::create_dir_all(folder).and_then(|()| {

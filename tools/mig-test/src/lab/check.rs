@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the lab asks of the machine, checked before anything is changed.
+//! Checks the lab's requirements of the machine before anything is changed.
 
 use std::env;
 use std::path::Path;
@@ -11,7 +11,7 @@ use rustix::process::geteuid;
 
 use crate::failure::{unusable, Unusable};
 
-/// Root, and the programs that the lab runs on the host.
+/// Checks for root, and for the programs that the lab runs on the host.
 pub fn privileges() -> Result<()> {
     if !geteuid().is_root() {
         unusable!(
@@ -48,7 +48,7 @@ pub fn privileges() -> Result<()> {
     Ok(())
 }
 
-/// That each program is on the path.
+/// Checks that each program is on the path.
 pub fn programs(names: &[&str]) -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = env::split_paths(&path).collect();
@@ -64,7 +64,7 @@ pub fn programs(names: &[&str]) -> Result<()> {
     );
 }
 
-/// `needed` bytes for the cache in `folder`, or in the nearest folder above it that exists.
+/// Checks for `needed` free bytes in `folder`, or in the nearest folder above it that exists.
 pub fn space(folder: &Path, needed: u64) -> Result<()> {
     let existing = folder
         .ancestors()
@@ -87,7 +87,7 @@ fn enough(folder: &Path, free: u64, needed: u64) -> Result<()> {
     Ok(())
 }
 
-/// A size for people.
+/// Formats a size.
 pub fn size(bytes: u64) -> String {
     match bytes {
         0..=0xf_ffff => format!("{} KiB", bytes.div_ceil(1024)),
@@ -96,7 +96,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Says what is likely behind a failed bootstrap.
+/// Returns the likely cause of a failed bootstrap.
 pub fn explain(error: anyhow::Error, path: &Path, mirror: &str) -> anyhow::Error {
     let text = format!("{error:#}");
     let full = statvfs(path).is_ok_and(|stat| stat.f_bavail * stat.f_frsize < 64 << 20);

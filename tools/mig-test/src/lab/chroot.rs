@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs programs of a root file system in it, without changing it.
+//! Runs programs in a root file system without changing it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::task;
 
-/// Where things of the host appear in a root, below a `/opt` of this process's own.
+/// The places of the host's folders in a root, below a `/opt` of this process's own.
 pub mod place {
     /// Kernel source and build tree.
     pub const KBUILD: &str = "/opt/kbuild";
@@ -15,7 +15,7 @@ pub mod place {
     pub const SOURCE: &str = "/opt/source";
     /// The source of modules that are built against the project's.
     pub const DRIVER: &str = "/opt/driver";
-    /// Where results go.
+    /// The folder for results.
     pub const OUT: &str = "/opt/out";
     /// One of Debian's kernels with its modules, as the root of the lab VM has them.
     pub const KERNEL: &str = "/opt/kernel";
@@ -23,19 +23,19 @@ pub mod place {
     pub const BOOT: &str = "/opt/boot";
     /// The root that the lab VM boots from.
     pub const ROOT: &str = "/opt/root";
-    /// The root of a QEMU that the lab VM has beside that of its root.
+    /// The root of a QEMU that the lab VM has in addition to that of its own root.
     pub const QEMU: &str = "/opt/qemu";
 }
 
-/// A root file system and the folders of the host that are seen in it. Everything else in it is
-/// read-only, apart from an empty `/tmp` and an `/opt` for those folders.
+/// A root file system and the folders of the host that are mounted in it. Everything else in it is
+/// read-only, except an empty `/tmp` and an `/opt` for those folders.
 pub struct Chroot {
     root: PathBuf,
     binds: Vec<(PathBuf, &'static str, &'static str)>,
 }
 
 impl Chroot {
-    /// The root as it is.
+    /// Creates the root without folders of the host.
     pub fn new(root: &Path) -> Self {
         Chroot {
             root: root.into(),
@@ -43,12 +43,12 @@ impl Chroot {
         }
     }
 
-    /// With `from` readable at `to`, one of [`place`].
+    /// Mounts `from` read-only at `to`, one of [`place`].
     pub fn reading(self, from: &Path, to: &'static str) -> Self {
         self.bind(from, to, "ro")
     }
 
-    /// With `from` writable at `to`, one of [`place`].
+    /// Mounts `from` writable at `to`, one of [`place`].
     pub fn writing(self, from: &Path, to: &'static str) -> Self {
         self.bind(from, to, "rw")
     }
@@ -58,7 +58,7 @@ impl Chroot {
         self
     }
 
-    /// `program` in the root. Add its arguments.
+    /// Returns the command that runs `program` in the root. Add its arguments.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = task::contained();
         command
@@ -71,7 +71,8 @@ impl Chroot {
         command
     }
 
-    /// A shell script in the root, with its arguments in `$1` and so on.
+    /// Returns the command that runs a shell script in the root, with its arguments in `$1` and so
+    /// on.
     pub fn script(&self, text: &str) -> Command {
         let mut command = self.command("sh");
         command.args(["-euc", text, "script"]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the lab consists of. To add a part, write its recipe and its build, and name it in [`ALL`].
+//! The components of the lab. To add one, write its recipe and its build, and add it to [`ALL`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,26 @@ use super::cache::{digest, remove, Cache};
 use super::{boot_image, debug_kernel, qemu_root, root, stock_kernel, Choice, Kernel};
 use crate::progress::Progress;
 
-/// A part of the lab that is built once and kept.
+/// A part of the lab that is built once and cached.
 pub struct Component {
     /// Its name in the cache.
     pub name: &'static str,
-    /// What it is, for `mig-test lab status`.
+    /// Its description, for `mig-test lab status`.
     pub about: &'static str,
-    /// The option of the command line that asks for it, if it is not the default. Without one,
-    /// every command needs it.
+    /// The option of the command line that needs it, if it is not the default. Without one, every
+    /// command needs it.
     pub only_for: Option<&'static str>,
-    /// The room that its build takes, in MiB.
+    /// The disk space that its build needs, in MiB.
     pub space: u64,
-    /// The components it is built from, which stand before it in [`ALL`].
+    /// The components that it is built from, which must be before it in [`ALL`].
     pub needs: &'static [&'static str],
-    /// Everything that decides what is built. Another text is another component.
+    /// Everything that determines what is built. Another text is another component.
     pub recipe: fn() -> String,
-    /// Fills an empty folder and returns the facts that its users will ask for.
+    /// Fills an empty folder and returns the facts for its users.
     pub build: fn(&Build, &Path) -> Result<BTreeMap<String, String>>,
 }
 
-/// Every component, each after those it needs.
+/// Every component, each after those that it needs.
 pub const ALL: &[Component] = &[
     root::TRIXIE,
     stock_kernel::V7_3,
@@ -43,20 +43,20 @@ pub const ALL: &[Component] = &[
     debug_kernel::DEBUG,
 ];
 
-/// The mirror does not have what a component is made of. Scenarios that need it are skipped.
+/// The error if the mirror lacks packages of a component. Scenarios that need it are skipped.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
-/// What a build may use.
+/// The context of a build.
 pub struct Build<'a> {
-    /// The components that are complete by now.
+    /// The components that are complete so far.
     pub lab: &'a Components,
-    /// The mirror that the user has named instead of apt's.
+    /// The mirror that the user has selected instead of apt's.
     pub mirror: Option<&'a str>,
-    /// Where the output of programs goes.
+    /// The file for the output of programs.
     pub log: PathBuf,
-    /// What is being done.
+    /// The progress report.
     pub progress: &'a Progress,
 }
 
@@ -65,24 +65,24 @@ pub struct Build<'a> {
 pub struct Ready {
     /// Its folder.
     pub path: PathBuf,
-    /// What its build has found out.
+    /// The facts found by its build.
     pub facts: BTreeMap<String, String>,
     instance: String,
 }
 
 impl Ready {
-    /// A fact that the component's build always states.
+    /// Returns a fact that the component's build always records.
     pub fn fact(&self, name: &str) -> &str {
         self.facts.get(name).map_or("unknown", String::as_str)
     }
 
-    /// Tells this build of the component from another.
+    /// Identifies this build of the component.
     pub fn instance(&self) -> &str {
         &self.instance
     }
 }
 
-/// The components that are ready, and what is known of others.
+/// The components that are ready, and the reasons why others are unavailable.
 #[derive(Debug, Default)]
 pub struct Components {
     ready: BTreeMap<&'static str, Ready>,
@@ -90,14 +90,14 @@ pub struct Components {
 }
 
 impl Components {
-    /// Looks through the cache.
+    /// Scans the cache.
     pub fn find(cache: &Cache) -> Self {
         let mut found = Components::default();
         found.refresh(cache);
         found
     }
 
-    /// Looks through the cache again, and forgets nothing of what is unavailable.
+    /// Scans the cache again, and keeps the reasons for what is unavailable.
     pub fn refresh(&mut self, cache: &Cache) {
         self.ready.clear();
         for component in ALL {
@@ -129,30 +129,31 @@ impl Components {
         true
     }
 
-    /// What `component` would be built from, if that is ready.
+    /// Returns the components that `component` would be built from, if they are ready.
     fn instances(&self, component: &Component) -> Option<BTreeMap<String, String>> {
         let instance =
             |name: &&str| Some((name.to_string(), self.ready.get(name)?.instance.clone()));
         component.needs.iter().map(instance).collect()
     }
 
-    /// The component of this name, if it is ready.
+    /// Returns the component with this name, if it is ready.
     pub fn get(&self, name: &str) -> Option<&Ready> {
         self.ready.get(name)
     }
 
-    /// The component of this name, which a component that needs it, or a whole lab, always has.
+    /// Returns the component with this name, which must be ready: for a component that needs it, or
+    /// in a complete lab.
     pub fn ready(&self, name: &str) -> &Ready {
         self.get(name)
             .expect("components are built in the order of their needs")
     }
 
-    /// Why a component cannot be had, if it cannot.
+    /// Returns the reason why a component is unavailable, if it is.
     pub fn unavailable(&self, name: &str) -> Option<&str> {
         self.unavailable.get(name).map(String::as_str)
     }
 
-    /// The kernel of commands that name none. Until the root is made it is the newest that is
+    /// Returns the kernel of commands that select none. Until the root is made it is the newest one
     /// known.
     pub fn default_kernel(&self) -> Kernel {
         let root = self.get(root::TRIXIE.name);
@@ -162,7 +163,7 @@ impl Components {
         named.next().unwrap_or(Kernel::STOCK[0])
     }
 
-    /// The components that `choices` name.
+    /// Returns the components that `choices` select.
     fn wanted(&self, choices: &[Choice]) -> Vec<&'static str> {
         let default = self.default_kernel();
         let platforms = choices.iter().map(|choice| choice.platform(default));
@@ -171,8 +172,8 @@ impl Components {
             .collect()
     }
 
-    /// What has to be built: what every command needs, and the components in `wanted`, with those
-    /// that they are built from.
+    /// Returns what must be built: the components that every command needs and those in `wanted`,
+    /// with the components that they are built from.
     fn missing(&self, wanted: &[&str]) -> Vec<&'static Component> {
         let mut missing = Vec::new();
         let mut wanted = wanted.to_vec();
@@ -190,18 +191,18 @@ impl Components {
         missing
     }
 
-    /// Whether nothing has to be built.
+    /// Returns whether nothing must be built.
     pub fn complete(&self, choices: &[Choice]) -> bool {
         self.missing(&self.wanted(choices)).is_empty()
     }
 
-    /// The room that building what is missing takes, in bytes.
+    /// Returns the disk space for building what is missing, in bytes.
     pub fn space(&self, choices: &[Choice]) -> u64 {
         let missing = self.missing(&self.wanted(choices));
         missing.iter().map(|component| component.space << 20).sum()
     }
 
-    /// Removes what nobody can use any more.
+    /// Removes what cannot be used any more.
     pub fn remove_outdated(&self, cache: &Cache) -> Result<()> {
         for (path, _) in cache.entries()? {
             if !self.ready.values().any(|ready| ready.path == path) {
@@ -213,8 +214,8 @@ impl Components {
         Ok(())
     }
 
-    /// Builds what is missing or out of date. What that is may change with the root, which knows
-    /// the default kernel.
+    /// Builds what is missing or outdated. The list may change after the build of the root, which
+    /// determines the default kernel.
     pub fn set_up(
         &mut self,
         cache: &Cache,
@@ -262,7 +263,7 @@ impl Components {
 }
 
 impl Component {
-    /// Names the recipe.
+    /// Returns the name of the recipe.
     pub fn digest(&self) -> String {
         digest(&(self.recipe)())
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The debug kernel: the source of Debian's newest kernel with the kernel's own checkers in it,
-//! which Debian's has not: KASAN, lockdep, kmemleak, fault injection; and iommufd.
+//! The debug kernel: the source of Debian's newest kernel, with what Debian's kernel lacks: KASAN,
+//! lockdep, kmemleak, fault injection; and iommufd.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use super::component::{Build, Component};
 use super::packages::Packages;
 use super::{task, Kernel};
 
-/// What the debug kernel is built with. KASAN and Rust together want clang.
+/// The compilers for the debug kernel. KASAN together with Rust requires clang.
 pub const TOOLCHAIN: Component = Component {
     name: "clang",
     about: "the compilers of the debug kernel (Debian 13 with clang)",
@@ -35,7 +35,7 @@ pub const TOOLCHAIN: Component = Component {
     },
 };
 
-/// The kernel, its modules, and the tree that other modules are built in.
+/// The kernel, its modules, and the build tree for other modules.
 pub const DEBUG: Component = Component {
     name: "debug",
     about: "the debug kernel and its build tree",

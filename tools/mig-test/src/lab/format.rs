@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! rustfmt's opinion of all Rust in the project, by the rustfmt of the lab, so that every machine
-//! agrees.
+//! Checks the formatting of all Rust in the project with the lab's rustfmt, so that the result is
+//! the same on every machine.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use super::chroot::{place, Chroot};
 use super::{task, Lab};
 use crate::progress::Progress;
 
-/// Fails if a file is not as rustfmt would write it, or the settings are not the kernel's.
+/// Returns an error if rustfmt would change a file, or the settings are not the kernel's.
 pub fn check(lab: &Lab) -> Result<()> {
     let progress = Progress::start("checking the format of all Rust");
     let kernel = lab
@@ -40,7 +40,7 @@ pub fn check(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The lines that set something.
+/// Returns the lines with settings.
 fn settings(text: &str) -> Vec<&str> {
     let set = |line: &&str| !line.is_empty() && !line.starts_with('#');
     text.lines().map(str::trim).filter(set).collect()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What leaves the lab: modules for a machine that runs one of Debian's kernels, and the
-//! description of the kernel side for an editor.
+//! The lab's outputs for other programs: modules for a machine that runs one of Debian's kernels,
+//! and the description of the kernel side for an editor.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub fn install(lab: &Lab, kernel: Kernel, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes `rust-project.json` with the paths of this machine.
+/// Writes `rust-project.json` with this machine's paths.
 pub fn rust_analyzer(lab: &Lab) -> Result<()> {
     let kernel = lab.default_kernel();
     modules::build(lab, kernel, Goal::Analyzer)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs scenarios in the lab VM and collects how they went.
+//! Runs scenarios in the lab VM and collects their outcomes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -18,39 +18,39 @@ use crate::event::{Event, Job, Outcome};
 use crate::failure::unusable;
 use crate::scenario;
 
-/// How long the VM with one of Debian's kernels may take to come up: some 40 times what it takes.
+/// The timeout for booting a VM with one of Debian's kernels: some 40 times the usual time.
 const BOOT: Duration = Duration::from_secs(180);
-/// A clock that counts instructions makes everything slower.
+/// The factor for timeouts with a clock that counts instructions, which is slower.
 const ICOUNT_FACTOR: u32 = 10;
 
-/// One who watches a job.
+/// A callback for the events of a job.
 pub type Watch<'a> = dyn FnMut(News<'_>) + 'a;
 
-/// Where files of failed scenarios go, below the folder that the VM sees as `/job`.
+/// The folder for files of failed scenarios, below the folder that the VM sees as `/job`.
 const OUT: &str = "out";
-/// Where those of the first failure of a series go.
+/// The folder for those of the first failure of a series.
 const KEPT: &str = "first-failure";
-/// What the VM leaves in its work folder, and the names under which that is kept.
+/// The files that the VM leaves in its work folder, and the names under which they are kept.
 const LOGS: [(&str, &str); 2] = [
     ("console.log", "lab-console.log"),
     ("qemu.log", "lab-qemu.log"),
 ];
 
-/// What one who watches a job is told.
+/// An event of a job.
 #[derive(Clone, Copy)]
 pub enum News<'a> {
     /// A VM boots.
     Boot,
-    /// It says this, or this is what became of a scenario that it cannot speak for any more.
+    /// The agent sent this, or the host sends it for a scenario whose VM failed.
     Event(&'a Event),
 }
 
-/// How one scenario went; as JSON, an entry of a report.
+/// The result of one scenario; as JSON, an entry of a report.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
     /// Its name.
     pub scenario: String,
-    /// How it ended.
+    /// Its outcome.
     #[serde(flatten)]
     pub outcome: Outcome,
     /// Its figures: records, and tables of records.
@@ -58,7 +58,7 @@ pub struct Verdict {
     pub figures: Vec<Value>,
 }
 
-/// A report has one list of records, whichever table they are from.
+/// Joins the records of all tables into the one list of a report.
 fn records<S: Serializer>(figures: &[Value], serializer: S) -> Result<S::Ok, S::Error> {
     let records = figures.iter().flat_map(|value| match value {
         Value::Array(rows) => rows.as_slice(),
@@ -67,8 +67,8 @@ fn records<S: Serializer>(figures: &[Value], serializer: S) -> Result<S::Ok, S::
     serializer.collect_seq(records)
 }
 
-/// Removes the files of scenarios that have failed before. For the beginning of a command: what is
-/// there at its end is its own.
+/// Removes the files of scenarios that failed before. Call it at the beginning of a command, so
+/// that the files at its end are its own.
 pub fn forget_files(lab: &Lab) -> Result<()> {
     let out = seat::out(&lab.work);
     match fs::remove_dir_all(&out) {
@@ -79,8 +79,8 @@ pub fn forget_files(lab: &Lab) -> Result<()> {
     }
 }
 
-/// Keeps the files of scenarios that have failed, and of the first seat's last VM, from later turns
-/// of the same command. Returns where.
+/// Protects the files of failed scenarios, and of the first seat's last VM, from later turns of the
+/// same command. Returns their folder.
 pub fn keep_files(lab: &Lab) -> Result<PathBuf> {
     let kept = lab.work.join(KEPT);
     cache::remove(&kept)?;
@@ -90,8 +90,8 @@ pub fn keep_files(lab: &Lab) -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// Runs `scenarios` and returns a verdict on each. A scenario that takes the VM down has failed;
-/// the others go on in a new one.
+/// Runs `scenarios` and returns the result of each. A scenario that crashes the VM has failed; the
+/// others continue in a new one.
 pub fn run(
     lab: &Lab,
     seat: &Seat,
@@ -117,7 +117,7 @@ pub fn run(
     Ok(verdicts)
 }
 
-/// Boots a VM and takes from `waiting` what it has dealt with.
+/// Boots a VM, runs scenarios, and removes those that are done from `waiting`.
 fn boot(
     lab: &Lab,
     seat: &Seat,
@@ -210,7 +210,7 @@ fn out(machine: Machine) -> String {
     format!("{OUT}/{}", machine.platform.folder())
 }
 
-/// Keeps what the VM has said so far: the next one begins new logs.
+/// Saves the VM's output so far, because the next VM begins new logs.
 fn keep_logs(work: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     for (log, kept) in LOGS {
@@ -225,7 +225,7 @@ fn keep_logs(work: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Adds to the end of a failed scenario where its files are, if it has left any.
+/// Appends the folder of its files to the outcome of a failed scenario, if it left any.
 fn with_place(mut event: Event, out: &Path) -> Event {
     if let Event::End {
         scenario,
@@ -249,7 +249,7 @@ fn deadline(name: &str, machine: Machine) -> Duration {
     deadline * patience(machine)
 }
 
-/// How many times longer than usual anything may take.
+/// Returns the factor for timeouts.
 fn patience(machine: Machine) -> u32 {
     let factor = match machine.accelerator {
         Accelerator::Icount => ICOUNT_FACTOR,
@@ -289,7 +289,7 @@ pub fn prepare_shell(seat: &Seat) -> Result<()> {
     Ok(())
 }
 
-/// Whether the VM comes up with KVM for guests of its own.
+/// Returns whether the VM boots with KVM for its own guests.
 pub fn nests(lab: &Lab, machine: Machine) -> Result<bool> {
     let seat = lab.seat(1);
     prepare(&seat)?;

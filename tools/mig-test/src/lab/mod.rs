@@ -44,12 +44,12 @@ pub use platform::{Choice, Kernel, Platform};
 pub use seat::Seat;
 pub use vm::{Accelerator, Machine};
 
-/// A lab that is set up. While it exists no other process changes what it uses.
+/// A lab that is set up. While this exists, no other process changes what it uses.
 pub struct Lab {
     components: Components,
     /// The project's folder.
     pub project: PathBuf,
-    /// Where results go.
+    /// The folder for results.
     pub target: PathBuf,
     choices: Vec<Choice>,
     work: PathBuf,
@@ -58,7 +58,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Sets the lab up where that is needed, with what `choices` need, and takes hold of it.
+    /// Sets up what is missing for `choices`, and locks the lab.
     pub fn open(mirror: Option<&str>, choices: &[Choice]) -> Result<Self> {
         let project = project()?;
         let folder = Cache::folder()?;
@@ -88,24 +88,24 @@ impl Lab {
         })
     }
 
-    /// The kernel of commands that name none.
+    /// Returns the kernel of commands that select none.
     pub fn default_kernel(&self) -> Kernel {
         self.components.default_kernel()
     }
 
-    /// What a command line has chosen.
+    /// Returns the platform that a command line has selected.
     pub fn platform(&self, choice: Choice) -> Platform {
         choice.platform(self.default_kernel())
     }
 
-    /// The plainest platform of those that the lab was opened for: one of Debian's kernels, and the
-    /// lab's own QEMU.
+    /// Returns the simplest platform of those that the lab was opened for: one of Debian's kernels,
+    /// and the lab's own QEMU.
     pub fn simplest(&self) -> Platform {
         let first = self.choices.first().copied().unwrap_or_default();
         self.platform(Choice::kernel(self.platform(first).guest))
     }
 
-    /// What the names of folders with results for a kernel end in: nothing for the default one.
+    /// Returns the suffix of folders with results for a kernel; it is empty for the default one.
     pub fn suffix(&self, kernel: Kernel) -> String {
         if kernel == self.default_kernel() {
             String::new()
@@ -114,17 +114,17 @@ impl Lab {
         }
     }
 
-    /// A place for a VM. No two VMs may have it at a time.
+    /// Returns a place for a VM. Two VMs must not use it at the same time.
     pub fn seat(&self, number: usize) -> Seat {
         Seat::new(&self.work, number)
     }
 
-    /// What runs the VM on this machine.
+    /// Returns the accelerator for the VM on this machine.
     pub fn accelerator(&self) -> Result<Accelerator> {
         accel::choose(self)
     }
 
-    /// A shell in the VM, on this terminal.
+    /// Runs a shell in the VM, on this terminal.
     pub fn shell(&self, platform: Platform) -> Result<()> {
         if let Some(reason) = self.lacks(platform) {
             unusable!("{reason}. Choose another with --qemu.");
@@ -138,14 +138,14 @@ impl Lab {
         vm::interactive(&self.components, &seat, machine)
     }
 
-    /// Builds the modules for a kernel where needed, and installs them in the VM to come.
+    /// Builds the modules for a kernel if necessary, and installs them for the next VM.
     pub fn install_modules(&self, kernel: Kernel) -> Result<()> {
         modules::build(self, kernel, Goal::Modules)?;
         modules::build_c_peer(self, kernel)?;
         stage::stage(self, kernel, &modules::current(self, kernel)?, &[])
     }
 
-    /// The same with those that only scenarios need.
+    /// The same, with the modules that only scenarios need.
     pub fn install_test_modules(&self, kernel: Kernel) -> Result<()> {
         self.build_test_modules(kernel, &modules::OURS)?;
         stage::stage(self, kernel, &modules::OURS, &[])
@@ -160,7 +160,7 @@ impl Lab {
         modules::build_c_peer(self, kernel)
     }
 
-    /// Why there is no such platform here, if there is none.
+    /// Returns the reason why a platform is unavailable here, if it is.
     pub fn lacks(&self, platform: Platform) -> Option<&str> {
         let components = platform.components();
         let reasons = components
@@ -169,7 +169,7 @@ impl Lab {
         reasons.flatten().next()
     }
 
-    /// Refuses a kernel that the mirror has not.
+    /// Refuses a kernel that the mirror lacks.
     pub fn require(&self, kernel: Kernel) -> Result<()> {
         match self.components.unavailable(kernel.tree()) {
             Some(reason) => unusable!("{reason}"),
@@ -177,7 +177,7 @@ impl Lab {
         }
     }
 
-    /// Versions that belong into a report: of the kernel, and of what runs guests.
+    /// Returns the versions for a report: of the kernel, and of the QEMU that runs guests.
     pub fn versions(&self, platform: Platform) -> (&str, &str) {
         let fact = |component, name| {
             let component = self.components.get(component);
@@ -203,13 +203,13 @@ fn set_up(folder: &Path, choices: &[Choice], mirror: Option<&str>) -> Result<Com
     Ok(found)
 }
 
-/// Removes what interrupted and outdated set-ups left.
+/// Removes leftovers of interrupted and outdated set-ups.
 pub fn tidy() -> Result<()> {
     let cache = Cache::open(&Cache::folder()?, Access::Exclusive)?;
     Components::find(&cache).remove_outdated(&cache)
 }
 
-/// Runs a program of the host. Returns whether it succeeded, and what it printed.
+/// Runs a program of the host. Returns whether it succeeded, and its output.
 pub fn run_logged(lab: &Lab, what: &str, log: &str, command: Command) -> Result<(bool, String)> {
     let progress = Progress::start(what);
     let log = lab.work.join(format!("{log}.log"));
@@ -222,7 +222,7 @@ pub fn run_logged(lab: &Lab, what: &str, log: &str, command: Command) -> Result<
     }
 }
 
-/// The project's folder: the current one, or the nearest above it.
+/// Returns the project's folder: the current one, or the nearest above it.
 fn project() -> Result<PathBuf> {
     let here = std::env::current_dir()?;
     match here
@@ -318,7 +318,7 @@ pub fn clean() -> Result<()> {
     Ok(())
 }
 
-/// The bytes that a folder takes on the disk.
+/// Returns the disk usage of a folder in bytes.
 fn size_of(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds the project's modules and mainline's C mtty for a kernel of the lab. What was built of
-//! the same is not built again.
+//! Builds the project's modules and mainline's C mtty for a kernel of the lab. Nothing is built
+//! again from the same sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::progress::Progress;
 /// A goal of the kernel's build system.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
-    /// The modules, from what has changed since the last time.
+    /// The modules, incrementally.
     Modules,
     /// The modules, from scratch, so that every warning is seen.
     Fresh,
-    /// clippy's opinion of them, from scratch.
+    /// clippy on the modules, from scratch.
     Clippy,
     /// A description of the crates for an editor.
     Analyzer,
@@ -73,14 +73,14 @@ pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
     Ok(warnings)
 }
 
-/// Modules in a tree of their own, which is built against the project's modules.
+/// Modules in a tree of their own, built against the project's modules.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Apart<'a> {
-    /// What the user sees while they are built.
+    /// The text of the progress report.
     pub what: &'a str,
-    /// Their source: a folder, from the project's on.
+    /// The folder of their source, relative to the project's.
     pub source: &'a str,
-    /// Where they are built.
+    /// The folder that they are built in.
     pub folder: &'a str,
 }
 
@@ -91,8 +91,8 @@ pub const GUIDE: Apart<'_> = Apart {
     folder: "kmod-guide",
 };
 
-/// What tests and benchmarks need: a card whose registers are the calls of `GuestMemory`, and one
-/// that pins, with the SDK and without.
+/// The modules for tests and benchmarks: a card whose registers are the calls of `GuestMemory`, and
+/// one that pins, with the SDK and without it.
 pub const TESTS: Apart<'_> = Apart {
     what: "building the tests' own modules",
     source: "tools/mig-test/kmod",
@@ -102,7 +102,7 @@ pub const TESTS: Apart<'_> = Apart {
 /// This project's own.
 pub const OURS: [Apart<'_>; 2] = [TESTS, GUIDE];
 
-/// Those of [`OURS`] that are built of what there is now, the project's modules included.
+/// Returns those of [`OURS`] whose build is up to date, also with the project's modules.
 pub fn current(lab: &Lab, kernel: Kernel) -> Result<Vec<Apart<'static>>> {
     let mut found = Vec::new();
     for apart in OURS {
@@ -114,7 +114,7 @@ pub fn current(lab: &Lab, kernel: Kernel) -> Result<Vec<Apart<'static>>> {
     Ok(found)
 }
 
-/// Builds this project's own trees that stand apart, or runs clippy on them; fails on any warning.
+/// Builds this project's separate trees, or runs clippy on them. Any warning is an error.
 pub fn build_ours(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Result<()> {
     if goal == Goal::Clippy {
         return deny(&build_apart(lab, kernel, apart, goal)?);
@@ -129,8 +129,9 @@ pub fn build_ours(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Resul
     set_stamp(lab, &name, &stamp)
 }
 
-/// Builds modules of another tree against the project's as they are built, or runs clippy on them.
-/// Returns the warnings. From scratch: make does not see that the crates they use have changed.
+/// Builds modules of another tree against the project's built modules, or runs clippy on them.
+/// Returns the warnings. Builds from scratch, because make does not detect changes of the crates
+/// that they use.
 pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Result<Vec<String>> {
     let progress = Progress::start(apart.what);
     let suffix = match goal {
@@ -164,7 +165,7 @@ pub fn build_apart(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Resu
     Ok(warnings(&in_tree(&output)))
 }
 
-/// What the project's modules are built from.
+/// Returns the stamp of the sources of the project's modules.
 fn source_stamp(lab: &Lab, kernel: Kernel) -> Result<String> {
     let mut stamp = Stamp::default();
     stamp.bytes(&instance(lab, kernel));
@@ -175,7 +176,7 @@ fn source_stamp(lab: &Lab, kernel: Kernel) -> Result<String> {
     Ok(stamp.finish())
 }
 
-/// What a tree apart is built from: with its source, all that it is shown of the SDK.
+/// Returns the stamp of the sources of a separate tree: its own, and the visible part of the SDK.
 fn apart_stamp(lab: &Lab, kernel: Kernel, apart: &Apart) -> Result<String> {
     let mut stamp = Stamp::default();
     stamp.bytes(source_stamp(lab, kernel)?.as_bytes());
@@ -183,18 +184,18 @@ fn apart_stamp(lab: &Lab, kernel: Kernel, apart: &Apart) -> Result<String> {
     Ok(stamp.finish())
 }
 
-/// Where the stamp of what is built in `folder` is.
+/// Returns the path of the stamp of `folder`.
 fn stamp_file(lab: &Lab, folder: &str) -> PathBuf {
     lab.target.join(format!("{folder}.stamp"))
 }
 
-/// Whether `folder` holds what was built of just this.
+/// Returns whether `folder` was built from exactly this.
 fn is_stamped(lab: &Lab, folder: &str, stamp: &str) -> bool {
     let built = fs::read_to_string(stamp_file(lab, folder));
     built.is_ok_and(|built| built == stamp) && lab.target.join(folder).exists()
 }
 
-/// For the time in which it is built: what is interrupted is not trusted.
+/// Removes the stamp during the build, so that an interrupted build is not used.
 fn forget_stamp(lab: &Lab, folder: &str) -> Result<()> {
     cache::remove(&stamp_file(lab, folder))
 }
@@ -203,10 +204,10 @@ fn set_stamp(lab: &Lab, folder: &str, stamp: &str) -> Result<()> {
     Ok(fs::write(stamp_file(lab, folder), stamp)?)
 }
 
-/// Where mainline's C mtty is built.
+/// Returns the folder that mainline's C mtty is built in.
 pub const PEER: &str = "kmod-c";
 
-/// Builds mainline's C mtty, the peer that every figure is compared with.
+/// Builds mainline's C mtty, a peer for the benchmarks.
 pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
     let folder = format!("{PEER}{}", lab.suffix(kernel));
     let out = lab.target.join(&folder);
@@ -237,7 +238,7 @@ pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
     Ok(())
 }
 
-/// The root with the compilers for a kernel, and the kernel's build tree.
+/// Returns the root with the compilers for a kernel, and the kernel's build tree.
 fn enter(lab: &Lab, kernel: Kernel) -> Chroot {
     let toolchain = lab.components.ready(kernel.toolchain());
     let tree = lab.components.ready(kernel.tree());
@@ -255,13 +256,13 @@ fn kmake(chroot: &Chroot, kernel: Kernel) -> std::process::Command {
     make
 }
 
-/// Names the build tree that modules are built with.
+/// Returns the name of the build tree that modules are built with.
 fn instance(lab: &Lab, kernel: Kernel) -> Vec<u8> {
     let tree = lab.components.ready(kernel.tree());
     tree.instance().as_bytes().to_vec()
 }
 
-/// Every module below `folder`, sorted.
+/// Returns every module below `folder`, sorted.
 pub fn built(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -284,18 +285,18 @@ pub fn built(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The lines that warn, with the project's own paths.
+/// Returns the lines with warnings, with the project's own paths.
 fn warnings(output: &str) -> Vec<String> {
     let warns = |line: &&str| line.contains("warning:") || line.contains("WARNING:");
     output.lines().filter(warns).map(in_project).collect()
 }
 
-/// A message of the build, with paths as the user knows them.
+/// Returns a message of the build with the paths of the host.
 fn in_project(text: &str) -> String {
     text.replace(&format!("{}/", place::SOURCE), "")
 }
 
-/// Builds from scratch, and fails on any warning; those of the tests as well.
+/// Builds the modules and those of the tests from scratch. Any warning is an error.
 pub fn strict(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<()> {
     deny(&build(lab, kernel, goal)?)?;
     build_ours(lab, kernel, &TESTS, goal)

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Hears from QEMU that it has stopped the lab VM. Nobody in the VM could tell: without this it
-//! would be silent until a deadline.
+//! Watches QEMU's monitor for a stop of the lab VM, which the VM itself could not report: without
+//! this it would be silent until a deadline.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
-/// Speaks QMP until QEMU says that the VM stands still, or ends. Returns the state that it is in
-/// then, as QMP names it: `internal-error` where KVM cannot go on.
+/// Speaks QMP until QEMU reports that the VM is stopped, or ends. Returns QMP's name of the state
+/// of the VM: `internal-error` if KVM cannot continue.
 pub fn await_stop(stream: UnixStream) -> Option<String> {
     let mut commands = stream.try_clone().ok()?;
     let mut say = |command: &str| {
@@ -35,7 +35,7 @@ pub fn await_stop(stream: UnixStream) -> Option<String> {
     None
 }
 
-/// Whether nobody will have the VM go on: that it has not begun, or powers off, is as it should be.
+/// Returns whether the VM is stopped for good. A VM that has not begun, or powers off, is not.
 fn stands_still(status: &str) -> bool {
     !matches!(status, "running" | "prelaunch" | "shutdown")
 }
@@ -45,8 +45,8 @@ mod tests {
     use super::*;
     use std::thread;
 
-    /// What is heard from a QEMU that says the lines of `script`. One that begins with ">" is what
-    /// it must be told first.
+    /// Returns the result for a QEMU that sends the lines of `script`. A line that begins with ">"
+    /// is one that it must receive first.
     fn heard(script: &[&str]) -> Option<String> {
         let (ours, mut qemu) = UnixStream::pair().unwrap();
         let listener = thread::spawn(move || await_stop(ours));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which packages a mirror has, asked in a scratch folder with no effect on this machine's apt.
+//! The packages of a mirror, queried in a scratch folder without any effect on this machine's apt.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use super::component::Build;
 use super::{check, task};
 use crate::failure::Unusable;
 
-/// The package lists of some suites. They go when this goes.
+/// The package lists of some suites. Its drop removes them.
 pub struct Packages(PathBuf);
 
 impl Packages {
-    /// Gets the lists of `suites` into a folder below `parent`.
+    /// Downloads the lists of `suites` to a folder below `parent`.
     pub fn fetch(build: &Build, mirror: &Mirror, suites: &[&str], parent: &Path) -> Result<Self> {
         check::programs(&["apt-get", "apt-cache"])?;
         let packages = Packages(parent.join("apt"));
@@ -44,18 +44,18 @@ impl Packages {
         Ok(packages)
     }
 
-    /// The names that begin with `prefix`.
+    /// Returns the names that begin with `prefix`.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let names = self.query(&["pkgnames", prefix])?;
         Ok(names.lines().map(String::from).collect())
     }
 
-    /// All versions of the packages `names`, a stanza each.
+    /// Returns all versions of the packages `names`, one stanza for each.
     pub fn show(&self, names: &[&str]) -> Result<String> {
         self.query(&[&["show", "--all-versions"], names].concat())
     }
 
-    /// Fetches packages, each as `NAME=VERSION`, into a new folder. apt checks them against the
+    /// Downloads packages, each as `NAME=VERSION`, to a new folder. apt checks them against the
     /// lists.
     pub fn download(
         &self,
@@ -114,7 +114,7 @@ impl Drop for Packages {
     }
 }
 
-/// A field of a stanza.
+/// Returns a field of a stanza.
 pub fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
     stanza
         .lines()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the lab VM consists of, as far as there is a choice.
+//! The kernel and the QEMU of the lab VM and its guests.
 
 use clap::ValueEnum;
 
@@ -20,10 +20,10 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Debian's, the newest series first.
+    /// Debian's kernels, the newest series first.
     pub const STOCK: [Kernel; 2] = [Kernel::V7_3, Kernel::V7_2];
 
-    /// Its name on the command line; of Debian's, the series.
+    /// Returns its name on the command line; for Debian's kernels, the series.
     pub const fn name(self) -> &'static str {
         match self {
             Kernel::V7_3 => "7.3",
@@ -32,7 +32,7 @@ impl Kernel {
         }
     }
 
-    /// How a report names it.
+    /// Returns its name in reports.
     pub fn label(self) -> String {
         match self {
             Kernel::Debug => "debug kernel".into(),
@@ -40,7 +40,7 @@ impl Kernel {
         }
     }
 
-    /// The component with the kernel and the tree that modules are built in.
+    /// Returns the component with the kernel and the build tree for modules.
     pub fn tree(self) -> &'static str {
         match self {
             Kernel::V7_3 => stock_kernel::V7_3.name,
@@ -49,7 +49,7 @@ impl Kernel {
         }
     }
 
-    /// The component with the compilers for modules.
+    /// Returns the component with the compilers for modules.
     pub fn toolchain(self) -> &'static str {
         match self {
             Kernel::V7_3 | Kernel::V7_2 => root::TRIXIE.name,
@@ -57,7 +57,7 @@ impl Kernel {
         }
     }
 
-    /// How make is told of the compilers.
+    /// Returns make's arguments for the compilers.
     pub fn compiler(self) -> String {
         match self {
             Kernel::V7_3 | Kernel::V7_2 => format!("CC={}", stock_kernel::CC),
@@ -65,7 +65,7 @@ impl Kernel {
         }
     }
 
-    /// How many times longer than on Debian's kernels anything may take.
+    /// Returns the factor for timeouts, relative to Debian's kernels.
     pub fn patience(self) -> u32 {
         match self {
             Kernel::V7_3 | Kernel::V7_2 => 1,
@@ -74,18 +74,18 @@ impl Kernel {
     }
 }
 
-/// What a command line says of a platform. No kernel means the default one, which the lab knows:
-/// the newest that the mirror had when the root was made.
+/// The platform on a command line. Without a kernel it is the default one: the newest that the
+/// mirror had when the root was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Choice {
     /// The kernel.
     pub kernel: Option<Kernel>,
-    /// What runs guests.
+    /// The QEMU that runs guests.
     pub qemu: Qemu,
 }
 
 impl Choice {
-    /// A kernel, and the usual QEMU.
+    /// Creates a choice of a kernel with the usual QEMU.
     pub const fn kernel(kernel: Kernel) -> Self {
         Choice {
             kernel: Some(kernel),
@@ -93,7 +93,7 @@ impl Choice {
         }
     }
 
-    /// The platform where `default` is the default kernel.
+    /// Returns the platform if `default` is the default kernel.
     pub fn platform(self, default: Kernel) -> Platform {
         let kernel = self.kernel.unwrap_or(default);
         Platform {
@@ -112,20 +112,20 @@ impl Choice {
 pub struct Platform {
     /// The kernel of the lab VM.
     pub kernel: Kernel,
-    /// That of guests: one of Debian's.
+    /// The kernel of guests: one of Debian's.
     pub guest: Kernel,
-    /// What runs guests.
+    /// The QEMU that runs guests.
     pub qemu: Qemu,
 }
 
 impl Platform {
-    /// The name of a folder with what was seen there.
+    /// Returns the name of the folder for results on this platform.
     pub fn folder(self) -> String {
         format!("qemu-{}-kernel-{}", self.qemu.series(), self.kernel.name())
     }
 
-    /// The component with the initramfs. It has modules of the guests' kernel, which may be the lab
-    /// VM's; the debug kernel needs none of it.
+    /// Returns the component with the initramfs. It has modules of the guests' kernel, which may
+    /// also be the lab VM's; the debug kernel does not need them.
     pub fn boot(self) -> &'static str {
         match self.guest {
             Kernel::V7_2 => boot_image::V7_2.name,
@@ -133,7 +133,7 @@ impl Platform {
         }
     }
 
-    /// The components it needs.
+    /// Returns the components that it needs.
     pub fn components(self) -> [&'static str; 5] {
         [
             self.boot(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Roots of QEMUs: of the one that runs the lab VM, and of those that run guests and are not the
-//! root's own. Each is what a QEMU needs, and no more.
+//! Roots of QEMUs: of the one that runs the lab VM, and of those that run guests, except the root's
+//! own. Each has only what its QEMU needs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use super::packages::{field, Packages};
 use super::root::qemu_version;
 use crate::qemu::version::Qemu;
 
-/// The QEMU that runs the lab VM: 11.1, or Debian 13's where the mirror has none.
+/// The QEMU that runs the lab VM: 11.1, or Debian 13's if the mirror has no 11.1.
 pub const LAB: Component = Component {
     name: "lab-qemu",
     about: "the QEMU that runs the lab VM",
@@ -33,12 +33,12 @@ pub const LAB: Component = Component {
     },
 };
 
-/// What may run the lab VM, the better one first: see [`loses_wakeups`].
+/// The QEMUs that can run the lab VM, the better one first: see [`loses_wakeups`].
 const LAB_CHOICE: [Qemu; 2] = [Qemu::V11_1, Qemu::V10_0];
 
-/// Whether a QEMU of this version, translating, now and then loses an interrupt of a processor that
-/// runs guests. Until 10.2 the bits of pending interrupts are changed by two threads at a time, and
-/// not atomically (Documentation/lab.md).
+/// Returns whether a QEMU of this version, with TCG, can lose an interrupt of a processor that runs
+/// guests. Before 10.2 two threads change the bits of pending interrupts without atomic operations
+/// (Documentation/lab.md).
 pub fn loses_wakeups(version: &str) -> bool {
     let numbers = numbers(version);
     numbers
@@ -68,7 +68,7 @@ pub const V11_1: Component = Component {
     build: |build, path| make(Qemu::V11_1, build, path),
 };
 
-/// The component that a QEMU runs from.
+/// Returns the component with a QEMU.
 pub fn component(qemu: Qemu) -> &'static str {
     match qemu {
         Qemu::V7_2 => V7_2.name,
@@ -78,12 +78,10 @@ pub fn component(qemu: Qemu) -> &'static str {
 }
 
 const PACKAGE: &str = "qemu-system-x86";
-/// `base-files` has the links `/lib` and `/lib64`; the others are what a migration to `exec:`
-/// starts.
+/// `base-files` has the links `/lib` and `/lib64`; a migration to `exec:` starts the others.
 const BESIDE: &str = "base-files coreutils dash";
 
-/// Programs that a package's scripts would set up are of no use here, so packages are unpacked
-/// only.
+/// Packages are unpacked only, because nothing that their scripts set up is used here.
 const VARIANT: &str = "extract";
 
 fn suites(qemu: Qemu) -> &'static [&'static str] {
@@ -94,7 +92,7 @@ fn suites(qemu: Qemu) -> &'static [&'static str] {
     }
 }
 
-/// All packages from the last suite if it has them, because QEMU's parts are of one version.
+/// Pins all packages to the last suite if it has them, because QEMU's parts must have one version.
 fn options(qemu: Qemu) -> Vec<String> {
     let last = suites(qemu).last().expect("a root has a suite");
     let prefer = format!("--aptopt=APT::Default-Release \"{last}\"");
@@ -134,7 +132,7 @@ fn make(qemu: Qemu, build: &Build, path: &Path) -> Result<BTreeMap<String, Strin
     Ok([("qemu".to_string(), version)].into())
 }
 
-/// The newest version of a series in the stanzas that `apt-cache show` prints.
+/// Returns the newest version of a series in the stanzas that `apt-cache show` prints.
 fn newest(shown: &str, qemu: Qemu) -> Option<String> {
     let of_series = |version: &&str| {
         let upstream = version.split_once(':').map_or(*version, |(_, rest)| rest);

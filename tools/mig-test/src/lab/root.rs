@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The root file system: a Debian release with QEMU and the tools that build modules. Kernels stand
-//! apart, but which of them is the default is decided with it.
+//! The root file system: a Debian release with QEMU and the tools that build modules. Kernels are
+//! separate components, but the build of the root determines the default one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::packages::Packages;
 use super::{task, Kernel};
 use crate::failure::Unusable;
 
-/// What the lab VM starts from and modules are built in: Debian 13.
+/// The root that the lab VM starts from and that modules are built in: Debian 13.
 pub const TRIXIE: Component = Component {
     name: "root",
     about: "the root file system (Debian 13 with QEMU and compilers)",
@@ -42,7 +42,7 @@ const PACKAGES: &str = "\
     bc bindgen bison busybox-static cargo cpio flex gcc-14 kmod libclang-dev libelf-dev libssl-dev \
     make mdevctl pahole python3 qemu-system-x86 rust-clippy rust-src rustc rustfmt seabios xz-utils zstd";
 
-/// The fact that names the kernel of commands that name none.
+/// The name of the fact with the default kernel.
 pub const DEFAULT_KERNEL: &str = "kernel";
 
 fn build(build: &Build, path: &Path) -> Result<BTreeMap<String, String>> {
@@ -66,7 +66,7 @@ fn build(build: &Build, path: &Path) -> Result<BTreeMap<String, String>> {
     .into())
 }
 
-/// What the QEMU in a root says that it is.
+/// Returns the version that the QEMU in a root reports.
 pub fn qemu_version(build: &Build, root: &Path) -> Result<String> {
     let mut version = Chroot::new(root).command("qemu-system-x86_64");
     version.arg("--version");

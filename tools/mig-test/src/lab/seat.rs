@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 
 use super::chroot::{place, Chroot};
 
-/// Where, in a VM's folder, that is seen which all VMs share.
+/// The mount point, in a VM's folder, of what all VMs share.
 const SHARED_MODULES: &str = "/opt/out/job/modules";
 const SHARED_OUT: &str = "/opt/out/job/out";
 
-/// A place for one VM at a time.
+/// A set of folders for one VM at a time.
 pub struct Seat {
     lab: PathBuf,
     number: usize,
 }
 
 impl Seat {
-    /// The place of this number in the lab's folder for results.
+    /// Returns the seat with this number in the lab's folder for results.
     pub fn new(lab: &Path, number: usize) -> Self {
         Seat {
             lab: lab.into(),
@@ -26,12 +26,12 @@ impl Seat {
         }
     }
 
-    /// What is the VM's own: its logs, and the folder `job`, which it sees as `/job`.
+    /// Returns the VM's own folder: its logs, and the folder `job`, which it sees as `/job`.
     pub fn own(&self) -> PathBuf {
         self.lab.join(format!("vm-{}", self.number))
     }
 
-    /// Where files of failed scenarios go, of every VM.
+    /// Returns the folder for files of failed scenarios, shared by all VMs.
     pub fn out(&self) -> PathBuf {
         out(&self.lab)
     }
@@ -48,7 +48,7 @@ impl Seat {
         folders.iter().try_for_each(fs::create_dir_all)
     }
 
-    /// A root that sees them.
+    /// Returns a root in which they are mounted.
     pub fn open(&self, chroot: Chroot) -> Chroot {
         chroot
             .writing(&self.own(), place::OUT)
@@ -57,12 +57,13 @@ impl Seat {
     }
 }
 
-/// Where modules are laid out for every VM.
+/// Returns the folder of modules, shared by all VMs.
 pub fn modules(lab: &Path) -> PathBuf {
     lab.join("modules")
 }
 
-/// Where files of failed scenarios go: to a folder for each platform, and there for each scenario.
+/// Returns the folder for files of failed scenarios, with a folder for each platform, and in that
+/// one for each scenario.
 pub fn out(lab: &Path) -> PathBuf {
     lab.join("out")
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Lays out modules so that modprobe finds them and their dependencies in the lab VM: those of the
-//! packaged kernel, and above them, in `updates`, those of this project.
+//! Installs modules so that modprobe finds them and their dependencies in the lab VM: those of the
+//! packaged kernel, and in `updates`, which takes precedence, those of this project.
 //!
-//! The indexes of all modules take seconds to make, and an edit seldom changes them: they are kept
-//! as long as each module still says the same of itself. So they may know modules that are not laid
-//! out.
+//! The indexes of all modules take seconds to make, and an edit seldom changes them, so they are
+//! kept while each module's name, aliases and dependencies are the same. So they may list modules
+//! that are not installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,18 +18,18 @@ use super::modules::{self, Apart};
 use super::{cache, seat, stamp, task, Kernel, Lab};
 use crate::progress::Progress;
 
-/// What has been laid out.
+/// The installed modules.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Layout {
     /// The build tree of the kernel.
     instance: String,
-    /// What the indexes know: file names, and what each module says of itself.
+    /// The contents of the indexes: file names, and the relevant fields of each module's modinfo.
     indexed: BTreeMap<String, String>,
     /// The files, with their contents as they were built.
     files: BTreeMap<String, String>,
 }
 
-/// What there is to do.
+/// The changes to make.
 #[derive(Debug, PartialEq)]
 struct Plan {
     index: bool,
@@ -38,7 +38,7 @@ struct Plan {
 }
 
 impl Layout {
-    /// How to get from this to `wanted`.
+    /// Returns the changes that lead from this to `wanted`.
     fn towards(&self, wanted: &Layout) -> Plan {
         let known = |(name, says): (&String, &String)| self.indexed.get(name) == Some(says);
         let index = self.instance != wanted.instance || !wanted.indexed.iter().all(known);
@@ -53,8 +53,8 @@ impl Layout {
     }
 }
 
-/// Lays out the project's modules, those of `apart` and mainline's C mtty, as they are built for a
-/// kernel, and `more`. There is room for every kernel.
+/// Installs the project's modules, those of `apart` and mainline's C mtty, as built for a kernel,
+/// and `more`. Modules of several kernels can be installed at the same time.
 pub fn stage(lab: &Lab, kernel: Kernel, apart: &[Apart], more: &[PathBuf]) -> Result<()> {
     let mut found = Vec::new();
     let apart = apart.iter().map(|apart| apart.folder);
@@ -132,8 +132,8 @@ pub fn stage(lab: &Lab, kernel: Kernel, apart: &[Apart], more: &[PathBuf]) -> Re
     Ok(())
 }
 
-/// What a module says that modprobe's indexes repeat: its name, what it depends on, what asks for
-/// it.
+/// Returns the fields of a module that modprobe's indexes contain: its name, dependencies and
+/// aliases.
 fn says_of_itself(file: &[u8]) -> String {
     const TOLD: [&[u8]; 5] = [b"alias=", b"depends=", b"name=", b"softdep=", b"weakdep="];
     let strings = file.split(|byte| *byte == 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Names what something is built from, by content: equal names, equal results. Times of files say
-//! less; a checkout, a copy and a build that changes nothing all set them.
+//! Digests of the contents that something is built from: equal digests mean equal results. File
+//! times would not do, because a checkout, a copy and a build without changes all set them.
 
 use std::fs;
 use std::path::Path;
@@ -8,19 +8,19 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// A name in the making.
+/// A digest that is being computed.
 #[derive(Default)]
 pub struct Stamp(Sha256);
 
 impl Stamp {
-    /// With these bytes.
+    /// Adds bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
         // With the length, so that no two lists of them run into the same.
         self.0.update(bytes.len().to_le_bytes());
         self.0.update(bytes);
     }
 
-    /// With a file, or with all files below a folder, and their names.
+    /// Adds a file, or all files below a folder, with their names.
     pub fn path(&mut self, path: &Path) -> Result<()> {
         if path.is_dir() {
             let entries = fs::read_dir(path).with_context(|| path.display().to_string())?;
@@ -36,14 +36,14 @@ impl Stamp {
         Ok(())
     }
 
-    /// The name.
+    /// Returns the digest.
     pub fn finish(self) -> String {
         let digest = self.0.finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-/// The name of a content.
+/// Returns the digest of contents.
 pub fn of(bytes: &[u8]) -> String {
     let mut stamp = Stamp::default();
     stamp.bytes(bytes);

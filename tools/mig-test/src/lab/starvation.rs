@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How long the lab VM was kept waiting for a processor by what else this machine does.
+//! Measures the time in which the lab VM waited for a processor because of other load.
 //!
-//! A wait for what may never happen ends at a deadline. On a machine with too much to do,
-//! everything takes longer and nothing hangs, so the time in which the VM could have run and was
-//! not let does not count: the kernel accounts for it, thread by thread
+//! Timeouts must not fail a VM that is slow only because the machine is busy. So the time in which
+//! the VM was ready to run and did not run is not counted. The kernel accounts for it by thread
 //! (Documentation/scheduler/sched-stats.rst, `/proc/PID/task/TID/schedstat`).
 
 use std::cell::Cell;
 use std::fs;
 use std::time::Duration;
 
-/// The name of the process that counts.
+/// The name of QEMU's process.
 const QEMU: &str = "qemu-system";
 
-/// The account of a process, and of those that it has started.
+/// The account of a process and its descendants.
 pub struct Starvation {
     root: u32,
-    /// QEMU's number, once it is there.
+    /// QEMU's process id, once it is known.
     qemu: Cell<Option<u32>>,
 }
 
 impl Starvation {
-    /// The account of QEMU, which is `root` or is started by it.
+    /// Creates the account of QEMU, which is `root` or one of its descendants.
     pub fn new(root: u32) -> Self {
         Starvation {
             root,
@@ -29,8 +28,8 @@ impl Starvation {
         }
     }
 
-    /// How long that thread was kept waiting that was so for longest: one that runs a processor of
-    /// the VM. Nothing where the kernel does not say.
+    /// Returns the longest waiting time of any thread, which is one that runs a processor of the
+    /// VM; 0 if the kernel does not report it.
     pub fn kept_waiting(&self) -> Duration {
         if self.qemu.get().is_none() {
             self.qemu.set(find(self.root));
@@ -48,13 +47,13 @@ impl Starvation {
     }
 }
 
-/// The time that a thread was ready to run and did not.
+/// Returns the time in which a thread was ready to run and did not run.
 fn delay(schedstat: &str) -> Option<Duration> {
     let nanoseconds = schedstat.split_whitespace().nth(1)?;
     Some(Duration::from_nanos(nanoseconds.parse().ok()?))
 }
 
-/// The process among `root` and its descendants that is QEMU.
+/// Returns the process among `root` and its descendants that is QEMU.
 fn find(root: u32) -> Option<u32> {
     let name = fs::read_to_string(format!("/proc/{root}/comm")).ok()?;
     if name.starts_with(QEMU) {

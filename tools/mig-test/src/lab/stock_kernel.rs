@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Debian's kernels, one of each series: what boots, and a build tree with the Rust metadata that
-//! no package carries.
+//! Debian's kernels, one of each series: the bootable files, and a build tree with the Rust
+//! metadata that no package contains.
 //!
-//! Configured and prepared with the packages' own configuration and compilers, the tree yields the
-//! symbol names of the running kernel: they hold hashes of the crates, so one differing input would
-//! show. Every build checks that, because a module of other names would not load.
+//! The tree is prepared with the packages' own configuration and compilers, so it yields the symbol
+//! names of the running kernel. They contain hashes of the crates, so any different input changes
+//! them. Every build checks them, because a module with other names would not load.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,12 +73,13 @@ fn make(series: Kernel, build: &Build, path: &Path) -> Result<BTreeMap<String, S
         .into())
 }
 
-/// What the root of the lab VM has of a kernel: its image, and its modules with modprobe's indexes.
+/// Returns the files of a kernel in the root of the lab VM: its image, and its modules with
+/// modprobe's indexes.
 pub fn image(kernel: &Ready) -> PathBuf {
     kernel.path.join("image")
 }
 
-/// The file that boots, in the root of the lab VM.
+/// Returns the bootable file in the root of the lab VM.
 pub fn file(kernel: &Ready) -> String {
     format!("/usr/lib/modules/{}/vmlinux", kernel.fact("abi"))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs programs that change the cache: nothing they start outlives this process.
+//! Runs programs that change the cache, so that nothing they start outlives this process.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -11,11 +11,11 @@ use rustix::pipe::{pipe_with, PipeFlags};
 
 use crate::progress::Progress;
 
-/// How many lines of a program's output an error repeats.
+/// The number of lines of a program's output in an error.
 const TAIL: usize = 20;
 
-/// A command in mount and PID namespaces of its own. When this process dies, even by SIGKILL, so
-/// does everything in them; mounts vanish with it.
+/// Returns a command in mount and PID namespaces of its own. When this process dies, even by
+/// SIGKILL, everything in them dies, and their mounts vanish.
 pub fn contained() -> Command {
     let mut command = Command::new("setpriv");
     command
@@ -39,13 +39,13 @@ pub fn contained() -> Command {
 pub struct Failed {
     what: String,
     status: std::process::ExitStatus,
-    /// What it said of that.
+    /// The relevant part of its output.
     pub tail: String,
     log: String,
 }
 
 /// Runs `command` to its end. Both outputs go to the file `log`, the latest line to `progress`.
-/// Returns everything it printed.
+/// Returns the whole output.
 pub fn run(what: &str, mut command: Command, log: &Path, progress: &Progress) -> Result<String> {
     let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
@@ -82,7 +82,7 @@ pub fn run(what: &str, mut command: Command, log: &Path, progress: &Progress) ->
     .into())
 }
 
-/// The lines that say why a program failed: from the first error on, or the last ones.
+/// Returns the relevant lines of a failed program: from the first error on, or the last ones.
 fn telling(output: &str) -> String {
     let lines: Vec<&str> = output.lines().collect();
     let is_error = |line: &&str| {

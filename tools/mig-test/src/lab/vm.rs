@@ -24,28 +24,28 @@ use crate::kernel_log;
 use crate::kernel_parameters::WATCH_NO_MEMORY;
 use crate::patience;
 
-/// Lines of the console that an error repeats.
+/// The number of lines of the console in an error.
 const TAIL: usize = 25;
-/// How long a VM may take to shut down after its last word.
+/// The timeout for a VM to shut down after its last message.
 const SHUTDOWN: Duration = Duration::from_secs(60);
-/// How often to look how long the VM was kept waiting, while it is silent.
+/// The interval at which a silent VM's waiting time is read.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// The VM said nothing for too long. With what it said last.
+/// The error if the VM was silent for too long, with its last output.
 #[derive(Debug, thiserror::Error)]
 #[error("the lab VM is silent past its deadline{0}")]
 struct Silent(String);
 
-/// What executes the lab VM's instructions.
+/// The accelerator of the lab VM.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Accelerator {
-    /// The processor, if it can nest virtual machines.
+    /// KVM, if it can nest virtual machines.
     Kvm,
-    /// Translation, of one processor: migrations are quicker so than with two.
+    /// TCG with one processor: migrations are faster than with two.
     Tcg,
-    /// Translation of two processors, a thread each: for races, without guests.
+    /// TCG with two processors, one thread for each: for races, without guests.
     TcgRacing,
-    /// Translation in one thread with a clock that counts instructions: slow, and repeats exactly.
+    /// TCG in one thread with a clock that counts instructions: slow, and exactly reproducible.
     Icount,
 }
 
@@ -86,20 +86,20 @@ impl Accelerator {
     }
 }
 
-/// Which VM to boot.
+/// The VM to boot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Machine {
-    /// What executes its instructions.
+    /// Its accelerator.
     pub accelerator: Accelerator,
-    /// Its kernel, and what runs its guests.
+    /// Its kernel, and the QEMU that runs its guests.
     pub platform: Platform,
 }
 
-/// What comes from a lab VM.
+/// A message from a lab VM.
 enum Heard {
     /// A line of the agent's.
     Line(String),
-    /// QEMU has stopped it, and this is why.
+    /// QEMU has stopped it, for this reason.
     Stopped(String),
 }
 
@@ -110,11 +110,11 @@ pub struct Vm {
     heard: Receiver<Heard>,
     work: PathBuf,
     starvation: Starvation,
-    /// What the agent knows of it, once it has a job.
+    /// The waiting time that the agent was told, once it has a job.
     told: Option<Duration>,
 }
 
-/// The command that runs QEMU.
+/// Returns the command that runs QEMU.
 fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
     let (root, boot) = (lab.ready("root"), lab.ready(machine.platform.boot()));
     let stock = lab.ready(machine.platform.guest.tree());
@@ -272,8 +272,8 @@ impl Vm {
             .context("the lab VM does not take its job")
     }
 
-    /// Waits for the agent's next word, for at most as long as `most`. The time in which the VM is
-    /// kept waiting for a processor does not count.
+    /// Waits for the agent's next message, for at most `most`. The time in which the VM waits for a
+    /// processor does not count.
     pub fn event(&mut self, most: Duration) -> Result<Event> {
         let (begin, before) = (Instant::now(), self.starvation.kept_waiting());
         loop {
@@ -298,7 +298,7 @@ impl Vm {
         }
     }
 
-    /// Tells the agent, which has deadlines of its own, how long its VM was kept waiting.
+    /// Tells the agent, which has deadlines of its own, how long its VM waited for a processor.
     fn tell_starvation(&mut self) {
         let now = self.starvation.kept_waiting();
         if self.told.is_some_and(|told| now > told + BEAT / 10) {
@@ -322,8 +322,8 @@ impl Vm {
         Ok(())
     }
 
-    /// What QEMU and the console said last; of the console, what the kernel complained of if it
-    /// did.
+    /// Returns the last output of QEMU and of the console; of the console, the kernel's complaint
+    /// if there is one.
     fn last_words(&self) -> String {
         let mut text = String::new();
         for (what, file) in [("QEMU", "qemu.log"), ("console", "console.log")] {

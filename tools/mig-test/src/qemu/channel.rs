@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A socket that QEMU connects back to, read line by line.
+//! A socket that QEMU connects to, read line by line.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use crate::patience::Deadline;
 
 /// The end of a QEMU character device.
 ///
-/// A thread reads it all the time: a guest that writes to a full socket stops the whole QEMU.
+/// A thread reads it continuously, because a guest that writes to a full socket blocks QEMU.
 pub struct Channel {
     stream: UnixStream,
     chunks: Receiver<Vec<u8>>,
@@ -24,14 +24,14 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Opens the socket before QEMU starts, so that there is nothing to poll for.
+    /// Opens the socket, before QEMU starts, so that polling is not needed.
     pub fn listen(path: &Path) -> Result<UnixListener> {
         // A former QEMU of the same name has left its socket.
         let _ = fs::remove_file(path);
         UnixListener::bind(path).with_context(|| format!("listen at {}", path.display()))
     }
 
-    /// Takes QEMU's connection.
+    /// Accepts QEMU's connection.
     pub fn accept(
         listener: UnixListener,
         process: &mut Process,
@@ -57,8 +57,8 @@ impl Channel {
         })
     }
 
-    /// The next line, without its end. Past the deadline there is none, whether lines come or not:
-    /// a QEMU whose migration does not converge tells of each pass it makes.
+    /// Returns the next line, without its end. After the deadline it returns an error, even if
+    /// there are lines: a QEMU whose migration does not converge reports each pass.
     pub fn line(
         &mut self,
         process: &mut Process,
@@ -89,13 +89,13 @@ impl Channel {
         Ok(self.stream.write_all(format!("{line}\n").as_bytes())?)
     }
 
-    /// Everything up to the peer's end that has not been read as a line.
+    /// Returns everything up to the peer's end that was not read as a line.
     pub fn take_rest(&mut self) -> Vec<u8> {
         self.pending.extend(self.chunks.iter().flatten());
         std::mem::take(&mut self.pending)
     }
 
-    /// Puts bytes in front of what is yet to come.
+    /// Puts bytes before the unread ones.
     pub fn prepend(&mut self, mut bytes: Vec<u8>) {
         bytes.append(&mut self.pending);
         self.pending = bytes;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest's consoles: what `mig-guest` says, and how it is told something.
+//! The guest's consoles: messages from `mig-guest`, and commands to it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use crate::patience::{self, Deadline};
 pub struct Console {
     messages: Channel,
     commands: Channel,
-    /// What the guest's kernel prints, kept to explain a failure.
+    /// The output of the guest's kernel, kept to explain a failure.
     log: PathBuf,
-    /// Reports asked for so far.
+    /// The number of reports requested so far.
     asked: u32,
 }
 
@@ -32,14 +32,13 @@ impl Console {
         }
     }
 
-    /// Takes over from the console of a QEMU that has ended, which the guest has left behind by
-    /// migrating, in the middle of a line as it may be.
+    /// Continues the console of the source, which has ended, possibly in the middle of a line.
     pub fn continue_from(&mut self, former: &mut Console) {
         self.asked = former.asked;
         self.messages.prepend(former.messages.take_rest());
     }
 
-    /// The next thing the guest program says.
+    /// Returns the next message of the guest program.
     pub fn message(
         &mut self,
         process: &mut Process,
@@ -73,7 +72,7 @@ impl Console {
         }
     }
 
-    /// Skips messages until one is what the caller looks for.
+    /// Skips messages until `pick` accepts one.
     pub fn await_message<T>(
         &mut self,
         process: &mut Process,
@@ -88,7 +87,7 @@ impl Console {
         }
     }
 
-    /// Waits until the guest is up; returns the registers as it found them.
+    /// Waits until the guest has booted; returns the initial registers.
     pub fn await_ready(&mut self, process: &mut Process) -> Result<Vec<Registers>> {
         self.await_message(process, "READY", |message| match message {
             Message::Ready { found } => Some(found),
@@ -96,7 +95,7 @@ impl Console {
         })
     }
 
-    /// What each port has sent and got back, now.
+    /// Returns what each port has sent and received so far.
     pub fn report(&mut self, process: &mut Process) -> Result<Vec<Counters>> {
         self.asked += 1;
         let asked = self.asked;
@@ -107,7 +106,7 @@ impl Console {
         })
     }
 
-    /// Waits until, from now on, `more` lines have come back through every port.
+    /// Waits until every port has received `more` further lines.
     pub fn await_lines(&mut self, process: &mut Process, more: u64) -> Result<Vec<Counters>> {
         let now = self.report(process)?;
         self.await_message(process, "further lines", |message| match message {
@@ -120,7 +119,7 @@ impl Console {
         })
     }
 
-    /// Lets everything in flight come back and stops there.
+    /// Stops sending, and waits for everything in flight.
     pub fn pause(&mut self, process: &mut Process) -> Result<Vec<Counters>> {
         self.tell("pause")?;
         self.await_paused(process)
@@ -143,7 +142,7 @@ impl Console {
         })
     }
 
-    /// Leaves bytes of a paused guest unread in its card.
+    /// Leaves bytes unread in a paused guest's card.
     pub fn hold(&mut self, process: &mut Process, bytes: usize) -> Result<()> {
         self.tell(&format!("hold {bytes}"))?;
         self.await_message(process, "HELD", |message| {
@@ -151,12 +150,12 @@ impl Console {
         })
     }
 
-    /// Has the GPU work as a seed says, and go on with it.
+    /// Starts continuous work of the GPU from a seed.
     pub fn gpu_work(&mut self, seed: u64) -> Result<()> {
         self.tell(&format!("gpu work {seed}"))
     }
 
-    /// Waits until the working GPU has got so many more batches of commands.
+    /// Waits until the working GPU has got a number of further batches of commands.
     pub fn gpu_batches(&mut self, process: &mut Process, more: u64) -> Result<()> {
         self.tell(&format!("gpu batches {more}"))?;
         self.await_message(process, "BATCHES", |message| {
@@ -164,7 +163,8 @@ impl Console {
         })
     }
 
-    /// Waits until its IOMMU has taken all memory from the working GPU after so many batches each.
+    /// Waits until the guest's IOMMU has unmapped all memory from the working GPU, after a number
+    /// of batches each time.
     pub fn gpu_renew(&mut self, process: &mut Process, times: u64) -> Result<()> {
         self.tell(&format!("gpu renew {times}"))?;
         self.await_message(process, "BATCHES", |message| {
@@ -172,7 +172,7 @@ impl Console {
         })
     }
 
-    /// Has the guest look at everything that the GPU has written.
+    /// Makes the guest check everything that the GPU has written.
     pub fn gpu_check(&mut self, process: &mut Process) -> Result<Checked> {
         self.tell("gpu check")?;
         self.await_message(process, "CHECKED", |message| match message {
@@ -181,7 +181,7 @@ impl Console {
         })
     }
 
-    /// Has the GPU draw a picture.
+    /// Makes the GPU draw a picture.
     pub fn gpu_draw(&mut self, process: &mut Process, number: u32) -> Result<()> {
         self.tell(&format!("gpu draw {number}"))?;
         self.await_message(process, "DRAWN", |message| {
@@ -189,7 +189,7 @@ impl Console {
         })
     }
 
-    /// Gives the guest program a command.
+    /// Sends a command to the guest program.
     pub fn tell(&mut self, command: &str) -> Result<()> {
         self.commands.send(command)
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The moment at which a card's INTx is raised in the guest's interrupt controller, the card
-//! asserts nothing any more, and the guest does nothing to it before it takes that interrupt: a VM
-//! is stopped again and again until it is there.
+//! Stops a VM repeatedly until a certain moment: a card's INTx is raised in the guest's interrupt
+//! controller, the card does not assert it any more, and the guest will not access the card before
+//! it handles that interrupt.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -12,17 +12,17 @@ use serde_json::json;
 
 use super::vm::Vm;
 
-/// How often a VM is stopped before the moment is given up. It comes in some hundred, and on a busy
-/// machine was seen to take 1,409.
+/// The maximum number of stops. The moment usually comes after about a hundred; on a busy machine
+/// it took 1,409.
 const STOPS: usize = 20_000;
 /// QEMU's trace events of accesses to a device's regions.
 const ACCESSES: [&str; 2] = ["vfio_region_read", "vfio_region_write"];
-/// As many bytes of them as are looked at.
+/// The number of bytes of the trace that are read.
 const TAIL: u64 = 4096;
-/// The pins of an I/O APIC from which on PCI's interrupts are.
+/// The first pin of an I/O APIC for PCI's interrupts.
 const FIRST_PCI_PIN: u32 = 16;
 
-/// How often a VM was stopped until it stood there.
+/// The number of stops until the moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stops {
     /// All.
@@ -31,17 +31,17 @@ pub struct Stops {
     pub raised: usize,
 }
 
-/// As many looks at a card that has nothing, one after the other, are a storm. A late signal of the
-/// device costs some ten; without one there are 10,000 before KVM lets the guest do anything else
-/// (`IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT`).
+/// The number of consecutive fruitless reads of a card that makes a storm. A late signal of the
+/// device costs about ten; without a signal there are 10,000 before KVM lets the guest do anything
+/// else (`IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT`).
 const STORM: usize = 2000;
 
-/// Takes note of what a guest that is about to come does to its card.
+/// Records the accesses to its card of a guest that is about to arrive.
 pub fn watch(vm: &mut Vm) -> Result<()> {
     trace(vm, true)
 }
 
-/// Demands that the guest had no storm of interrupts since then.
+/// Requires that the guest had no interrupt storm since then.
 pub fn ensure_no_storm(vm: &mut Vm) -> Result<()> {
     trace(vm, false)?;
     let path = vm.trace();
@@ -54,7 +54,7 @@ pub fn ensure_no_storm(vm: &mut Vm) -> Result<()> {
     Ok(())
 }
 
-/// The longest row of looks at a card that has nothing.
+/// Returns the largest number of consecutive fruitless reads of a card.
 fn longest_storm(accesses: &str) -> usize {
     let (mut longest, mut row) = (0, 0);
     for line in accesses.lines() {
@@ -68,13 +68,13 @@ fn longest_storm(accesses: &str) -> usize {
     longest
 }
 
-/// What a look at a card's interrupt has found, if the line is one.
+/// Returns the value that was read from a card's interrupt register, if the line is such a read.
 fn interrupt(line: &str) -> Option<u8> {
     let (_, iir) = line.split_once(":region0+0x2, 1) = 0x")?;
     u8::from_str_radix(iir.trim(), 16).ok()
 }
 
-/// Stops a VM with one serial card at the moment; it stays stopped.
+/// Stops a VM with one serial card at that moment; it stays stopped.
 pub fn stop_at_the_moment(vm: &mut Vm) -> Result<Stops> {
     trace(vm, true)?;
     let mut stops = Stops::default();
@@ -101,8 +101,8 @@ fn trace(vm: &mut Vm, enable: bool) -> Result<()> {
     Ok(())
 }
 
-/// The vector of the one pin to which the guest has routed an INTx of PCI, if the I/O APIC, as
-/// `info pic` shows it, has a request of it.
+/// Returns the vector of the one pin to which the guest has routed an INTx of PCI, if the I/O APIC
+/// of `info pic` has a request of that pin.
 fn raised(pic: &str) -> Result<Option<u8>> {
     let routed: Vec<_> = pic.lines().filter_map(pin).collect();
     let requests = pic
@@ -116,7 +116,7 @@ fn raised(pic: &str) -> Result<Option<u8>> {
         .then_some(vector))
 }
 
-/// Number and vector of a pin that is PCI's, level triggered and not masked.
+/// Returns number and vector of a pin, if it is PCI's, level triggered and not masked.
 fn pin(line: &str) -> Option<(u32, u8)> {
     let mut words = line.trim_start().strip_prefix("pin ")?.split_whitespace();
     let number = words.next()?.parse().ok()?;
@@ -125,21 +125,21 @@ fn pin(line: &str) -> Option<(u32, u8)> {
     (number >= FIRST_PCI_PIN && level && !masked).then_some((number, entry as u8))
 }
 
-/// The decimal numbers of a text.
+/// Returns the decimal numbers in a text.
 fn numbers(text: &str) -> impl Iterator<Item = u32> + '_ {
     let words = text.split(|c: char| !c.is_ascii_digit());
     words.filter_map(|word| word.parse().ok())
 }
 
-/// Whether the guest's processor takes interrupts, or is at this one: between the card's last look
-/// and the end of the interrupt its driver does nothing to the card. Elsewhere with interrupts off
-/// it may.
+/// Returns whether the guest's processor accepts interrupts, or is handling this one: between its
+/// last read of the card and the end of the interrupt, the driver does not access the card. In
+/// other code with interrupts off it may.
 fn interrupt_is_next(vm: &mut Vm, vector: u8) -> Result<bool> {
     let (registers, lapic) = (vm.monitor("info registers")?, vm.monitor("info lapic")?);
     Ok(takes_interrupts(&registers)? || is_in_service(&lapic, vector)?)
 }
 
-/// The processor's interrupt flag, as `info registers` shows it.
+/// Returns the processor's interrupt flag from `info registers`.
 fn takes_interrupts(registers: &str) -> Result<bool> {
     let flags = registers.split_once("RFL=").and_then(|(_, rest)| {
         let end = rest.find(|c: char| !c.is_ascii_hexdigit())?;
@@ -149,15 +149,15 @@ fn takes_interrupts(registers: &str) -> Result<bool> {
     Ok(flags & 1 << 9 != 0)
 }
 
-/// Whether the local APIC, as `info lapic` shows it, has begun and not ended an interrupt.
+/// Returns whether the local APIC of `info lapic` has begun and not ended an interrupt.
 fn is_in_service(lapic: &str, vector: u8) -> Result<bool> {
     let service = lapic.lines().find_map(|line| line.strip_prefix("ISR"));
     let service = service.with_context(|| format!("no interrupts in service in {lapic}"))?;
     Ok(numbers(service).any(|number| number == u32::from(vector)))
 }
 
-/// Whether the last thing that the guest has learned from the card is that there is nothing to do.
-/// Only a write of the guest gives it something to do again.
+/// Returns whether the guest's last read of the card has shown that there is nothing to do. Only a
+/// write of the guest changes that.
 fn card_is_served(accesses: &str) -> bool {
     for line in accesses.lines().rev() {
         if line.contains("vfio_region_write") {
@@ -170,7 +170,7 @@ fn card_is_served(accesses: &str) -> bool {
     false
 }
 
-/// The end of a file.
+/// Returns the end of a file.
 fn tail(path: &Path) -> Result<String> {
     let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     let len = file.metadata()?.len();

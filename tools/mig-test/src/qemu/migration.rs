@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Moving a guest from one QEMU to another, or to a file and back.
+//! Migration of a guest between two QEMUs, or to a file and back.
 
 use std::fs;
 use std::path::Path;
@@ -9,26 +9,25 @@ use serde_json::{json, Value};
 
 use super::vm::Vm;
 
-/// What QEMU says about a completed migration.
+/// QEMU's figures of a completed migration.
 #[derive(Debug, Clone, Copy)]
 pub struct Figures {
     /// From start to end, milliseconds.
     pub total_ms: u64,
-    /// The guest stood still, milliseconds.
+    /// Downtime, milliseconds.
     pub downtime_ms: u64,
     /// Preparation, milliseconds.
     pub setup_ms: u64,
-    /// Bytes of VFIO device state in the stream, if this QEMU counts them.
+    /// Bytes of VFIO device state in the stream, if this QEMU reports them.
     pub device_bytes: Option<u64>,
 }
 
-/// Switches on, at one end, what every migration here uses:
-/// - `events`: the state changes are told, not polled for;
-/// - `return-path`: the destination's verdict reaches the source before the source lets go of the
+/// Enables the capabilities of every migration here, at one end:
+/// - `events`: QEMU reports changes of state, so they are not polled;
+/// - `return-path`: the destination's result reaches the source before the source releases the
 ///   guest, so a destination that refuses at the very end costs nothing;
 /// - `switchover-ack`: the switchover waits until the destination has the device's initial data, so
-///   an incompatible device is found out while the source's guest still runs. Not every QEMU has
-///   it.
+///   an incompatible device is detected while the source's guest still runs. Not every QEMU has it.
 fn enable_capabilities(vm: &mut Vm, stop: Stop) -> Result<()> {
     let mut capabilities = vec![
         capability(("events", true)),
@@ -41,10 +40,10 @@ fn enable_capabilities(vm: &mut Vm, stop: Stop) -> Result<()> {
     set_capabilities(vm, &capabilities)
 }
 
-/// The longest downtime limit that QEMU takes, in milliseconds.
+/// The longest downtime limit that QEMU accepts, in milliseconds.
 const LONGEST_DOWNTIME: u64 = 2_000_000;
 
-/// What a file can have of that.
+/// The settings of capabilities for a migration to a file.
 const FILE_CAPABILITIES: [(&str, bool); 2] = [("events", true), ("return-path", false)];
 
 fn capability((name, state): (&str, bool)) -> Value {
@@ -59,7 +58,7 @@ fn set_capabilities(vm: &mut Vm, capabilities: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// Has the destination listen at a socket.
+/// Makes the destination listen at a socket.
 pub fn listen(destination: &mut Vm, socket: &Path) -> Result<()> {
     enable_capabilities(destination, Stop::Never)?;
     // A former migration's socket is in the way of this one's.
@@ -69,10 +68,10 @@ pub fn listen(destination: &mut Vm, socket: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a migration goes through by itself.
+/// Whether a migration completes by itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// It does.
+    /// It completes.
     Never,
     /// It stops with status "pre-switchover", the guest paused and the device in STOP_COPY.
     BeforeSwitchover,
@@ -89,7 +88,7 @@ pub fn start(source: &mut Vm, socket: &Path, stop: Stop) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the migration has come to a status, as `query-migrate` names it.
+/// Waits until the migration has a status of `query-migrate`.
 pub fn await_status(vm: &mut Vm, wanted: &str) -> Result<()> {
     let status = await_any_status(vm, &[wanted, "completed", "failed", "cancelled"])?;
     if status != wanted {
@@ -99,7 +98,7 @@ pub fn await_status(vm: &mut Vm, wanted: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the first of several statuses and says which it was.
+/// Waits for the first of several statuses and returns it.
 pub fn await_any_status(vm: &mut Vm, wanted: &[&str]) -> Result<String> {
     vm.await_event(
         &format!("migration status {}", wanted.join(" or ")),
@@ -110,7 +109,7 @@ pub fn await_any_status(vm: &mut Vm, wanted: &[&str]) -> Result<String> {
     )
 }
 
-/// Why the last migration failed, in QEMU's words.
+/// Returns QEMU's reason for the failure of the last migration.
 pub fn failure(vm: &mut Vm) -> Result<String> {
     let info = vm.command("query-migrate", json!({}))?;
     let reason = info["error-desc"]
@@ -120,21 +119,20 @@ pub fn failure(vm: &mut Vm) -> Result<String> {
     Ok(format!("{reason}; {}", vm.stderr().trim()))
 }
 
-/// How often QEMU has looked for dirty pages since the migration's start.
+/// Returns the number of QEMU's dirty page queries since the migration's start.
 pub fn dirty_syncs(source: &mut Vm) -> Result<u64> {
     let info = source.command("query-migrate", json!({}))?;
     let count = info["ram"]["dirty-sync-count"].as_u64();
     count.context("QEMU does not count its looks for dirty pages")
 }
 
-/// Limits how long the guest may stand still, in milliseconds. A migration with more to send goes
-/// on.
+/// Sets the downtime limit in milliseconds. A migration that needs more continues with pre-copy.
 pub fn limit_downtime(source: &mut Vm, ms: u64) -> Result<()> {
     source.command("migrate-set-parameters", json!({ "downtime-limit": ms }))?;
     Ok(())
 }
 
-/// Waits for the beginning of a pass through dirty memory. The first sends all of it.
+/// Waits for the beginning of a pass over dirty memory. The first pass sends all memory.
 pub fn await_pass(source: &mut Vm, wanted: u64) -> Result<()> {
     source.await_event(&format!("pass {wanted}"), |name, data| {
         let is_it = name == "MIGRATION_PASS" && data["pass"].as_u64() >= Some(wanted);
@@ -142,21 +140,21 @@ pub fn await_pass(source: &mut Vm, wanted: u64) -> Result<()> {
     })
 }
 
-/// So slow that a migration does not end by itself, in bytes a second.
+/// A bandwidth so low that a migration does not end by itself, in bytes per second.
 pub const CRAWL: u64 = 1 << 20;
-/// So fast that it is no limit.
+/// A bandwidth so high that it is no limit.
 pub const UNLIMITED: u64 = 1 << 40;
 
-/// Limits what a migration may send, in bytes a second.
+/// Limits the bandwidth of a migration, in bytes per second.
 pub fn limit_bandwidth(source: &mut Vm, bytes: u64) -> Result<()> {
     source.command("migrate-set-parameters", json!({ "max-bandwidth": bytes }))?;
     Ok(())
 }
 
-/// Cancels a migration that has come to a status and stays there, as [`await_status`] has found.
+/// Cancels a migration that stays in a status, as found by [`await_status`].
 ///
-/// Out of "pre-switchover" it may go by way of "device": QEMU lets the thread that waits there go
-/// before it writes down that the migration is cancelled.
+/// From "pre-switchover" it may pass through "device": QEMU wakes the thread that waits there
+/// before it records that the migration is cancelled.
 pub fn cancel(source: &mut Vm, from: &str) -> Result<()> {
     source.command("migrate_cancel", json!({}))?;
     // The first status since: had the migration gone on, another would come before.
@@ -172,7 +170,7 @@ pub fn cancel(source: &mut Vm, from: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a migration is cancelled and the guest is said to run on.
+/// Waits until a migration is cancelled and QEMU reports that the guest runs.
 pub fn await_cancelled(source: &mut Vm) -> Result<()> {
     await_status(source, "cancelled")?;
     if source.command("query-status", json!({}))?["running"] != true {
@@ -181,15 +179,15 @@ pub fn await_cancelled(source: &mut Vm) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the end at both sides. The guest runs on the destination then, and the source is gone.
+/// Waits for the end at both sides. Then the guest runs on the destination, and the source has
+/// ended.
 pub fn complete(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
     let figures = arrive(source, destination)?;
     destination.succeed(source)?;
     Ok(figures)
 }
 
-/// The same, but the source is still there, as the guest has left it. The destination has to
-/// succeed it.
+/// The same, but keeps the source as the guest has left it. The destination must succeed it.
 pub fn arrive(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
     await_status(source, "completed")
         .with_context(|| format!("the destination printed: {}", destination.stderr().trim()))?;
@@ -205,18 +203,18 @@ pub fn arrive(source: &mut Vm, destination: &mut Vm) -> Result<Figures> {
     figures(source)
 }
 
-/// Moves the guest.
+/// Migrates the guest.
 pub fn migrate(source: &mut Vm, destination: &mut Vm, socket: &Path) -> Result<Figures> {
     listen(destination, socket)?;
     start(source, socket, Stop::Never)?;
     complete(source, destination)
 }
 
-/// Stops the guest and writes it to a file, from which nothing comes back to QEMU.
+/// Stops the guest and saves it to a file, which returns nothing to QEMU.
 ///
-/// QEMU waits until what is left can be sent within the downtime limit. A device that stands still
-/// sends all it has at the end, so with the usual limit QEMU may wait for ever; nobody waits for
-/// this guest.
+/// QEMU waits until the rest fits into the downtime limit. A stopped device sends everything at the
+/// end, so with the usual limit QEMU may wait for ever. The limit does not matter for a stopped
+/// guest.
 pub fn save(source: &mut Vm, file: &Path) -> Result<()> {
     source.command("stop", json!({}))?;
     source.command(
@@ -230,7 +228,7 @@ pub fn save(source: &mut Vm, file: &Path) -> Result<()> {
     await_status(source, "completed")
 }
 
-/// Reads a guest from a file, and lets it go on.
+/// Restores a guest from a file, and continues it.
 pub fn load(destination: &mut Vm, file: &Path) -> Result<()> {
     set_capabilities(destination, &FILE_CAPABILITIES.map(capability))?;
     let uri = format!("exec:cat {}", file.display());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Unmodified QEMU from the outside: starting it, talking to it, migrating between two of it.
+//! Control of unmodified QEMUs: starting them, their consoles and monitors, migration.
 
 pub mod channel;
 pub mod console;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A QEMU process: waiting for something it does is also waiting for its death.
+//! A QEMU process. Waits for it also end when it dies.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,11 +13,10 @@ use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
 use crate::patience::Deadline;
 
-/// How long anything that QEMU or the guest is asked for may take. A bound for what has gone wrong,
-/// not a measure: an emulated host is slow.
+/// The timeout for any request to QEMU or the guest. It is long, because an emulated host is slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A running QEMU. Dropping it kills it.
+/// A running QEMU. Its drop kills it.
 pub struct Process {
     name: String,
     child: Child,
@@ -44,7 +43,7 @@ impl Process {
         })
     }
 
-    /// Waits until `fd` has something to read, or is closed by its peer.
+    /// Waits until `fd` is readable, or closed by its peer.
     pub fn await_readable(&mut self, fd: BorrowedFd, what: &str, deadline: Deadline) -> Result<()> {
         loop {
             let Some(left) = deadline.remaining() else {
@@ -80,12 +79,12 @@ impl Process {
         );
     }
 
-    /// What the process has written to its standard error so far.
+    /// Returns what the process has written to its standard error so far.
     pub fn stderr(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
-    /// The beginning of a sentence about something that has not come.
+    /// Returns the beginning of an error message about a missing event.
     pub fn has_not_sent(&self, what: &str) -> String {
         format!(
             "{} (which printed: {}) has not sent {what}",

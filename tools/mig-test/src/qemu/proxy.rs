@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A man in the middle of a migration: passes bytes on between two sockets, and bends or cuts the
-//! stream at a place that a pattern marks.
+//! A proxy in the middle of a migration: forwards bytes between two sockets, and changes or cuts
+//! the stream at a place that a pattern marks.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -12,10 +12,10 @@ use anyhow::{anyhow, Result};
 
 use super::channel::Channel;
 
-/// What happens to the stream at a distance from the beginning of the pattern.
+/// A change of the stream at an offset from the beginning of the pattern.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// These bytes replace what is there.
+    /// These bytes replace those of the stream.
     Replace(u64, Vec<u8>),
     /// This byte is inverted.
     Invert(u64),
@@ -38,7 +38,7 @@ impl Proxy {
         Ok(Proxy { thread })
     }
 
-    /// Waits for the end of the connection; says whether the change was made.
+    /// Waits for the end of the connection; returns whether the change was made.
     pub fn finish(self) -> Result<bool> {
         self.thread
             .join()
@@ -76,19 +76,19 @@ fn relay(
     Ok(editor.done)
 }
 
-/// The return path, unchanged. Its end is the end of the other direction.
+/// Forwards the return path unchanged. Its end also ends the other direction.
 fn copy_back(mut from: UnixStream, mut to: UnixStream) {
     let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Finds the pattern in a stream that comes in pieces, and makes the change behind it.
+/// Finds the pattern in a stream that arrives in pieces, and makes the change after it.
 struct Editor {
     pattern: Vec<u8>,
     change: Change,
     /// The end of the stream so far, if it may be the beginning of the pattern.
     held: Vec<u8>,
-    /// How many bytes have passed since the beginning of the pattern.
+    /// The number of bytes since the beginning of the pattern.
     passed: Option<u64>,
     done: bool,
 }
@@ -104,7 +104,7 @@ impl Editor {
         }
     }
 
-    /// What goes on of a piece, and whether the connection ends behind it.
+    /// Returns the bytes of a piece to forward, and whether the connection ends after them.
     fn pass(&mut self, piece: &[u8]) -> (Vec<u8>, bool) {
         let mut data = std::mem::take(&mut self.held);
         data.extend_from_slice(piece);
@@ -128,8 +128,8 @@ impl Editor {
         (data, cut)
     }
 
-    /// Looks at each byte once for the pattern's last one: a search of the guest's whole memory on
-    /// an emulated host has to be frugal.
+    /// Compares each byte once with the pattern's last one: searching the guest's whole memory on
+    /// an emulated host must be cheap.
     fn find(&self, data: &[u8]) -> Option<usize> {
         let last = self.pattern.len() - 1;
         let ends = data.iter().enumerate().skip(last);

@@ -10,7 +10,7 @@ use super::channel::Channel;
 use super::process::{Process, PATIENCE};
 use crate::patience::{self, Deadline};
 
-/// A QMP session past its greeting.
+/// A QMP session after its greeting.
 pub struct Qmp {
     channel: Channel,
     events: VecDeque<Value>,
@@ -33,7 +33,7 @@ impl Qmp {
         Ok((qmp, version))
     }
 
-    /// Runs a command and returns its result. An error of QEMU's is an error here.
+    /// Runs a command and returns its result. An error of QEMU is an error here.
     pub fn command(&mut self, process: &mut Process, name: &str, args: Value) -> Result<Value> {
         self.channel
             .send(&json!({ "execute": name, "arguments": args }).to_string())?;
@@ -53,7 +53,7 @@ impl Qmp {
         }
     }
 
-    /// Waits for an event, a past one included, that `pick` wants. Others are dropped.
+    /// Waits for an event that `pick` accepts, including past ones. Others are dropped.
     pub fn await_event<T>(
         &mut self,
         process: &mut Process,
@@ -72,7 +72,7 @@ impl Qmp {
         }
     }
 
-    /// Forgets the events that have come so far.
+    /// Drops the events received so far.
     pub fn forget_events(&mut self) {
         self.events.clear();
     }

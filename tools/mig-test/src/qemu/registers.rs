@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device's registers as the guest's processor would read them, also when it does not run any
-//! more.
+//! Reads a device's registers as the guest's processor would, even if that does not run any more.
 
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
@@ -8,7 +7,7 @@ use serde_json::{json, Value};
 use super::vm::Vm;
 
 impl Vm {
-    /// The 32 bits at `offset` of a memory BAR of a device.
+    /// Returns the 32 bits at `offset` of a memory BAR of a device.
     pub fn register(&mut self, device: usize, bar: usize, offset: u64) -> Result<u32> {
         let buses = self.command("query-pci", json!({}))?;
         let base = bar_address(&buses, &format!("card{device}"), bar)
@@ -30,7 +29,7 @@ fn bar_address(buses: &Value, id: &str, bar: usize) -> Option<u64> {
     region["address"].as_u64()
 }
 
-/// The word in an answer like `00000000febf1034: 0x0000001f`.
+/// Parses the word in an answer like `00000000febf1034: 0x0000001f`.
 fn word(answer: &str) -> Option<u32> {
     let (_, word) = answer.trim().split_once(": 0x")?;
     u32::from_str_radix(word, 16).ok()

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A dump of the screen, as QEMU writes it: a binary pixmap (netpbm's ppm(5)).
+//! QEMU's dump of the screen: a binary pixmap (netpbm's ppm(5)).
 
 use anyhow::{ensure, Context, Result};
 
-/// What a display shows.
+/// The picture of a display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Screen {
     /// Pixels in a row.
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Red, green and blue of each pixel, from the third byte down.
+    /// Red, green and blue of each pixel, red in the third byte.
     pub pixels: Vec<u32>,
 }
 
 impl Screen {
-    /// Reads a dump.
+    /// Parses a dump.
     pub fn parse(file: &[u8]) -> Result<Screen> {
         let mut fields = file.splitn(4, |byte| byte.is_ascii_whitespace());
         let mut field = || fields.next().context("a dump of the screen is cut short");

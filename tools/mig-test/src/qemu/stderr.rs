@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What QEMU may say about a device and what it may not.
+//! The messages of QEMU about a device: known warnings and complaints.
 
-/// Warnings that are inevitable: about dirty tracking on a kernel without an IOMMU that tracks, and
-/// about memory that a mediated device cannot hand out for PCI's peer-to-peer DMA, having no place
-/// on the bus.
+/// Unavoidable warnings: about dirty tracking on a kernel without a tracking IOMMU, and about
+/// memory that a mediated device cannot export for PCI's peer-to-peer DMA, because it has no
+/// address on the bus.
 const KNOWN: [&str; 2] = [
     "device and IOMMU dirty tracking",
     "VFIO dma-buf not supported in kernel",
 ];
 
-/// Words that make a line a complaint.
+/// Words of a complaint.
 const COMPLAINTS: [&str; 5] = ["vfio", "warning", "error", "cannot", "failed"];
 
-/// The complaints on QEMU's standard error other than the known ones: each once, without the name
-/// of the program and the option that led to it.
+/// Returns the complaints on QEMU's standard error except the known ones: each once, without the
+/// name of the program and the option that caused it.
 pub fn complaints(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for line in text.lines() {

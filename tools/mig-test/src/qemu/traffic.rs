@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How much device state QEMU sends in which phase, from its trace events: `query-migrate` has the
-//! sum of all devices and phases alone. QEMU 7.2 does not have these events; its figures are 0.
+//! The bytes of device state that QEMU sends in each phase, from its trace events: `query-migrate`
+//! has only the sum of all devices and phases. QEMU 7.2 lacks these events; its figures are 0.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,13 +8,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// A piece of state is sent: ` (DEVICE) data_size BYTES`.
+/// The event of a sent piece of state: ` (DEVICE) data_size BYTES`.
 const SENT: &str = "vfio_save_block";
-/// A device changes its state: ` (DEVICE) state STATE`.
+/// The event of a change of state: ` (DEVICE) state STATE`.
 const STATE: &str = "vfio_migration_set_device_state";
 
-/// What makes QEMU write the events into a file. Of a pattern that fits no event it does not
-/// complain.
+/// Returns the arguments that make QEMU write the events to a file. QEMU accepts a pattern that
+/// matches no event.
 pub fn arguments(file: &Path) -> [String; 6] {
     let [option, log] = ["-trace", "-D"].map(str::to_owned);
     let pattern = |event: &str| format!("{event}*");
@@ -31,9 +31,9 @@ pub fn arguments(file: &Path) -> [String; 6] {
 /// Bytes of one device's state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// While it ran.
+    /// Bytes sent while it ran.
     pub pre_copy: u64,
-    /// Once it had stopped.
+    /// Bytes sent after it had stopped.
     pub stop_copy: u64,
 }
 
@@ -42,14 +42,14 @@ pub struct Sent {
 pub struct Traffic(BTreeMap<String, Sent>);
 
 impl Traffic {
-    /// Reads what a QEMU has written.
+    /// Parses the events of a QEMU.
     pub fn read(file: &Path) -> Result<Traffic> {
         let text = fs::read_to_string(file)
             .with_context(|| format!("read QEMU's trace events in {}", file.display()))?;
         Ok(Traffic::parse(&text))
     }
 
-    /// What was sent of a device.
+    /// Returns the bytes sent of a device.
     pub fn of(&self, device: &str) -> Sent {
         self.0.get(device).copied().unwrap_or_default()
     }
@@ -75,7 +75,7 @@ impl Traffic {
     }
 }
 
-/// The event, the device and the last word of a line.
+/// Parses the event, the device and the last word of a line.
 fn split(line: &str) -> Option<(&str, &str, &str)> {
     let (event, rest) = line.split_once(" (")?;
     let (device, rest) = rest.split_once(')')?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The QEMUs that guests run under, and everything in which they differ.
+//! The QEMUs that run guests, and all of their differences.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 const PROGRAM: &str = "qemu-system-x86_64";
-/// Where the lab VM has the root of a QEMU that is not its own.
+/// The folder in the lab VM with the root of a QEMU that is not its own.
 pub const ROOT: &str = "/qemu";
 
 /// A series of QEMU.
@@ -26,7 +26,7 @@ pub enum Qemu {
 }
 
 impl Qemu {
-    /// Its number, as on the command line.
+    /// Returns its number, as on the command line.
     pub fn series(self) -> &'static str {
         match self {
             Qemu::V7_2 => "7.2",
@@ -35,7 +35,7 @@ impl Qemu {
         }
     }
 
-    /// The program, to which arguments can be added.
+    /// Returns the command of the program; add its arguments.
     pub fn command(self) -> Command {
         if self == Qemu::default() {
             return Command::new(PROGRAM);
@@ -45,12 +45,12 @@ impl Qemu {
         command
     }
 
-    /// Whether it drives devices by protocol v2, or by v1.
+    /// Returns whether it migrates devices by protocol v2, or else by v1.
     pub fn speaks_v2(self) -> bool {
         self != Qemu::V7_2
     }
 
-    /// The property of a vfio-pci device that lets it migrate on a kernel without
+    /// Returns the property of a vfio-pci device that lets it migrate on a kernel without
     /// CONFIG_IOMMUFD_DRIVER.
     pub fn migration_property(self) -> &'static str {
         match self {
@@ -59,13 +59,13 @@ impl Qemu {
         }
     }
 
-    /// Further properties, each after a comma, of a vfio-pci device on a destination whose guest
-    /// uses INTx.
+    /// Returns further properties, each after a comma, of a vfio-pci device on a destination whose
+    /// guest uses INTx.
     ///
     /// QEMU since some release after 7.2 reads the route of INTx when it resets the device, before
-    /// the interrupt router has its own reset, and not again after it has loaded the router's
-    /// state. KVM then delivers the interrupts of a migrated device to GSI 0. Through QEMU itself
-    /// they find their way.
+    /// it resets the interrupt router, and not again after it has loaded the router's state. KVM
+    /// then delivers the interrupts of a migrated device to GSI 0. QEMU itself delivers them
+    /// correctly.
     pub fn destination_properties(self) -> &'static str {
         match self {
             Qemu::V7_2 => "",
@@ -73,19 +73,19 @@ impl Qemu {
         }
     }
 
-    /// Whether `query-migrate` says how many bytes devices had. In 7.2 that is compiled out by
+    /// Returns whether `query-migrate` reports the bytes of devices. In 7.2 that is compiled out by
     /// mistake.
     pub fn counts_device_bytes(self) -> bool {
         self != Qemu::V7_2
     }
 
-    /// Whether it is known to migrate a VFIO device behind an IOMMU of the guest. QEMU 10.0 refuses
-    /// to.
+    /// Returns whether it is known to migrate a VFIO device behind an IOMMU of the guest. QEMU 10.0
+    /// refuses to.
     pub fn migrates_behind_iommu(self) -> bool {
         self == Qemu::V7_2
     }
 
-    /// Whether it has the migration capability `switchover-ack`.
+    /// Returns whether it has the migration capability `switchover-ack`.
     pub fn acknowledges_switchover(self) -> bool {
         self != Qemu::V7_2
     }

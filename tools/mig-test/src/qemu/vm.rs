@@ -21,16 +21,16 @@ use crate::guest::{initramfs, modules};
 use crate::kernel_parameters::WATCH_NO_MEMORY;
 use crate::patience;
 
-/// What every VM of a scenario is started from.
+/// The files that every VM of a scenario starts from.
 pub struct Image {
     kernel: PathBuf,
     initramfs: PathBuf,
-    /// Whether VMs have an IOMMU, which the guest puts its devices behind.
+    /// Whether VMs have an IOMMU, which the guest uses for its devices.
     iommu: bool,
 }
 
 impl Image {
-    /// Makes the guest's initramfs in `dir` out of the guest program, and of what an IOMMU takes.
+    /// Makes the guest's initramfs in `dir` from the guest program and, for an IOMMU, its modules.
     pub fn prepare(kernel: &Path, program: &Path, dir: &Path, iommu: bool) -> Result<Image> {
         fs::create_dir_all(dir)?;
         let init = fs::read(program).with_context(|| {
@@ -52,8 +52,8 @@ impl Image {
     }
 }
 
-/// A module of the guest's kernel, and the name of its file. The kernel is in the folder of its
-/// modules.
+/// Returns a module of the guest's kernel, and the name of its file. The kernel is in the folder of
+/// its modules.
 fn module(kernel: &Path, place: &str) -> Result<(String, Vec<u8>)> {
     let name = modules::file(place);
     let path = kernel.with_file_name("kernel").join(place);
@@ -62,7 +62,7 @@ fn module(kernel: &Path, place: &str) -> Result<(String, Vec<u8>)> {
     Ok((name, data))
 }
 
-/// Whether a VM boots its guest or waits for one to come in.
+/// Whether a VM boots its guest or waits for an incoming one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Boots the guest.
@@ -71,45 +71,45 @@ pub enum Role {
     Destination,
 }
 
-/// A device to give to a VM.
+/// A device for a VM.
 pub struct Assigned {
     /// Its sysfs folder.
     pub path: PathBuf,
-    /// Properties of the vfio-pci device that its driver makes necessary, each after a comma.
+    /// Properties of the vfio-pci device that its driver needs, each after a comma.
     pub properties: &'static str,
 }
 
-/// What tells the guest's kernel and its program to use the IOMMU.
+/// The parameters that make the guest's kernel and program use the IOMMU.
 const IOMMU: &str = " intel_iommu=on mig_iommu=1";
 /// The guest's slot of the first device.
 const FIRST_SLOT: usize = 5;
 
-/// How to start a VM.
+/// The configuration of a VM.
 pub struct Setup<'a> {
     /// The QEMU to start.
     pub qemu: Qemu,
-    /// Names its files and its complaints.
+    /// Its name, for its files and messages.
     pub name: &'a str,
-    /// Where its sockets and its standard error go.
+    /// The folder for its sockets and its standard error.
     pub dir: &'a Path,
-    /// What it boots.
+    /// The files that it boots.
     pub image: &'a Image,
     /// The devices, in the order of the guest's slots.
     pub devices: &'a [Assigned],
     /// Parameters of the guest program, on the guest's kernel command line.
     pub parameters: &'a str,
-    /// Whether a reboot of the guest is expected; else it ends QEMU.
+    /// Whether a reboot of the guest is expected; otherwise a reboot ends QEMU.
     pub may_reboot: bool,
 }
 
 /// A running QEMU with its monitor and its guest's console.
 pub struct Vm {
-    /// The QEMU that it is.
+    /// Its QEMU.
     pub qemu: Qemu,
     name: String,
     dir: PathBuf,
     trace: PathBuf,
-    /// The version QEMU greets with.
+    /// The version in QEMU's greeting.
     pub version: String,
     process: Process,
     qmp: Qmp,
@@ -117,8 +117,8 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Starts QEMU and waits for its monitor. A device that QEMU rejects is an error here, with
-    /// what QEMU printed.
+    /// Starts QEMU and waits for its monitor. If QEMU rejects a device, returns an error with
+    /// QEMU's output.
     pub fn start(setup: &Setup, role: Role) -> Result<Vm> {
         let socket = |kind: &str| setup.dir.join(format!("{}-{kind}", setup.name));
         let (qmp_path, serial_path, debug_path) =
@@ -219,19 +219,19 @@ impl Vm {
         self.qmp.command(&mut self.process, name, arguments)
     }
 
-    /// Runs a command of the monitor for humans, which has what QMP has not.
+    /// Runs a command of the human monitor, which has commands that QMP lacks.
     pub fn monitor(&mut self, line: &str) -> Result<String> {
         let answer = self.command("human-monitor-command", json!({ "command-line": line }))?;
         let answer = answer.as_str().map(str::to_owned);
         answer.with_context(|| format!("QEMU gives no answer to {line}"))
     }
 
-    /// The file with QEMU's trace events.
+    /// Returns the file with QEMU's trace events.
     pub fn trace(&self) -> &Path {
         &self.trace
     }
 
-    /// The picture that a device shows.
+    /// Returns the picture that a device shows.
     pub fn screen(&mut self, device: usize) -> Result<Screen> {
         let file = self.dir.join(format!("{}-screen", self.name));
         let arguments = json!({ "filename": file, "device": format!("card{device}") });
@@ -239,7 +239,7 @@ impl Vm {
         Screen::parse(&fs::read(&file)?)
     }
 
-    /// Bytes of device state that QEMU has sent so far, by device, named as in sysfs.
+    /// Returns the bytes of device state that QEMU has sent so far, by device, named as in sysfs.
     pub fn traffic(&self) -> Result<Traffic> {
         Traffic::read(&self.trace)
     }
@@ -253,22 +253,22 @@ impl Vm {
         self.qmp.await_event(&mut self.process, what, pick)
     }
 
-    /// Forgets QMP events that have come so far.
+    /// Drops the QMP events received so far.
     pub fn forget_events(&mut self) {
         self.qmp.forget_events();
     }
 
-    /// Waits until the guest program is up; returns the registers as it found them.
+    /// Waits until the guest program has started; returns the initial registers.
     pub fn await_ready(&mut self) -> Result<Vec<Registers>> {
         self.console.await_ready(&mut self.process)
     }
 
-    /// Waits until the guest has got `more` further lines back through every port.
+    /// Waits until every port of the guest has received `more` further lines.
     pub fn await_lines(&mut self, more: u64) -> Result<Vec<Counters>> {
         self.console.await_lines(&mut self.process, more)
     }
 
-    /// What each of the guest's ports has sent and got back, now.
+    /// Returns what each of the guest's ports has sent and received so far.
     pub fn counters(&mut self) -> Result<Vec<Counters>> {
         self.console.report(&mut self.process)
     }
@@ -278,7 +278,7 @@ impl Vm {
         self.console.pause(&mut self.process)
     }
 
-    /// Lets the guest's data flow again.
+    /// Resumes the guest's data.
     pub fn resume_guest(&mut self) -> Result<()> {
         self.console.tell("resume")
     }
@@ -309,28 +309,29 @@ impl Vm {
         self.console.gpu_batches(&mut self.process, more)
     }
 
-    /// Has the guest take all memory from its GPU, and give it back, after each of so many batches.
+    /// Makes the guest unmap all memory from its GPU, and map it again, after each of a number of
+    /// batches.
     pub fn gpu_renew(&mut self, times: u64) -> Result<()> {
         self.console.gpu_renew(&mut self.process, times)
     }
 
-    /// Has the guest look at everything that its GPU has written.
+    /// Makes the guest check everything that its GPU has written.
     pub fn gpu_check(&mut self) -> Result<Checked> {
         self.console.gpu_check(&mut self.process)
     }
 
-    /// Has the guest's GPU draw a picture.
+    /// Makes the guest's GPU draw a picture.
     pub fn gpu_draw(&mut self, number: u32) -> Result<()> {
         self.console.gpu_draw(&mut self.process, number)
     }
 
-    /// Has the guest reboot; returns the registers as it finds them then.
+    /// Reboots the guest; returns its initial registers.
     pub fn reboot(&mut self) -> Result<Vec<Registers>> {
         self.console.tell("reboot")?;
         self.await_ready()
     }
 
-    /// Ends the VM the guest has migrated from and takes over the guest's console from it.
+    /// Ends the VM that the guest has migrated from and takes over the guest's console.
     pub fn succeed(&mut self, former: &mut Vm) -> Result<()> {
         former.quit()?;
         self.continue_console(former);
@@ -342,12 +343,12 @@ impl Vm {
         self.console.continue_from(&mut former.console);
     }
 
-    /// The lines QEMU has printed that it should not have.
+    /// Returns the complaints that QEMU has printed.
     pub fn complaints(&self) -> Vec<String> {
         stderr::complaints(&self.process.stderr())
     }
 
-    /// Everything QEMU has printed.
+    /// Returns everything that QEMU has printed.
     pub fn stderr(&self) -> String {
         self.process.stderr()
     }
@@ -357,7 +358,7 @@ impl Vm {
         self.process.await_exit(patience::until(PATIENCE))
     }
 
-    /// Ends QEMU the orderly way.
+    /// Quits QEMU.
     pub fn quit(&mut self) -> Result<()> {
         self.command("quit", json!({}))?;
         let status = self.await_exit()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The test bed: a driver loaded, devices made, VMs started with them, and the checks every
-//! scenario shares.
+//! The test bed: loads drivers, makes devices, starts VMs with them, and has the checks that all
+//! scenarios share.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ pub struct Driver {
     pub module: &'static str,
     /// Its parent device under `/sys/class/mdev_bus`.
     pub parent: &'static str,
-    /// What QEMU must be told of its devices, each after a comma.
+    /// QEMU's properties for its devices, each after a comma.
     pub properties: &'static str,
-    /// What the guest program must be told.
+    /// The parameters of the guest program.
     pub guest: &'static str,
 }
 
@@ -46,15 +46,15 @@ pub const MGPU_RS: Driver = Driver {
     guest: "mig_gpu=1",
 };
 
-/// This project's driver, for a guest that may come from mainline's driver or go there.
+/// This project's driver, for a guest that migrates from or to mainline's driver.
 pub const MTTY_RS_COMPAT: Driver = Driver {
     guest: MTTY_C.guest,
     ..MTTY_RS
 };
 
-/// Mainline's driver. It offers a dirty log that cannot report on this kernel, so QEMU has to be
-/// kept from using it. Its FIFO passes for empty when all of its 16 bytes are taken, and loses
-/// them; so the guest sends no more than 15 at a time.
+/// Mainline's driver. It offers a DMA log that cannot report on this kernel, so QEMU must not use
+/// it. It treats a FIFO with 16 bytes as empty and loses them, so the guest sends at most 15 at a
+/// time.
 pub const MTTY_C: Driver = Driver {
     module: "mtty",
     parent: "mtty",
@@ -62,10 +62,10 @@ pub const MTTY_C: Driver = Driver {
     guest: "mig_serial=1 mig_window=15",
 };
 
-/// Lines that have to pass to show that data flows: several times a FIFO.
+/// The number of lines that shows that data flows: several times a FIFO.
 pub const LINES: u64 = 8;
 
-/// The type with one port; both drivers call it so.
+/// The type with one port; its name in both drivers.
 pub const ONE_PORT: &str = "mtty-1";
 /// The type with one port that speaks mainline's stream format.
 pub const ONE_PORT_COMPAT: &str = "mtty-1-compat";
@@ -76,16 +76,16 @@ pub const MGPU_16: &str = "mgpu-16";
 /// The type with 64 MiB.
 pub const MGPU_64: &str = "mgpu-64";
 
-/// A card that a guest is to have: its driver and its type.
+/// A card for a guest: its driver and its type.
 pub type Kind = (Driver, &'static str);
 
 /// One of each of this project's.
 pub const BOTH: [Kind; 2] = [(MTTY_RS, ONE_PORT), (MGPU_RS, MGPU_16)];
 
-/// What the work of a guest's GPU follows from.
+/// The seed of the work of a guest's GPU.
 const GPU_SEED: u64 = 2;
 
-/// What a scenario with mainline's driver ends with where it cannot run.
+/// The reason for which a scenario with mainline's driver is skipped.
 pub fn skipped_without_v2(ctx: &Ctx) -> Option<Outcome> {
     (!ctx.qemu.speaks_v2()).then(|| Outcome::Skipped {
         reason: format!(
@@ -95,7 +95,7 @@ pub fn skipped_without_v2(ctx: &Ctx) -> Option<Outcome> {
     })
 }
 
-/// Loads a module and what it depends on.
+/// Loads a module and its dependencies.
 pub fn load(module: &str) -> Result<()> {
     if Path::new("/sys/module").join(module).exists() {
         return Ok(());
@@ -125,30 +125,30 @@ fn run(program: &str, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The release of the running kernel.
+/// Returns the release of the running kernel.
 pub fn kernel_release() -> Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/osrelease")?
         .trim()
         .to_owned())
 }
 
-/// Where VMs are started.
+/// The environment of VMs.
 pub struct Bed {
-    /// What runs the VMs.
+    /// The QEMU that runs the VMs.
     pub qemu: Qemu,
     /// Scratch folder: sockets, standard error.
     pub dir: PathBuf,
-    /// What the VMs boot.
+    /// The files that the VMs boot.
     pub image: Image,
 }
 
 impl Bed {
-    /// Gets the guest's image ready.
+    /// Prepares the guest's image.
     pub fn prepare(ctx: &mut Ctx) -> Result<Bed> {
         Bed::with_image(ctx, false)
     }
 
-    /// The same with an IOMMU in the VMs, which the guest uses.
+    /// Prepares the same, with an IOMMU in the VMs that the guest uses.
     pub fn prepare_with_iommu(ctx: &mut Ctx) -> Result<Bed> {
         Bed::with_image(ctx, true)
     }
@@ -174,7 +174,7 @@ impl Bed {
         self.start_with(name, cards.collect::<Result<_>>()?, role)
     }
 
-    /// Boots a guest and puts its cards to work. Returns it, and what it looks like then.
+    /// Boots a guest and starts work on its cards. Returns the guest, and its state.
     pub fn running_source(&self, ctx: &mut Ctx, kinds: &[Kind]) -> Result<(Host, Checkpoint)> {
         ctx.step("booting the guest");
         for (driver, _) in kinds {
@@ -190,7 +190,7 @@ impl Bed {
         Ok((source, before))
     }
 
-    /// Starts a VM with cards, which are in its slots in this order.
+    /// Starts a VM with cards, in its slots in this order.
     pub fn start_with(&self, name: &str, cards: Vec<Card>, role: Role) -> Result<Host> {
         let vm = self.start_vm(name, &cards, role, false)?;
         Ok(Host { vm, cards })
@@ -203,7 +203,7 @@ impl Bed {
         Ok(Host { vm, cards })
     }
 
-    /// Starts a second VM with cards that have one.
+    /// Starts a second VM with the cards of another one.
     pub fn start_again(&self, name: &str, cards: &[Card]) -> Result<Vm> {
         self.start_vm(name, cards, Role::Source, false)
     }
@@ -226,13 +226,13 @@ impl Bed {
         Vm::start(&setup, role)
     }
 
-    /// A socket path of the scenario's own.
+    /// Returns a socket path in the scenario's folder.
     pub fn socket(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }
 
-/// A device, and whose it is.
+/// A device and its driver.
 pub struct Card {
     /// Its driver.
     pub driver: Driver,
@@ -250,7 +250,7 @@ impl Card {
     }
 }
 
-/// A VM and its devices. The VM goes first: a device in use is not removed.
+/// A VM and its devices. The VM is dropped first, because a device in use cannot be removed.
 pub struct Host {
     /// The VM.
     pub vm: Vm,
@@ -259,8 +259,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// Whether an interrupt line that arrives raised stays raised here, and the guest in an
-    /// interrupt storm (Documentation/findings.md). A guest rests while it moves to such a host.
+    /// Returns whether an interrupt line that is raised at the migration stays raised here, with an
+    /// interrupt storm in the guest (Documentation/findings.md). A guest rests during a migration
+    /// to such a host.
     pub fn leaves_intx_raised(&self) -> bool {
         let mut modules = self.cards.iter().map(|card| card.driver.module);
         modules.any(|module| module == MTTY_C.module)
@@ -272,16 +273,16 @@ impl Host {
     }
 }
 
-/// What a guest looks like with nothing in flight.
+/// The state of a guest with nothing in flight.
 pub struct Checkpoint {
-    /// What has come back so far.
+    /// The data received so far.
     pub counters: Vec<Counters>,
     /// The card's registers.
     pub registers: Vec<Registers>,
 }
 
 impl Checkpoint {
-    /// Stops the data, looks, and lets it flow again.
+    /// Stops the data, reads the state, and resumes the data.
     pub fn take(vm: &mut Vm) -> Result<Checkpoint> {
         let counters = vm.pause_guest()?;
         let registers = vm.registers()?;
@@ -292,7 +293,7 @@ impl Checkpoint {
         })
     }
 
-    /// Demands that every byte so far came back, once.
+    /// Requires that every byte so far was received exactly once.
     pub fn ensure_clean(&self) -> Result<()> {
         for (port, counters) in self.counters.iter().enumerate() {
             let clean = (counters.lost, counters.repeated, counters.corrupt) == (0, 0, 0)
@@ -302,8 +303,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Demands a running guest whose data and registers are as they should be, and so is all that
-    /// its GPU has written if it has one.
+    /// Requires a running guest with correct data and registers, and correct pages of its GPU if it
+    /// has one.
     pub fn check(host: &mut Host, before: &Checkpoint) -> Result<()> {
         host.vm.await_lines(LINES)?;
         let now = Checkpoint::take(&mut host.vm)?;
@@ -315,7 +316,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Demands that the card's registers are those of an earlier look.
+    /// Requires that the card's registers are those of an earlier state.
     pub fn ensure_registers(&self, before: &Checkpoint) -> Result<()> {
         ensure!(
             self.registers == before.registers,
@@ -326,13 +327,13 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// A counter summed over the ports.
+    /// Returns a counter summed over the ports.
     pub fn sum(&self, counter: fn(&Counters) -> u64) -> u64 {
         self.counters.iter().map(counter).sum()
     }
 }
 
-/// Demands that QEMU has printed nothing it should not have.
+/// Requires that QEMU has printed no complaint.
 pub fn ensure_quiet(host: &Host) -> Result<()> {
     let complaints = host.vm.complaints();
     ensure!(
@@ -343,8 +344,8 @@ pub fn ensure_quiet(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Demands that QEMU has no complaint about the device. For a migration that was made to fail, of
-/// which QEMU tells.
+/// Requires that QEMU has printed no complaint about the device. For a migration that is made to
+/// fail, which QEMU reports.
 pub fn ensure_device_quiet(host: &Host) -> Result<()> {
     let about_device = |line: &String| line.to_lowercase().contains("vfio");
     let complaints: Vec<String> = host
@@ -361,8 +362,8 @@ pub fn ensure_device_quiet(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Moves a guest whose data flows, unless it has to rest meanwhile, and demands that nothing
-/// happened to data and registers.
+/// Migrates a guest while its data flows, unless it must rest meanwhile, and requires unchanged
+/// data and registers.
 pub fn migrate_checked(bed: &Bed, source: &mut Host, destination: &mut Host) -> Result<Figures> {
     source.vm.await_lines(LINES)?;
     let before = Checkpoint::take(&mut source.vm)?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Migrations that are cancelled in each phase: the guest goes on where it is, and can still leave.
+//! Migrations that are cancelled in each phase: the guest continues at the source, and can still
+//! migrate.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -13,14 +14,14 @@ use crate::qemu::channel::Channel;
 use crate::qemu::migration::{self, Stop, CRAWL, UNLIMITED};
 use crate::qemu::vm::Role;
 
-/// A status in which a migration stays until somebody does something about it.
+/// A status in which a migration stays until it is continued or cancelled.
 struct Phase {
     status: &'static str,
     bandwidth: u64,
     stop: Stop,
 }
 
-/// The phases in which the devices have something to do.
+/// The phases that involve the devices.
 const PHASES: [Phase; 2] = [
     Phase {
         status: "active",
@@ -72,10 +73,10 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// A socket that takes no connection, so that who connects waits until it is closed.
+/// A socket that accepts no connection: a connect waits until it is closed.
 struct Deaf {
     _listener: UnixListener,
-    /// Fills the queue of those that wait to be taken.
+    /// Fills the queue of pending connections.
     _first: UnixStream,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One live migration of a running guest whose devices work, with figures: ours, and mainline's C
-//! driver beside it.
+//! One live migration of a running guest with busy devices, with figures: for this project's
+//! drivers, and for mainline's C driver.
 
 use anyhow::Result;
 
@@ -15,9 +15,9 @@ use crate::qemu::migration;
 use crate::qemu::vm::Role;
 use crate::report;
 
-/// Lines that have to pass before the migration, and again after it.
+/// The number of lines before the migration, and after it.
 const LINES: u64 = 24;
-/// What the GPU's work follows from.
+/// The seed of the GPU's work.
 const SEED: u64 = 1;
 /// The number of the picture.
 const PICTURE: u32 = 1;
@@ -30,7 +30,7 @@ pub fn demo(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(verdict)
 }
 
-/// The same with the toy GPU alone.
+/// Migrates a guest with the toy GPU only.
 pub fn mgpu_guest(ctx: &mut Ctx) -> Result<Outcome> {
     let report = migrate(ctx, &[(MGPU_RS, MGPU_16)])?;
     let verdict = judge(&report, true);
@@ -38,7 +38,8 @@ pub fn mgpu_guest(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(verdict)
 }
 
-/// The same with mainline's mtty alone. What that driver makes QEMU print is reported, not judged.
+/// Migrates a guest with mainline's mtty only. QEMU's complaints about that driver are reported and
+/// do not fail the scenario.
 pub fn mtty_c_baseline(ctx: &mut Ctx) -> Result<Outcome> {
     if let Some(skipped) = skipped_without_v2(ctx) {
         return Ok(skipped);
@@ -112,7 +113,7 @@ fn migrate(ctx: &mut Ctx, kinds: &[Kind]) -> Result<report::Migration> {
     })
 }
 
-/// What is known of the serial card before the migration.
+/// The state of the serial card before the migration.
 struct Serial(Checkpoint);
 
 impl Serial {
@@ -140,9 +141,9 @@ impl Serial {
     }
 }
 
-/// What is known of the GPU before the migration.
+/// The state of the GPU before the migration.
 struct Gpu {
-    /// Its place among the devices.
+    /// Its index among the devices.
     card: usize,
     /// Commands that the source has left to the destination.
     carried: u32,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A guest that is stopped, saved to a file and started from it, as `virsh save` and `restore` do.
+//! A guest that is stopped, saved to a file and restored from it, as by `virsh save` and `restore`.
 
 use anyhow::{ensure, Result};
 
@@ -10,7 +10,7 @@ use crate::event::Outcome;
 use crate::qemu::migration;
 use crate::qemu::vm::Role;
 
-/// The GPU's place among the devices.
+/// The GPU's index among the devices.
 const GPU: usize = 1;
 /// The number of its picture.
 const PICTURE: u32 = 2;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A guest that moves while its INTx is raised in the interrupt controller and its card asserts
-//! nothing any more. The raised line arrives with the guest, and somebody has to lower it there.
+//! A guest that migrates while its INTx is raised in the interrupt controller and its card does not
+//! assert it any more. The raised line migrates with the guest, and must be lowered at the
+//! destination.
 
 use anyhow::{bail, ensure, Context, Result};
 use serde_json::json;
@@ -15,10 +16,10 @@ use crate::qemu::interrupt::{ensure_no_storm, stop_at_the_moment, watch};
 use crate::qemu::migration;
 use crate::qemu::vm::Role;
 
-/// Moves of each kind unless the option `moves` says otherwise.
+/// The number of migrations of each kind, unless the option `moves` overrides it.
 const MOVES: usize = 3;
 
-/// A driver as it is, and with interrupts that QEMU takes and not KVM.
+/// A driver with QEMU's default, and with interrupts that QEMU handles instead of KVM.
 struct Paths {
     usual: Driver,
     by_qemu: Driver,
@@ -32,7 +33,7 @@ const OURS: Paths = Paths {
     },
 };
 
-/// Expected to fail: for the record.
+/// Expected to fail; for reference.
 const MAINLINE: Paths = Paths {
     usual: MTTY_C,
     by_qemu: Driver {
@@ -71,7 +72,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Each destination is the next move's source.
+/// Migrates so that each destination is the next source.
 fn relay(ctx: &mut Ctx, bed: &Bed, driver: &Driver, moves: usize) -> Result<()> {
     let (mut here, before) = boot(bed, driver)?;
     for number in 1..=moves {
@@ -92,8 +93,8 @@ fn relay(ctx: &mut Ctx, bed: &Bed, driver: &Driver, moves: usize) -> Result<()> 
     Ok(())
 }
 
-/// Each destination has a copy of the guest, which goes on at the source: a destination is no
-/// source with QEMU's default.
+/// Migrates so that the guest continues at the source and each destination has a copy, because a
+/// destination cannot be a source with QEMU's default.
 fn copies(ctx: &mut Ctx, bed: &Bed, driver: &Driver, moves: usize) -> Result<()> {
     let (mut source, before) = boot(bed, driver)?;
     for number in 1..=moves {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guests that are rebooted, moved again and again, moved with bytes in the card, moved between
-//! drivers.
+//! Guests that are rebooted, migrated repeatedly, with bytes in the card, and between drivers.
 
 use anyhow::{ensure, Result};
 
@@ -14,12 +13,12 @@ use crate::guest::message::Counters;
 use crate::qemu::migration;
 use crate::qemu::vm::Role;
 
-/// Migrations of the ping-pong.
+/// The number of migrations of the ping-pong.
 const LEGS: usize = 10;
-/// Bytes left in each FIFO of 16.
+/// Bytes left in each FIFO of 16 bytes.
 const HELD: usize = 13;
 
-/// A reboot of the guest resets the device, through VFIO_DEVICE_RESET.
+/// Reboots the guest, which resets the device through VFIO_DEVICE_RESET.
 pub fn reboot(ctx: &mut Ctx) -> Result<Outcome> {
     load(MTTY_RS.module)?;
     let bed = Bed::prepare(ctx)?;
@@ -49,7 +48,7 @@ pub fn reboot(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// The guest goes back and forth between two devices.
+/// Migrates the guest back and forth between two devices.
 pub fn ping_pong(ctx: &mut Ctx) -> Result<Outcome> {
     load(MTTY_RS.module)?;
     let bed = Bed::prepare(ctx)?;
@@ -75,7 +74,7 @@ pub fn ping_pong(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Bytes that lie unread in the FIFOs of a two-port card arrive, in order and once.
+/// Checks that unread bytes in the FIFOs of a two-port card are received once and in order.
 pub fn fifo_in_flight(ctx: &mut Ctx) -> Result<Outcome> {
     let bed = Bed::prepare(ctx)?;
     let (mut source, before) = bed.running_source(ctx, &[(MTTY_RS, TWO_PORTS)])?;
@@ -100,7 +99,7 @@ pub fn fifo_in_flight(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Demands that each port has got the held bytes from the guest and has given none of them back.
+/// Requires that each port has the held bytes of the guest and has returned none of them.
 fn ensure_held(counters: &[Counters]) -> Result<()> {
     let held = |port: &Counters| port.written - port.read == HELD as u64;
     ensure!(
@@ -110,7 +109,7 @@ fn ensure_held(counters: &[Counters]) -> Result<()> {
     Ok(())
 }
 
-/// A running guest leaves mainline's driver for this one and goes back.
+/// Migrates a running guest from mainline's driver to this project's driver and back.
 pub fn mainline_and_back(ctx: &mut Ctx) -> Result<Outcome> {
     if let Some(skipped) = skipped_without_v2(ctx) {
         return Ok(skipped);

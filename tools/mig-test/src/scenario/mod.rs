@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What `mig-test` can prove, one function each. Scenarios run as root inside the lab VM and report
-//! what they do as events.
+//! The scenarios, one function for each. They run as root inside the lab VM and report their
+//! progress as events.
 
 mod bed;
 mod bench;
@@ -35,47 +35,47 @@ use crate::qemu::version::Qemu;
 pub use options::check as check_options;
 pub use table::all;
 
-/// A named proof. A scenario that returns an error counts as failed, with the error as its reason.
+/// A named test. A scenario that returns an error has failed, with the error as its reason.
 pub struct Scenario {
     /// Name on the command line: words joined by dashes.
     pub name: &'static str,
     /// One sentence for `mig-test run --list`.
     pub about: &'static str,
-    /// How long it may say nothing before the lab gives it up.
+    /// The time of silence after which the lab aborts it.
     pub deadline: Duration,
-    /// Whether it races threads, and so wants several processors, and starts no guest.
+    /// Whether it races threads, and so needs several processors and starts no guest.
     pub races: bool,
-    /// Whether it migrates guests, and so shows something else under each QEMU.
+    /// Whether it migrates guests, and so runs under each QEMU.
     pub migrates: bool,
-    /// The modules that it loads besides the project's and mainline's.
+    /// The modules that it loads in addition to the project's and mainline's.
     pub modules: &'static [Apart<'static>],
-    /// The proof itself.
+    /// The function.
     pub run: fn(&mut Ctx) -> Result<Outcome>,
 }
 
-/// What a scenario is given: where it may work, and where it reports to.
+/// The environment of a scenario: its folders and its channel for events.
 pub struct Ctx<'a> {
-    /// Options of the job, each known to one of its scenarios ([`Scenario::options`]).
+    /// Options of the job, each defined by one of its scenarios ([`Scenario::options`]).
     pub options: &'a BTreeMap<String, String>,
-    /// What runs guests.
+    /// The QEMU that runs guests.
     pub qemu: Qemu,
-    /// What they boot.
+    /// The kernel that guests boot.
     pub guest_kernel: &'a str,
     /// Scratch folder of this scenario, on the VM's tmpfs.
     pub dir: PathBuf,
-    /// The share with the host: programs and images come from here, results go to `job/out`.
+    /// The share with the host, which has programs and images; results go to `job/out`.
     pub job: PathBuf,
-    /// Where events go.
+    /// The destination of events.
     pub emit: &'a mut dyn FnMut(Event),
 }
 
 impl Ctx<'_> {
-    /// Says what is being done now.
+    /// Reports the current activity.
     pub fn step(&mut self, text: impl Into<String>) {
         (self.emit)(Event::Step { text: text.into() });
     }
 
-    /// Hands the scenario's figures to the host.
+    /// Reports the scenario's figures to the host.
     pub fn report(&mut self, value: impl Serialize) -> Result<()> {
         let value = serde_json::to_value(value)?;
         (self.emit)(Event::Report { value });
@@ -88,7 +88,7 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
     all().iter().find(|scenario| scenario.name == name)
 }
 
-/// The modules that any of the scenarios loads besides the project's and mainline's.
+/// Returns the modules that the scenarios load in addition to the project's and mainline's.
 pub fn modules(names: &[String]) -> Vec<Apart<'static>> {
     let loaded = |apart: &Apart<'_>| {
         let scenarios = names.iter().filter_map(|name| find(name));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The options of scenarios, by name: one that nobody reads is refused, so that a slip of the pen
-//! is not taken for the default.
+//! The options of scenarios, by name. An unknown option is refused, so that a typing error is not
+//! mistaken for the default.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use anyhow::Result;
 use super::Scenario;
 use crate::failure::unusable;
 
-/// Those that say which device to test, and the seed of what is random.
+/// The options that select the device to test, and the seed of random numbers.
 const TARGET_AND_SEED: &[&str] = &["device", "driver", "mark", "mdev", "seed"];
 
-/// Who has options, and which: a scenario, or with a dash at the end all whose names begin like
-/// this. The first that fits counts.
+/// The options by scenario. A name with a dash at the end stands for all scenarios with that
+/// prefix. The first match counts.
 const OPTIONS: &[(&str, &[&str])] = &[
     ("mgpu-random", &["seed", "workloads"]),
     ("mgpu-guest-random", &["seed", "workloads"]),
@@ -35,7 +35,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
 ];
 
 impl Scenario {
-    /// The names of its options.
+    /// Returns the names of its options.
     pub fn options(&self) -> &'static [&'static str] {
         let fits = |who: &str| match who.ends_with('-') {
             true => self.name.starts_with(who),
@@ -46,7 +46,7 @@ impl Scenario {
     }
 }
 
-/// That one of the scenarios knows each option.
+/// Checks that each option belongs to one of the scenarios.
 pub fn check(scenarios: &[&Scenario], options: &BTreeMap<String, String>) -> Result<()> {
     let known = |name: &str| scenarios.iter().any(|one| one.options().contains(&name));
     let Some(unknown) = options.keys().find(|name| !known(name)) else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The SDK's module parameter: which migration protocols devices offer.
+//! The SDK's module parameter, which selects the migration protocols that devices offer.
 
 use std::fs;
 
@@ -15,11 +15,11 @@ use crate::event::Outcome;
 use crate::mdev::MdevType;
 use crate::vfio::device::Device;
 
-/// The module, and what the kernel shows of its parameter.
+/// The module, and the file of its parameter in sysfs.
 const MODULE: &str = "mdev_sdk";
 const SHOWN: &str = "/sys/module/mdev_sdk/parameters/migration";
 
-/// A value of the parameter, and which of the protocols devices offer then.
+/// A value of the parameter, and the protocols that devices then offer.
 const VALUES: [(&str, bool, bool); 4] = [
     ("both", true, true),
     ("v1", true, false),
@@ -59,8 +59,8 @@ fn shown() -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// The modules as this scenario has loaded them. They go when it ends, whichever way: who needs
-/// them next loads them with the default.
+/// The modules as loaded by this scenario. Its drop unloads them, so that the next scenario loads
+/// them with the default.
 struct Modules;
 
 impl Drop for Modules {
@@ -70,7 +70,7 @@ impl Drop for Modules {
     }
 }
 
-/// Every module that has the SDK loaded goes, and the SDK with the last one.
+/// Unloads every module that uses the SDK, and the SDK with the last one.
 fn unload_all() -> Result<()> {
     for module in [MTTY_RS.module, card::MODULE, MODULE] {
         if fs::exists(format!("/sys/module/{module}"))? {
@@ -80,7 +80,7 @@ fn unload_all() -> Result<()> {
     Ok(())
 }
 
-/// What a new device offers.
+/// Returns the protocols that a new device offers.
 fn offers(checks: &mut Checks, value: &str, v1: bool, v2: bool) -> Result<()> {
     load(MTTY_RS.module)?;
     let mdev = MdevType::find(MTTY_RS.parent, ONE_PORT)?.create()?;

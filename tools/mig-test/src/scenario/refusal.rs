@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Destinations that must refuse: of another type, or given a torn or bent stream. The source's
-//! guest runs on and loses nothing, and can still leave for a destination that fits.
+//! Destinations that must refuse: of another type, or with a torn or changed stream. The source's
+//! guest continues and loses nothing, and can still migrate to a compatible destination.
 
 use anyhow::{ensure, Context, Result};
 use mdev_model::stream::{Header, LoadError, Tag, HEADER_LEN, MAGIC};
@@ -20,30 +20,30 @@ use crate::qemu::vm::Role;
 
 /// Length of the payload of the configuration record.
 const CONFIG_LEN: usize = 256;
-/// The serial card's vendor and device, with which that payload begins.
+/// The serial card's vendor and device id, at the beginning of that payload.
 const PCI_ID: [u8; 4] = [0x48, 0x43, 0x53, 0x32];
-/// Where a record header has the upper half of its size.
+/// The offset of the upper half of the size in a record header.
 const SIZE_HIGH: u64 = 4;
-/// Where a record header has its tag.
+/// The offset of the tag in a record header.
 const TAG: u64 = 12;
-/// A place in the configuration where any value will do.
+/// An offset in the configuration where any value is valid.
 const INSIDE: u64 = HEADER_LEN as u64 + 0x3c;
-/// Where the match data has its version and its oldest reader, counted from the magic.
+/// The offsets of version and readable_by in the match data, from the magic.
 const VERSION: u64 = 10;
-/// The bytes of VRAM, with which the GPU's state begins.
+/// The bytes of VRAM, at the beginning of the GPU's state.
 const VRAM: u32 = 16 << 20;
-/// A place in a record of VRAM, inside of a page.
+/// An offset in a record of VRAM, inside a page.
 const IN_VRAM: u64 = HEADER_LEN as u64 + 5000;
-/// Where the GPU's state has the last fence, of which any value will do.
+/// The offset of the last fence in the GPU's state, where any value is valid.
 const FENCE: u64 = HEADER_LEN as u64 + 52;
 
-/// One way to go wrong.
+/// One kind of error.
 struct Case {
     what: &'static str,
     pattern: Vec<u8>,
     change: Change,
-    /// What the device says of it. That a stream ends early is for QEMU to find out, and the device
-    /// need not hear of it.
+    /// The reason that the device reports. QEMU detects a stream that ends early, so the device may
+    /// not see it.
     refusal: Option<LoadError>,
 }
 
@@ -66,7 +66,7 @@ fn record(tag: Tag, size: usize, payload: &[u8]) -> Vec<u8> {
     [&header.encode()[..], payload].concat()
 }
 
-/// What goes wrong with a serial card's stream.
+/// Returns the errors in a serial card's stream.
 fn serial_cases() -> Vec<Case> {
     // It comes once the guest stands still.
     let config = record(Tag::CONFIG, CONFIG_LEN, &PCI_ID);
@@ -110,7 +110,7 @@ fn serial_cases() -> Vec<Case> {
     ]
 }
 
-/// What goes wrong with a GPU's stream.
+/// Returns the errors in a GPU's stream.
 fn gpu_cases() -> Vec<Case> {
     // Most of them come while the guest runs.
     let vram = record(Tag(Tag::FIRST_DRIVER.0 + 1), PAYLOAD_MAX, &[]);
@@ -142,7 +142,7 @@ pub fn serial(ctx: &mut Ctx) -> Result<Outcome> {
     run(ctx, &kinds, &others, serial_cases())
 }
 
-/// A guest that has a GPU at work beside it.
+/// A guest that also has a busy GPU.
 pub fn gpu(ctx: &mut Ctx) -> Result<Outcome> {
     let others = [(MTTY_RS, ONE_PORT), (MGPU_RS, MGPU_64)];
     run(ctx, &BOTH, &others, gpu_cases())
@@ -185,8 +185,8 @@ fn run(ctx: &mut Ctx, kinds: &[Kind], others: &[Kind], cases: Vec<Case>) -> Resu
     Ok(Outcome::Passed)
 }
 
-/// Demands that the migration fails, that the destination ends as QEMU does after an error, and
-/// that its device has refused the stream for the right reason where it has to.
+/// Requires that the migration fails, that the destination exits as QEMU does after an error, and
+/// that its device has refused the stream for the right reason if it must.
 fn refused(
     source: &mut Host,
     mut destination: Host,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Making and removing devices and modules: limits, bad writes, and what is in use.
+//! Making and removing devices and modules: limits, invalid writes, and objects in use.
 
 use std::io;
 use std::path::Path;
@@ -18,14 +18,14 @@ use crate::qemu::vm::Role;
 use crate::vfio::device::Device;
 use crate::vfio::irq::Event;
 
-/// Ports of all cards together, as in mainline's mtty.
+/// The limit of ports of all cards together, as in mainline's mtty.
 const PORTS: u32 = 24;
 
 fn errno(result: io::Result<()>) -> Option<Errno> {
     result.err().and_then(|error| Errno::from_io_error(&error))
 }
 
-/// The limit on ports, and what sysfs refuses.
+/// Tests the limit of ports, and the writes that sysfs must refuse.
 pub fn limits(ctx: &mut Ctx) -> Result<Outcome> {
     load(MTTY_RS.module)?;
     let one = MdevType::find(MTTY_RS.parent, ONE_PORT)?;
@@ -110,7 +110,8 @@ pub fn limits(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// A module whose device is in use stays; afterwards it goes and comes back whole.
+/// Tests that a module cannot be unloaded while its device is in use, and can be loaded again
+/// afterwards.
 pub fn module_in_use(ctx: &mut Ctx) -> Result<Outcome> {
     load("vfio_iommu_type1")?;
     load(MTTY_RS.module)?;
@@ -154,7 +155,8 @@ pub fn module_in_use(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Removing a device that is in use asks its user to let go, and happens when he does.
+/// Tests that the removal of a device in use asks its user to close it, and completes when the user
+/// does.
 pub fn remove_in_use(ctx: &mut Ctx) -> Result<Outcome> {
     load("vfio_iommu_type1")?;
     load(MTTY_RS.module)?;

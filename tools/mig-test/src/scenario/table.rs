@@ -352,7 +352,7 @@ const SCENARIOS: &[Scenario] = &[
 
 type Run = fn(&mut Ctx) -> Result<Outcome>;
 
-/// One that gets a VM like everyone's; the lab gives it up after so many silent minutes.
+/// Creates a scenario for the usual VM, which the lab aborts after a number of silent minutes.
 const fn plain(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
     Scenario {
         name,
@@ -366,13 +366,13 @@ const fn plain(name: &'static str, about: &'static str, minutes: u64, run: Run) 
 }
 
 impl Scenario {
-    /// The same with modules that stand apart.
+    /// Creates the same with separate modules.
     const fn loading(self, modules: &'static [Apart<'static>]) -> Self {
         Scenario { modules, ..self }
     }
 }
 
-/// One that races threads.
+/// Creates one that races threads.
 const fn races(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
     Scenario {
         races: true,
@@ -380,7 +380,7 @@ const fn races(name: &'static str, about: &'static str, minutes: u64, run: Run) 
     }
 }
 
-/// One that migrates guests.
+/// Creates one that migrates guests.
 const fn migrates(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
     Scenario {
         migrates: true,

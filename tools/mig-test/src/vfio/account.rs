@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The two accounts of guest memory that a device writes, as if they were one.
+//! The two sources of dirty pages of guest memory, with one interface.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::device::Device;
 use super::dma::PAGE;
 
-/// Who keeps account of dirty pages.
+/// The source of dirty pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Account {
     /// The type1 container, for all devices in it.
@@ -21,7 +21,7 @@ pub enum Account {
 }
 
 impl Account {
-    /// Its name in figures.
+    /// Returns its name in figures.
     pub fn name(self) -> &'static str {
         match self {
             Account::Container => "type1 container",
@@ -49,8 +49,8 @@ impl Account {
         Ok(())
     }
 
-    /// The pages of a range that are dirty, counted from its first. They are clean afterwards,
-    /// unless the container finds them pinned.
+    /// Returns the dirty pages of a range, counted from its first, and marks them clean. In a
+    /// container, pinned pages stay dirty.
     pub fn take(self, device: &Device, iova: u64, len: usize) -> Result<BTreeSet<usize>> {
         let dirty = match self {
             Account::Container => device.group()?.take_dirty(iova, len)?,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a region says beyond its size: the chain of capabilities behind `struct vfio_region_info`.
+//! The capabilities of a region: the chain after `struct vfio_region_info`.
 
 use std::ops::Range;
 
@@ -17,20 +17,20 @@ const INFO: usize = 32;
 /// Bytes of `struct vfio_info_cap_header`.
 const HEADER: usize = 8;
 
-/// A capability that these tests know.
+/// A capability.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Capability {
-    /// Type and subtype of a region behind those of PCI.
+    /// Type and subtype of a region after those of PCI.
     Type(u32, u32),
-    /// The parts that can be mapped.
+    /// The mappable parts.
     SparseMmap(Vec<Range<u64>>),
     /// Any other one, by its number.
     Other(u16),
 }
 
 impl Device {
-    /// The capabilities of a region, asked for as QEMU does: once for the length, once for them
-    /// all. A chain that does not end is PROTO.
+    /// Returns the capabilities of a region, queried as by QEMU: once for the length, once for all
+    /// of them. A chain that does not end is PROTO.
     pub fn capabilities(&self, index: u32) -> Result<Vec<Capability>> {
         let region = self.region(index, None)?;
         if region.flags & VFIO_REGION_INFO_FLAG_CAPS == 0 {

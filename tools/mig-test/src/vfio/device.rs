@@ -19,7 +19,7 @@ use super::iommufd::Ioas;
 use super::packet::Packet;
 use super::sys::{self, Mapping};
 
-/// The ioctls, by their distance from VFIO_BASE in <linux/vfio.h>.
+/// The ioctls, as offsets from VFIO_BASE in <linux/vfio.h>.
 pub(super) mod number {
     pub const SET_IOMMU: u32 = 2;
     pub const GROUP_GET_STATUS: u32 = 3;
@@ -40,7 +40,7 @@ pub(super) mod number {
     pub const MIG_GET_PRECOPY_INFO: u32 = 21;
 }
 
-/// What a device may have been given the address of: kept for longer than it.
+/// Memory whose address a device may have: kept for longer than the device.
 #[derive(Default)]
 pub(super) struct Mapped(Mutex<Vec<Arc<Mapping>>>);
 
@@ -134,22 +134,22 @@ fn attach_to(container: &File, device: &Path) -> Result<File> {
 pub struct DeviceInfo {
     /// VFIO_DEVICE_FLAGS_*.
     pub flags: u32,
-    /// Indices below this one are asked for with GET_REGION_INFO.
+    /// The number of indices for GET_REGION_INFO.
     pub regions: u32,
-    /// Indices below this one are asked for with GET_IRQ_INFO.
+    /// The number of indices for GET_IRQ_INFO.
     pub irqs: u32,
 }
 
 /// Answer to VFIO_DEVICE_GET_REGION_INFO.
 #[derive(Debug, Clone, Copy)]
 pub struct RegionInfo {
-    /// The length the whole answer needs.
+    /// The length of the whole answer.
     pub argsz: u32,
     /// VFIO_REGION_INFO_FLAG_*.
     pub flags: u32,
     /// Bytes in the region.
     pub size: u64,
-    /// Where it begins in the device file.
+    /// Its offset in the device file.
     pub offset: u64,
 }
 
@@ -158,11 +158,11 @@ pub struct RegionInfo {
 pub struct IrqInfo {
     /// VFIO_IRQ_INFO_*.
     pub flags: u32,
-    /// Interrupts at this index.
+    /// The number of interrupts at this index.
     pub count: u32,
 }
 
-/// What a device was opened through, which is also where it finds guest memory.
+/// The way in which a device was opened, which also determines how it accesses guest memory.
 pub enum Space {
     /// Its group, in a type1 container.
     Group(Group),
@@ -170,10 +170,10 @@ pub enum Space {
     Ioas(Ioas),
 }
 
-/// An open device. The device file is closed before what it was opened through.
+/// An open device. The device file is closed before the group or the address space.
 pub struct Device {
     fd: OwnedFd,
-    /// What it was opened through.
+    /// The way in which it was opened.
     pub space: Space,
 }
 
@@ -183,7 +183,7 @@ impl Device {
         Device::of(Group::attach(path)?)
     }
 
-    /// Opens the device in a sysfs folder in the container of this one.
+    /// Opens the device in a sysfs folder, in the container of this one.
     pub fn open_beside(&self, path: &Path) -> Result<Device> {
         Device::of(self.group()?.beside(path)?)
     }
@@ -205,7 +205,7 @@ impl Device {
         Ok(Device { fd, space })
     }
 
-    /// Closes the device file, which is the last one, and opens it anew.
+    /// Closes the device file, which must be the last one, and opens it again.
     pub fn reopen(self) -> Result<Device> {
         Device::of(self.close()?)
     }
@@ -218,7 +218,7 @@ impl Device {
         Ok(group)
     }
 
-    /// The group that the device was opened through.
+    /// Returns the group that the device was opened through.
     pub fn group(&self) -> Result<&Group, Errno> {
         match &self.space {
             Space::Group(group) => Ok(group),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory of a VFIO device: mappings, and which pages the type1 container calls dirty.
+//! Guest memory of a VFIO device: mappings, and the dirty pages of the type1 container.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::sys::{self, Mapping};
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
 
-/// What a device may do with a mapping.
+/// The access of a device to a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Read it.
@@ -26,23 +26,23 @@ pub enum Access {
     ReadWrite,
 }
 
-/// A part of memory under the address at which a device finds it.
+/// A part of memory, mapped at an IOVA.
 #[derive(Clone, Copy)]
 pub struct Dma<'a> {
-    /// The device's address.
+    /// The IOVA.
     pub iova: u64,
     /// The memory.
     pub memory: &'a Arc<Mapping>,
-    /// Where in the memory the part begins.
+    /// The offset of the part in the memory.
     pub offset: usize,
     /// Its length.
     pub len: usize,
-    /// What the device may do.
+    /// The device's access.
     pub access: Access,
 }
 
 impl Dma<'_> {
-    /// Where this process has the part; EINVAL if it is not inside of its memory.
+    /// Returns the part's address in this process; EINVAL if the part is not inside the memory.
     pub(super) fn address(&self) -> Result<u64> {
         let end = self.offset.checked_add(self.len).ok_or(Errno::INVAL)?;
         if end > self.memory.len() {
@@ -53,7 +53,7 @@ impl Dma<'_> {
 }
 
 impl Space {
-    /// Lets the device find memory. A part that is not inside of its memory is EINVAL.
+    /// Maps memory for the device; EINVAL if the part is not inside the memory.
     pub fn map_dma(&self, dma: Dma) -> Result<()> {
         match self {
             Space::Group(group) => group.map_dma(dma),
@@ -61,7 +61,7 @@ impl Space {
         }
     }
 
-    /// Takes memory away; returns how many bytes were mapped.
+    /// Unmaps memory from the device; returns the number of bytes that were mapped.
     pub fn unmap_dma(&self, iova: u64, len: usize) -> Result<u64> {
         match self {
             Space::Group(group) => group.unmap_dma(iova, len),
@@ -71,7 +71,7 @@ impl Space {
 }
 
 impl Group {
-    /// VFIO_IOMMU_MAP_DMA. A part that is not inside of its memory is EINVAL.
+    /// Calls VFIO_IOMMU_MAP_DMA; EINVAL if the part is not inside the memory.
     pub fn map_dma(&self, dma: Dma) -> Result<()> {
         let address = dma.address()?;
         self.mapped.keep(dma.memory);
@@ -88,14 +88,14 @@ impl Group {
         sys::with_sized(&self.container, number::IOMMU_MAP_DMA, &mut packet.0).map(drop)
     }
 
-    /// VFIO_IOMMU_UNMAP_DMA; returns how many bytes were mapped.
+    /// Calls VFIO_IOMMU_UNMAP_DMA; returns the number of bytes that were mapped.
     pub fn unmap_dma(&self, iova: u64, len: usize) -> Result<u64> {
         let mut packet = Packet::sized().u32(0).u64(iova).u64(len as u64).argsz(None);
         sys::with_sized(&self.container, number::IOMMU_UNMAP_DMA, &mut packet.0)?;
         Ok(packet.read_u64(16))
     }
 
-    /// Begins or ends the container's account of dirty pages.
+    /// Starts or stops the container's dirty tracking.
     pub fn track_dirty(&self, on: bool) -> Result<()> {
         let flags = match on {
             true => VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
@@ -105,8 +105,8 @@ impl Group {
         sys::with_sized(&self.container, number::IOMMU_DIRTY_PAGES, &mut packet.0).map(drop)
     }
 
-    /// The pages of a range that are dirty, counted from its first. What is not pinned is clean
-    /// afterwards.
+    /// Returns the dirty pages of a range, counted from its first. Those that are not pinned become
+    /// clean.
     pub fn take_dirty(&self, iova: u64, len: usize) -> Result<Vec<usize>> {
         let bitmap = Bitmap::new(len)?;
         let packet = Packet::sized()
@@ -118,7 +118,7 @@ impl Group {
         Ok(bitmap.pages())
     }
 
-    /// VFIO_IOMMU_UNMAP_DMA of a mapping; returns the pages that were dirty, counted from its
+    /// Calls VFIO_IOMMU_UNMAP_DMA on a mapping; returns the pages that were dirty, counted from its
     /// first.
     pub fn unmap_dma_dirty(&self, iova: u64, len: usize) -> Result<Vec<usize>> {
         let bitmap = Bitmap::new(len)?;
@@ -132,14 +132,14 @@ impl Group {
     }
 }
 
-/// Where the container writes which pages of a range are dirty.
+/// The bitmap of dirty pages of a range, which the container writes.
 struct Bitmap {
     pages: usize,
     memory: Mapping,
 }
 
 impl Bitmap {
-    /// For a range of `len` bytes.
+    /// Creates a bitmap for a range of `len` bytes.
     fn new(len: usize) -> Result<Bitmap> {
         let pages = len / PAGE;
         Ok(Bitmap {
@@ -163,7 +163,7 @@ impl Bitmap {
     }
 }
 
-/// The numbers of the bits that are set among the first `count`.
+/// Returns the numbers of the set bits among the first `count`.
 pub(super) fn set_bits(bytes: &[u8], count: usize) -> Vec<usize> {
     let is_set = |bit: &usize| bytes[bit / 8] & 1 << (bit % 8) != 0;
     (0..count).filter(is_set).collect()

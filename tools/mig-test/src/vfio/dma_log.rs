@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A device's own account of the guest memory that it has written:
-//! VFIO_DEVICE_FEATURE_DMA_LOGGING_*.
+//! A device's DMA log of the guest memory that it has written: VFIO_DEVICE_FEATURE_DMA_LOGGING_*.
 
 use rustix::io::Result;
 use vfio_bindings::bindings::vfio::{
@@ -14,12 +13,12 @@ use super::packet::Packet;
 use super::sys::Mapping;
 
 impl Device {
-    /// Whether the device has a log.
+    /// Returns whether the device has a log.
     pub fn has_log(&self) -> bool {
         self.can_set(VFIO_DEVICE_FEATURE_DMA_LOGGING_START).is_ok()
     }
 
-    /// Starts the log for ranges of IOVA and length; returns the size of its pages.
+    /// Starts the log for ranges of IOVA and length; returns its page size.
     pub fn start_log(&self, page_size: u64, ranges: &[(u64, u64)]) -> Result<u64> {
         let bytes: Vec<u8> = ranges
             .iter()
@@ -44,8 +43,8 @@ impl Device {
         self.feature(flags, &[], None).map(drop)
     }
 
-    /// The pages of a range that are dirty, counted from its first, in pages of some size. They are
-    /// clean afterwards.
+    /// Returns the dirty pages of a range, counted from its first, in pages of a given size, and
+    /// marks them clean.
     pub fn take_log(&self, iova: u64, length: usize, page_size: usize) -> Result<Vec<usize>> {
         let pages = length.div_ceil(page_size.max(1));
         let bitmap = Mapping::anonymous(pages.div_ceil(64).max(1) * 8)?;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! An address space of iommufd, as <linux/iommufd.h> has it, for devices opened by a file of their
-//! own.
+//! An address space of iommufd (<linux/iommufd.h>), for devices opened by their own file.
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -32,7 +31,7 @@ const WRITEABLE: u32 = 2;
 /// IOMMU_IOAS_MAP_READABLE.
 const READABLE: u32 = 4;
 
-/// Whether the kernel has iommufd, and files for VFIO devices.
+/// Returns whether the kernel has iommufd and files for VFIO devices.
 pub fn is_there() -> bool {
     Path::new("/dev/iommu").exists()
 }
@@ -45,7 +44,7 @@ pub struct Ioas {
 }
 
 impl Ioas {
-    /// A new address space, empty.
+    /// Creates an empty address space.
     pub fn new() -> Result<Ioas> {
         let iommu = File::options().read(true).write(true).open("/dev/iommu");
         let iommu = iommu.context("open /dev/iommu")?;
@@ -77,7 +76,7 @@ impl Ioas {
         Ok(file.into())
     }
 
-    /// IOMMU_IOAS_MAP at a given IOVA.
+    /// Calls IOMMU_IOAS_MAP for a given IOVA.
     pub fn map(&self, dma: Dma) -> Result<(), Errno> {
         let address = dma.address()?;
         self.mapped.keep(dma.memory);
@@ -96,7 +95,7 @@ impl Ioas {
         sys::with_sized(&self.iommu, command::IOAS_MAP, &mut packet.0).map(drop)
     }
 
-    /// IOMMU_IOAS_UNMAP; returns how many bytes were mapped.
+    /// Calls IOMMU_IOAS_UNMAP; returns the number of bytes that were mapped.
     pub fn unmap(&self, iova: u64, len: usize) -> Result<u64, Errno> {
         let packet = Packet::sized().u32(self.id).u64(iova).u64(len as u64);
         let mut packet = packet.argsz(None);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Interrupts of a VFIO device: VFIO_DEVICE_SET_IRQS and the eventfds it takes.
+//! Interrupts of a VFIO device: VFIO_DEVICE_SET_IRQS and its eventfds.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -15,19 +15,19 @@ use super::packet::Packet;
 use super::sys;
 use crate::patience;
 
-/// How long the kernel may take to deliver what it does not deliver within the call itself.
+/// The timeout for signals that the kernel does not deliver within the call itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An eventfd.
 pub struct Event(OwnedFd);
 
 impl Event {
-    /// A fresh one that never blocks.
+    /// Creates a non-blocking eventfd.
     pub fn new() -> Result<Event> {
         eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map(Event)
     }
 
-    /// How often it was signalled since the last look.
+    /// Returns the number of signals since the last call.
     pub fn take(&self) -> Result<u64> {
         let mut count = [0; 8];
         match read(&self.0, &mut count) {
@@ -37,7 +37,7 @@ impl Event {
         }
     }
 
-    /// Waits until it has been signalled; 0 if it never was.
+    /// Waits until it has been signalled; returns the number of signals, or 0 at the timeout.
     pub fn await_signal(&self) -> Result<u64> {
         let timeout = Timespec::try_from(patience::of(PATIENCE)).map_err(|_| Errno::INVAL)?;
         poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))?;
@@ -49,13 +49,13 @@ impl Event {
         write(&self.0, &1u64.to_ne_bytes()).map(drop)
     }
 
-    /// Its number, for the kernel.
+    /// Returns its file descriptor.
     pub fn number(&self) -> i32 {
         self.0.as_fd().as_raw_fd()
     }
 }
 
-/// The arguments of VFIO_DEVICE_SET_IRQS, as right or as wrong as a test wants them.
+/// The arguments of VFIO_DEVICE_SET_IRQS, valid or not.
 #[derive(Debug, Clone, Default)]
 pub struct SetIrqs {
     /// VFIO_IRQ_SET_*: one kind of data, one action.
@@ -64,16 +64,16 @@ pub struct SetIrqs {
     pub index: u32,
     /// First interrupt.
     pub start: u32,
-    /// How many.
+    /// The number of interrupts.
     pub count: u32,
-    /// What follows the structure.
+    /// The data after the structure.
     pub data: Vec<u8>,
-    /// A false length.
+    /// A wrong length.
     pub argsz: Option<u32>,
 }
 
 impl Device {
-    /// VFIO_DEVICE_SET_IRQS.
+    /// Calls VFIO_DEVICE_SET_IRQS.
     pub fn set_irqs(&self, set: &SetIrqs) -> Result<()> {
         let mut packet = Packet::sized()
             .u32(set.flags)
@@ -85,7 +85,7 @@ impl Device {
         sys::with_sized(self, number::DEVICE_SET_IRQS, &mut packet.0).map(drop)
     }
 
-    /// An action on interrupt 0 of an index, without data.
+    /// Performs an action on interrupt 0 of an index, without data.
     pub fn act(&self, index: u32, action: u32) -> Result<()> {
         let flags = VFIO_IRQ_SET_DATA_NONE | action;
         self.set_irqs(&SetIrqs {
@@ -96,7 +96,7 @@ impl Device {
         })
     }
 
-    /// Has an action on interrupt 0 of an index signal, or follow, an eventfd.
+    /// Sets the eventfd of an action on interrupt 0 of an index.
     pub fn connect(&self, index: u32, action: u32, fd: i32) -> Result<()> {
         let flags = VFIO_IRQ_SET_DATA_EVENTFD | action;
         let data = fd.to_ne_bytes().to_vec();
@@ -109,7 +109,7 @@ impl Device {
         })
     }
 
-    /// Switches an index off.
+    /// Disables an index.
     pub fn disable(&self, index: u32) -> Result<()> {
         let flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
         self.set_irqs(&SetIrqs {

@@ -15,7 +15,7 @@ use super::device::{number, Device};
 use super::packet::Packet;
 use super::sys;
 
-/// VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2, newer than the bindings.
+/// VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2, which the bindings lack.
 pub const FEATURE_MIG_PRECOPY_INFO_V2: u32 = 12;
 
 /// `enum vfio_device_mig_state`.
@@ -28,20 +28,20 @@ pub enum State {
     Stop = 1,
     /// Running.
     Running = 2,
-    /// Stopped, giving its state.
+    /// Stopped, saving its state.
     StopCopy = 3,
-    /// Stopped, taking a state.
+    /// Stopped, loading a state.
     Resuming = 4,
-    /// Running, but for peer-to-peer DMA.
+    /// Running, except for peer-to-peer DMA.
     RunningP2p = 5,
-    /// Running and giving state.
+    /// Running and saving state.
     PreCopy = 6,
-    /// As `PreCopy`, but for peer-to-peer DMA.
+    /// As `PreCopy`, except for peer-to-peer DMA.
     PreCopyP2p = 7,
 }
 
 impl State {
-    /// The states a user can ask for.
+    /// The states that a user can request.
     pub const TARGETS: [State; 7] = [
         State::Stop,
         State::Running,
@@ -65,15 +65,15 @@ impl State {
 /// Answer to VFIO_MIG_GET_PRECOPY_INFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrecopyInfo {
-    /// What came back in the flags.
+    /// The returned flags.
     pub flags: u32,
-    /// Initial data still to be read.
+    /// Bytes of initial data still to be read.
     pub initial: u64,
-    /// Changed data still to be read.
+    /// Bytes of changed data still to be read.
     pub dirty: u64,
 }
 
-/// The file a state is read from or written to.
+/// The data file that a state is read from or written to.
 pub struct DataFile(OwnedFd);
 
 impl DataFile {
@@ -82,13 +82,13 @@ impl DataFile {
         read(&self.0, bytes)
     }
 
-    /// Whether there is something to read.
+    /// Returns whether it is readable.
     pub fn is_readable(&self) -> Result<bool> {
         self.poll(Duration::ZERO)
     }
 
-    /// Waits until it becomes readable, but not for so long; says whether it has woken this thread.
-    /// At the end of its time poll() looks once more, and would find what nobody was woken for.
+    /// Waits until it becomes readable or the time is over; returns whether this thread was woken.
+    /// A poll() at the end of its timeout checks once more, and would not show a missing wakeup.
     pub fn await_readable(&self, most: Duration) -> Result<bool> {
         let end = Instant::now() + most;
         Ok(self.poll(most)? && Instant::now() < end)
@@ -101,17 +101,17 @@ impl DataFile {
         Ok(files[0].revents() == PollFlags::IN)
     }
 
-    /// Reads at a position, which such a file has not.
+    /// Reads at a position, which such a file does not have.
     pub fn read_at(&self, position: u64) -> Result<usize> {
         pread(&self.0, &mut [0; 1], position)
     }
 
-    /// Writes, possibly not all.
+    /// Writes, possibly only a part.
     pub fn write(&self, bytes: &[u8]) -> Result<usize> {
         write(&self.0, bytes)
     }
 
-    /// Writes all, in pieces of the given sizes over and over.
+    /// Writes everything, in pieces of the given sizes, which are repeated.
     pub fn write_split(&self, bytes: &[u8], sizes: &[usize]) -> Result<()> {
         let mut rest = bytes;
         for size in sizes.iter().cycle() {
@@ -124,8 +124,8 @@ impl DataFile {
         Ok(())
     }
 
-    /// Reads pieces of the given size to the end of the stream, or to what has the meaning of one
-    /// for now (ENOMSG). Returns whether the end was final.
+    /// Reads pieces of the given size to the end of the stream, or to its end for now (ENOMSG).
+    /// Returns whether the end was final.
     pub fn read_to_end(&self, size: usize) -> Result<(Vec<u8>, bool)> {
         let mut all = Vec::new();
         let mut piece = vec![0; size];
@@ -139,7 +139,7 @@ impl DataFile {
         }
     }
 
-    /// VFIO_MIG_GET_PRECOPY_INFO; `argsz` overrides the length.
+    /// Calls VFIO_MIG_GET_PRECOPY_INFO; `argsz` overrides the length.
     pub fn precopy_info(&self, argsz: Option<u32>, flags: u32) -> Result<PrecopyInfo> {
         let mut packet = Packet::sized().u32(flags).u64(0).u64(0).argsz(argsz);
         sys::with_sized(&self.0, number::MIG_GET_PRECOPY_INFO, &mut packet.0)?;
@@ -150,7 +150,7 @@ impl DataFile {
         })
     }
 
-    /// An ioctl that such a file does not know.
+    /// Calls an ioctl that such a file does not have.
     pub fn unknown_ioctl(&self) -> Result<()> {
         sys::with_value(&self.0, number::DEVICE_RESET, 0).map(drop)
     }
@@ -163,19 +163,19 @@ impl AsFd for DataFile {
 }
 
 impl Device {
-    /// VFIO_DEVICE_FEATURE with some payload; returns the payload as the kernel leaves it.
+    /// Calls VFIO_DEVICE_FEATURE with a payload; returns the payload as the kernel leaves it.
     pub fn feature(&self, flags: u32, payload: &[u8], argsz: Option<u32>) -> Result<Vec<u8>> {
         let mut packet = Packet::sized().u32(flags).bytes(payload).argsz(argsz);
         sys::with_sized(self, number::DEVICE_FEATURE, &mut packet.0)?;
         Ok(packet.0.split_off(8))
     }
 
-    /// The VFIO_MIGRATION_* flags.
+    /// Returns the VFIO_MIGRATION_* flags.
     pub fn migration_flags(&self) -> Result<u64> {
         self.get_u64(VFIO_DEVICE_FEATURE_MIGRATION)
     }
 
-    /// What stop-copy still has to carry.
+    /// Returns the number of bytes that STOP_COPY would still transfer.
     pub fn stop_copy_length(&self) -> Result<u64> {
         self.get_u64(VFIO_DEVICE_FEATURE_MIG_DATA_SIZE)
     }
@@ -187,13 +187,13 @@ impl Device {
             .map_or(0, |bytes| u64::from_ne_bytes(*bytes)))
     }
 
-    /// Whether a feature can be set.
+    /// Returns whether a feature can be set.
     pub fn can_set(&self, feature: u32) -> Result<()> {
         let flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET | feature;
         self.feature(flags, &[], None).map(drop)
     }
 
-    /// The state the device is in. An unknown number is an error.
+    /// Returns the device's state. An unknown number is an error.
     pub fn state(&self) -> Result<State> {
         let flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
         let answer = self.feature(flags, &[0; 8], None)?;
@@ -203,12 +203,12 @@ impl Device {
         State::from_number(number).ok_or(Errno::PROTO)
     }
 
-    /// Asks for a state; returns the new data file, if there is one.
+    /// Requests a state; returns the new data file, if there is one.
     pub fn set_state(&self, state: State) -> Result<Option<DataFile>> {
         self.set_state_number(state as u32)
     }
 
-    /// Asks for a state by number, known or not.
+    /// Requests a state by number, known or not.
     pub fn set_state_number(&self, number: u32) -> Result<Option<DataFile>> {
         let flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
         let payload = Packet(number.to_ne_bytes().to_vec()).i32(-1).0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A VFIO user of our own: what QEMU would not do with a device, and what it does, one call at a
-//! time. Works with any device that is bound to VFIO, through its group or a file of its own.
+//! A user of VFIO's interface, one call at a time: the calls that QEMU makes, and those that it
+//! would not make. Works with any device that is bound to VFIO, through its group or its own file.
 
 pub mod account;
 mod capability;

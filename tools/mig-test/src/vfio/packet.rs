@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A structure of <linux/vfio.h> as bytes, so that a test can send a short or a bent one.
+//! A structure of <linux/vfio.h> as bytes, so that a test can pass a short or invalid one.
 
 /// An argument of an ioctl, built member by member and read at the offsets of the C structure.
 pub struct Packet(pub Vec<u8>);
 
 impl Packet {
-    /// A structure whose first member is its length.
+    /// Creates a structure whose first member is its length.
     pub fn sized() -> Packet {
         Packet(vec![0; 4])
     }
@@ -27,13 +27,13 @@ impl Packet {
         self
     }
 
-    /// Appends bytes as they are.
+    /// Appends bytes unchanged.
     pub fn bytes(mut self, bytes: &[u8]) -> Packet {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    /// Fills in the length: that of the structure, or a false one.
+    /// Sets the length: that of the structure, or a wrong one.
     pub fn argsz(mut self, claim: Option<u32>) -> Packet {
         let argsz = claim.unwrap_or(self.0.len() as u32);
         self.0[..4].copy_from_slice(&argsz.to_ne_bytes());

@@ -10,13 +10,13 @@ use super::device::{number, Device};
 use super::packet::Packet;
 use super::sys;
 
-/// Words of the structure behind its length and its flags.
+/// The number of words of the structure after its length and its flags.
 const WORDS: usize = 14;
 
 /// Answer to VFIO_DEVICE_QUERY_GFX_PLANE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plane {
-    /// DRM format code; 0 if there is no picture, and then the rest says nothing.
+    /// DRM format code; 0 if there is no picture, and then the rest is meaningless.
     pub format: u32,
     /// Pixels in a row.
     pub width: u32,
@@ -24,14 +24,14 @@ pub struct Plane {
     pub height: u32,
     /// Bytes from one row to the next.
     pub stride: u32,
-    /// Bytes of the picture, in whole pages.
+    /// Bytes of the picture, rounded up to whole pages.
     pub size: u32,
-    /// Region that begins with it.
+    /// The region that begins with it.
     pub region: u32,
 }
 
 impl Device {
-    /// VFIO_DEVICE_QUERY_GFX_PLANE for the primary plane.
+    /// Calls VFIO_DEVICE_QUERY_GFX_PLANE for the primary plane.
     pub fn query_plane(&self, flags: u32, argsz: Option<u32>) -> Result<Plane> {
         let zeros = [0; 4 * WORDS];
         let mut packet = Packet::sized().u32(flags).bytes(&zeros).argsz(argsz);

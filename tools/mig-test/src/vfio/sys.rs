@@ -14,10 +14,11 @@ use rustix::mm::{
 };
 use vfio_bindings::bindings::vfio::{VFIO_BASE, VFIO_TYPE};
 
-/// Bytes behind every pointer handed to the kernel. No structure of these tests comes near it.
+/// The size in bytes of the buffer behind every pointer that is passed to the kernel. All
+/// structures of these tests are much smaller.
 const ROOM: usize = 4096;
 
-/// An ioctl's argument as it goes through the system call.
+/// An ioctl's argument in the system call.
 struct Raw {
     opcode: Opcode,
     argument: *mut c_void,
@@ -45,7 +46,7 @@ fn opcode_of(number: u32) -> Opcode {
     opcode::none(VFIO_TYPE, (VFIO_BASE + number) as u8)
 }
 
-/// Runs an ioctl whose argument is a number or nothing.
+/// Calls an ioctl whose argument is a number or nothing.
 pub fn with_value(fd: impl AsFd, number: u32, value: c_uint) -> Result<c_int> {
     let raw = Raw {
         opcode: opcode_of(number),
@@ -55,7 +56,7 @@ pub fn with_value(fd: impl AsFd, number: u32, value: c_uint) -> Result<c_int> {
     unsafe { ioctl::ioctl(fd, raw) }
 }
 
-/// Runs an ioctl whose argument is a structure that says its own length in its first four bytes.
+/// Calls an ioctl whose argument is a structure that has its own length in its first four bytes.
 /// The kernel's answer replaces `bytes`.
 pub fn with_sized(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int> {
     // A claim to more than there is room for does not get to the kernel.
@@ -68,12 +69,12 @@ pub fn with_sized(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int>
     with_fixed(fd, number, bytes)
 }
 
-/// Runs an ioctl whose argument is of a fixed length, at most [`ROOM`], or a C string.
+/// Calls an ioctl whose argument has a fixed length, at most [`ROOM`], or is a C string.
 pub fn with_fixed(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int> {
     with_opcode(fd, opcode_of(number), bytes)
 }
 
-/// Runs an ioctl of a userfaultfd; its argument is all of `bytes`.
+/// Calls an ioctl of a userfaultfd; its argument is all of `bytes`.
 pub fn userfault(fd: impl AsFd, number: u8, bytes: &mut [u8]) -> Result<c_int> {
     const UFFDIO: u8 = 0xaa;
     let opcode = opcode::from_components(Direction::ReadWrite, UFFDIO, number, bytes.len());
@@ -101,22 +102,22 @@ fn with_opcode(fd: impl AsFd, opcode: Opcode, bytes: &mut [u8]) -> Result<c_int>
     result
 }
 
-/// Takes over a file descriptor that the kernel has just made for this process.
+/// Takes ownership of a file descriptor that the kernel has just made for this process.
 pub fn take_fd(number: c_int) -> OwnedFd {
     // SAFETY: The callers pass what an ioctl has returned as a new file descriptor, once.
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-/// A file to which page faults are reported, also those of the kernel. Only one that does not block
-/// can be polled.
+/// Opens a userfaultfd, which also reports page faults of the kernel. It is non-blocking, because
+/// only then can it be polled.
 pub fn new_userfault() -> Result<OwnedFd> {
     let flags = UserfaultfdFlags::CLOEXEC | UserfaultfdFlags::NONBLOCK;
     // SAFETY: The file is used with mappings to which nobody has a reference.
     unsafe { rustix::mm::userfaultfd(flags) }
 }
 
-/// Memory that is shared: with a device that a file shows, or with one that is given its address.
-/// The other side may change it at any time, so there is no reference into it, only copies.
+/// Memory that is shared with a device, by a mapping of the device's file or by its address. The
+/// device may change it at any time, so it is only copied, never referenced.
 pub struct Mapping {
     base: *mut u8,
     len: usize,
@@ -129,7 +130,7 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Fresh memory, all zero.
+    /// Allocates zeroed memory.
     pub fn anonymous(len: usize) -> Result<Mapping> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: The kernel chooses the place, so nothing that exists is replaced.
@@ -140,7 +141,7 @@ impl Mapping {
         })
     }
 
-    /// A part of a file.
+    /// Maps a part of a file.
     pub fn of_file(fd: impl AsFd, offset: u64, len: usize) -> Result<Mapping> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: As above.
@@ -151,17 +152,17 @@ impl Mapping {
         })
     }
 
-    /// Where it is, for the kernel.
+    /// Returns its address, for the kernel.
     pub fn address(&self) -> u64 {
         self.base as u64
     }
 
-    /// Length in bytes.
+    /// Returns its length in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Copies what is at `offset`. A range beyond the end is a mistake of the caller's and panics.
+    /// Copies from `offset`. Panics if the range is beyond the end.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) {
         self.check(offset, bytes.len());
         // SAFETY: Inside of the mapping, which lives as long as the value. `bytes` is elsewhere.
@@ -175,7 +176,7 @@ impl Mapping {
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.add(offset), bytes.len()) };
     }
 
-    /// Gives the pages back, so that they are missing: the next access finds new ones.
+    /// Frees the pages, so that they are missing: the next access gets new ones.
     pub fn discard(&self) -> Result<()> {
         // SAFETY: The value's own mapping, of which nobody has a reference to what it contains.
         unsafe { madvise(self.base.cast(), self.len, Advice::LinuxRemove) }

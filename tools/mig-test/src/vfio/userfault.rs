@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory whose pages come late: whoever touches a page that is missing, a device as well, waits
-//! until another thread provides it (<linux/userfaultfd.h>). Guest memory is that in a post-copy
-//! migration.
+//! Memory with missing pages: an access to one, also by a device, waits until another thread
+//! provides the page (<linux/userfaultfd.h>), as for guest memory in a post-copy migration.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -26,7 +25,7 @@ const API: u64 = 0xaa;
 const MISSING: u64 = 1;
 /// UFFD_EVENT_PAGEFAULT.
 const PAGE_FAULT: u8 = 0x12;
-/// Bytes of a `struct uffd_msg`, and where in it the address is.
+/// The size of a `struct uffd_msg`, and the offset of the address in it.
 const MESSAGE: usize = 32;
 const ADDRESS: usize = 16;
 
@@ -37,7 +36,7 @@ pub struct Late {
 }
 
 impl Late {
-    /// Takes over fresh memory.
+    /// Takes ownership of new memory.
     pub fn new(memory: Arc<Mapping>) -> Result<Late> {
         let fd = sys::new_userfault()?;
         let mut api = Packet(Vec::new()).u64(API).u64(0).u64(0);
@@ -51,8 +50,8 @@ impl Late {
         Ok(Late { fd, memory })
     }
 
-    /// Waits for an access to a page that is missing; returns its number. None once `end` can be
-    /// read, or has no writer any more.
+    /// Waits for an access to a missing page; returns its number, or `None` once `end` is readable
+    /// or has no writer any more.
     pub fn wait(&self, end: impl AsFd) -> Result<Option<usize>> {
         let mut files = [
             PollFd::new(&self.fd, PollFlags::IN),
@@ -72,7 +71,7 @@ impl Late {
         Ok(Some(offset as usize / PAGE))
     }
 
-    /// Provides a page: a copy of the same one of `contents`.
+    /// Provides a page: a copy of that page of `contents`.
     pub fn provide(&self, page: usize, contents: &Mapping) -> Result<()> {
         let end = (page + 1).checked_mul(PAGE).ok_or(Errno::INVAL)?;
         if end > self.memory.len().min(contents.len()) {

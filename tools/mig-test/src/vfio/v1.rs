@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Migration protocol v1 of a VFIO device: a region with registers and a window, used with the
-//! accesses that QEMU 7.2 makes. The names are those of `struct vfio_device_migration_info`.
+//! Migration protocol v1 of a VFIO device: a region with registers and a window, accessed as by
+//! QEMU 7.2. The names are those of `struct vfio_device_migration_info`.
 
 use rustix::io::{Errno, Result};
 use vfio_bindings::bindings::vfio::{
@@ -17,13 +17,13 @@ pub mod bits {
     pub const STOP: u32 = 0;
     /// Running.
     pub const RUNNING: u32 = 1;
-    /// Stopped, giving its state.
+    /// Stopped, saving its state.
     pub const STOP_COPY: u32 = 2;
-    /// Running and giving state.
+    /// Running and saving state.
     pub const PRE_COPY: u32 = 3;
-    /// Stopped, taking a state.
+    /// Stopped, loading a state.
     pub const RESUMING: u32 = 4;
-    /// Those a user can ask for.
+    /// The states that a user can request.
     pub const TARGETS: [u32; 5] = [STOP, RUNNING, STOP_COPY, PRE_COPY, RESUMING];
 }
 
@@ -41,31 +41,31 @@ pub mod register {
     pub const DATA_SIZE: u64 = 0x18;
 }
 
-/// How the window is accessed.
+/// The way in which the window is accessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Through a mapping.
     Mapped,
-    /// By system calls of eight bytes, as QEMU makes them where it has no mapping.
+    /// By system calls of eight bytes, as QEMU does without a mapping.
     Trapped,
 }
 
 /// The migration region of a device, with its window mapped.
 pub struct MigrationRegion<'a> {
     device: &'a Device,
-    /// Where it begins in the device file.
+    /// Its offset in the device file.
     base: u64,
     /// Its size.
     pub size: u64,
-    /// Where the window begins in the region.
+    /// The offset of the window in the region.
     pub start: u64,
     /// The window.
     pub window: Mapping,
 }
 
 impl Device {
-    /// Finds the migration region as QEMU does, and maps its window; none if the device has no such
-    /// region. One without exactly one part that can be mapped is PROTO.
+    /// Finds the migration region as QEMU does, and maps its window. Returns `None` if the device
+    /// has no such region, and PROTO if the region does not have exactly one mappable part.
     pub fn migration_region(&self) -> Result<Option<MigrationRegion<'_>>> {
         let wanted = Capability::Type(
             VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
@@ -121,7 +121,7 @@ impl MigrationRegion<'_> {
         }
     }
 
-    /// `device_state`.
+    /// Reads `device_state`.
     pub fn state(&self) -> Result<u32> {
         let mut bytes = [0; 4];
         match self.read(register::DEVICE_STATE, &mut bytes)? {
@@ -136,29 +136,29 @@ impl MigrationRegion<'_> {
             .map(drop)
     }
 
-    /// `pending_bytes`, which also says that the last chunk was taken.
+    /// Reads `pending_bytes`, which also acknowledges the last chunk.
     pub fn pending(&self) -> Result<u64> {
         self.get(register::PENDING_BYTES)
     }
 
-    /// `data_offset`.
+    /// Reads `data_offset`.
     pub fn data_offset(&self) -> Result<u64> {
         self.get(register::DATA_OFFSET)
     }
 
-    /// `data_size`.
+    /// Reads `data_size`.
     pub fn data_size(&self) -> Result<u64> {
         self.get(register::DATA_SIZE)
     }
 
-    /// Writes `data_size`, which hands a chunk over.
+    /// Writes `data_size`, which passes a chunk to the device.
     pub fn set_data_size(&self, size: u64) -> Result<()> {
         self.write(register::DATA_SIZE, &size.to_ne_bytes())
             .map(drop)
     }
 
-    /// The chunk that is ready, appended to `stream`; its size. A chunk that is not in the window
-    /// is PROTO.
+    /// Appends the current chunk to `stream` and returns its size. A chunk outside of the window is
+    /// PROTO.
     pub fn take_chunk(&self, way: Way, stream: &mut Vec<u8>) -> Result<usize> {
         let offset = self.data_offset()?;
         let size = self.data_size()? as usize;
@@ -171,7 +171,7 @@ impl MigrationRegion<'_> {
         Ok(size)
     }
 
-    /// Everything that the present state still has to give, appended to `stream`.
+    /// Appends everything that the current state has yet to deliver to `stream`.
     pub fn drain(&self, way: Way, stream: &mut Vec<u8>) -> Result<()> {
         while self.pending()? > 0 {
             if self.take_chunk(way, stream)? == 0 {
@@ -181,7 +181,7 @@ impl MigrationRegion<'_> {
         Ok(())
     }
 
-    /// Hands `stream` over in pieces of the given sizes, over and over.
+    /// Passes `stream` to the device in pieces of the given sizes, which are repeated.
     pub fn load(&self, way: Way, stream: &[u8], sizes: &[usize]) -> Result<()> {
         let mut rest = stream;
         for size in sizes.iter().cycle() {

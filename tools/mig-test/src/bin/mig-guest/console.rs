@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! QEMU's debug console: a port without a state of its own. QEMU's serial port would do for all but
-//! the migration, in which it sends what is in its FIFO from both ends.
+//! QEMU's debug console: a port without state. QEMU's serial port would not do in a migration, in
+//! which it sends the bytes of its FIFO from both ends.
 
 use std::fs::File;
 use std::io;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The program of the migrated guest, run as its init: keeps the cards busy that the kernel command
-//! line names, and tells over the debug console what became of their data.
+//! line selects, and reports on their data over the debug console.
 //!
 //! | parameter | card | what it does |
 //! |---|---|---|
@@ -8,9 +8,9 @@
 //! | `mig_gpu=1` | the toy GPU | random commands, with a check of every page they touch |
 //! | `mig_iommu=1` | the toy GPU | it is behind the guest's IOMMU |
 //!
-//! Commands come over the first serial port, one a line: `report N`, `pause` (let everything in
-//! flight come back), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes
-//! unread in the card), `release`, `reboot`, and `gpu …` for the GPU ([`gpu::Order`]).
+//! Commands come over the first serial port, one per line: `report N`, `pause` (wait for everything
+//! in flight), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes unread
+//! in the card), `release`, `reboot`, and `gpu …` for the GPU ([`gpu::Order`]).
 
 #[path = "../../guest/command.rs"]
 #[allow(dead_code)] // what mig-test alone uses of it

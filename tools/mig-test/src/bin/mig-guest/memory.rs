@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that a device and this program both use: the only unsafe code of the guest program
-//! that is its own.
+//! Memory that a device and this program share: the only unsafe code of the guest program itself.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! PCI devices as the guest's sysfs shows them.
+//! PCI devices in the guest's sysfs.
 
 use std::fs;
 use std::io;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Terminals that carry data as it is.
+//! Terminals that transfer data unchanged.
 
 use std::fs::File;
 use std::io;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The ioctls of VFIO, as mig-test has them.
+//! The ioctls of VFIO, shared with mig-test.
 #![allow(dead_code)] // what mig-test alone uses of it
 
 #[path = "../../vfio/packet.rs"]

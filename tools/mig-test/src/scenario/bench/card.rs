@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The card of `pin_rs` and `pin_c`, which pins guest memory and writes to it, with this program in
-//! the guest's place.
+//! The card of `pin_rs` and `pin_c`, which pins guest memory and writes to it; this program takes
+//! the place of the guest.
 
 use std::sync::Arc;
 
@@ -15,24 +15,24 @@ use crate::vfio::Mapping;
 #[path = "../../../kmod/pin_registers.rs"]
 pub mod register;
 
-/// Where guest memory is for the device.
+/// The IOVA of guest memory.
 const IOVA: u64 = 0x1_0000_0000;
 
 /// A driver of the card.
 pub struct Driver {
-    /// Its module, and its parent device.
+    /// The name of its module and of its parent device.
     module: &'static str,
     /// Its only type.
     kind: &'static str,
 }
 
-/// The one on the SDK.
+/// The driver with the SDK.
 pub const RUST: Driver = Driver {
     module: "pin_rs",
     kind: "pin_rs-1",
 };
 
-/// The one without.
+/// The driver without the SDK.
 pub const C: Driver = Driver {
     module: "pin_c",
     kind: "faux_driver-1",
@@ -65,7 +65,7 @@ impl Card {
         })
     }
 
-    /// Chooses pages of guest memory, and how much of each is written.
+    /// Selects pages of guest memory, and the number of bytes to write to each.
     pub fn choose(&self, first: usize, pages: usize, bytes: usize) -> Result<()> {
         self.set(register::FIRST, first + IOVA as usize / PAGE)?;
         self.set(register::PAGES, pages)?;

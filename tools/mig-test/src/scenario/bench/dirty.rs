@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a migration sends again for each page that a device has written: when the driver pins
-//! nothing and copies, when it pins what it touches while it touches it, and when it pins all of
-//! guest memory for good.
+//! The pages that a migration sends again for each page that a device has written: if the driver
+//! copies without pins, if it pins a page while it writes to it, and if it pins all of guest memory
+//! permanently.
 //!
-//! The same writes, through the same card; only the calls of the SDK differ. The container's
-//! account is on every kernel, the device's own log where the kernel has one.
+//! The writes and the card are the same; only the calls of the SDK differ. The dirty pages are
+//! those of the container, and also those of the device's log if the kernel has one.
 
 use std::collections::BTreeSet;
 
@@ -82,7 +82,7 @@ fn judge(rows: &[Row]) -> Outcome {
     }
 }
 
-/// Writes and syncs, over and over.
+/// Writes and syncs repeatedly.
 fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
     let channel = card.channel(0);
     if pinned == Pins::Everything {
@@ -121,7 +121,7 @@ fn measure(card: &Card, pinned: Pins, account: Account) -> Result<Row> {
     Ok(row)
 }
 
-/// Which pages are written before a sync: others each time, and spread.
+/// Returns the pages to write before a sync: different ones each time, and spread.
 fn pages(sync: usize) -> BTreeSet<usize> {
     let stride = GUEST / WRITES;
     (0..WRITES)

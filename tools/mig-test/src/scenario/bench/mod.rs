@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Figures, each beside that of a peer in the same VM, and the bound that it has to keep.
+//! Benchmarks: figures, each compared with that of a peer in the same VM, with a bound.
 //!
 //! The lab runs these scenarios under `-icount shift=0`, where one instruction takes one nanosecond
-//! of the VM's time: elapsed nanoseconds are instructions, and the same in every run. Without it
-//! they are nanoseconds, and the ratios are those of this machine.
+//! of the VM's time: elapsed nanoseconds are instructions, and equal in every run. Without it they
+//! are real nanoseconds, and the ratios are those of this machine.
 
 mod card;
 mod clock;

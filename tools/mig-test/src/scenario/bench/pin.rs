@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What it costs to pin pages, to write to each of them and to unpin them: through the SDK, and by
-//! the same calls of a driver that has nothing around them.
+//! The cost of pinning pages, writing to each of them and unpinning them: through the SDK, and by
+//! the same calls of a driver without the SDK.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ const BYTES: usize = 64;
 const ROUNDS: usize = 20;
 /// Times that this is measured.
 const TIMES: u64 = 10;
-/// What the SDK may cost, in what the calls themselves cost.
+/// The bound for the cost with the SDK, relative to the cost of the calls.
 const BOUND: f64 = 1.05;
 
 /// One line of the table.
@@ -65,7 +65,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     })
 }
 
-/// What a round costs for each number of pages.
+/// Returns the cost of a round for each number of pages.
 fn measure(ctx: &mut Ctx, what: &str, card: &Card) -> Result<Vec<u64>> {
     let mut costs = Vec::new();
     for pages in PAGES {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a register access costs through either driver of a serial card; mtty_rs must not be dearer.
+//! The cost of a register access with either driver of a serial card; that of mtty_rs must not be
+//! higher.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -17,7 +18,7 @@ const BATCH: u64 = 100;
 /// Batches.
 const BATCHES: u64 = 20;
 
-/// A register, and what is written to it. Nothing that is written changes what others cost.
+/// A register, and the value to write. The values do not change the cost of other accesses.
 const REGISTERS: [(&str, u64, Option<u8>); 8] = [
     ("RBR/THR", 0, None),
     ("IER", 1, Some(0)),
@@ -36,7 +37,7 @@ struct Row {
     access: &'static str,
     mtty_rs_instructions: u64,
     mtty_c_instructions: u64,
-    /// Below 1 where mtty_rs is cheaper.
+    /// Below 1 if mtty_rs is cheaper.
     ratio: f64,
 }
 
@@ -76,7 +77,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     })
 }
 
-/// Instructions of a read and of a write of each register.
+/// Returns the instructions of a read and of a write of each register.
 fn measure(ctx: &mut Ctx, driver: &Driver) -> Result<Vec<Option<u64>>> {
     ctx.step(format!("measuring {}", driver.module));
     load(driver.module)?;

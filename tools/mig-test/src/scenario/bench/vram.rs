@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How fast the toy GPU's VRAM leaves when it stops, beside a memfd with the same bytes that is
-//! read by the same calls; and what PRE_COPY leaves for that moment.
+//! The speed of saving the toy GPU's VRAM in STOP_COPY, compared with a memfd with the same bytes
+//! that is read by the same calls; and the bytes that PRE_COPY leaves for STOP_COPY.
 
 use std::os::fd::AsFd;
 
@@ -24,13 +24,13 @@ use crate::vfio::Mapping;
 const MODULE: &str = "mgpu_rs";
 const TYPE: &str = "mgpu-64";
 const VRAM: usize = 64 << 20;
-/// Bytes of a read: as many as QEMU reads at a time.
+/// Bytes of a read, as in QEMU.
 const READ: usize = 1 << 20;
 /// Times that everything is read.
 const TIMES: usize = 3;
-/// One page in so many is written after PRE_COPY.
+/// One of this number of pages is written after PRE_COPY.
 const ONE_IN: usize = 50;
-/// The least that the device's speed may be of the memfd's.
+/// The minimum speed of the device, relative to the memfd.
 const BOUND: f64 = 0.8;
 
 /// The figures.
@@ -38,19 +38,19 @@ const BOUND: f64 = 0.8;
 struct Report {
     /// Bytes of VRAM, all of them written.
     vram_bytes: usize,
-    /// What STOP_COPY carries without PRE_COPY.
+    /// Bytes of STOP_COPY without PRE_COPY.
     stop_copy_alone_bytes: usize,
-    /// What it takes to read that: nanoseconds, or instructions.
+    /// The time to read them: nanoseconds, or instructions.
     stop_copy_ns: u64,
     /// The same for the memfd.
     memfd_ns: u64,
-    /// Speed of the device's file to that of the memfd.
+    /// The ratio of the speed of the device's file to that of the memfd.
     speed_ratio: f64,
-    /// What PRE_COPY carries.
+    /// Bytes of PRE_COPY.
     pre_copy_bytes: usize,
-    /// Written after it.
+    /// Bytes written after it.
     dirtied_bytes: usize,
-    /// What STOP_COPY carries then.
+    /// Bytes of STOP_COPY after PRE_COPY.
     stop_copy_bytes: usize,
 }
 
@@ -125,7 +125,7 @@ fn judge(report: &Report) -> Outcome {
     Outcome::Failed { reason }
 }
 
-/// Writes to pages of VRAM; returns how many bytes they have.
+/// Writes to pages of VRAM; returns the number of bytes of these pages.
 fn write_page(vram: &Mapping, pages: impl IntoIterator<Item = usize>, seed: u64) -> usize {
     let mut bytes = 0;
     for page in pages {
@@ -141,7 +141,7 @@ fn enter(device: &Device, state: State) -> Result<DataFile> {
     file.with_context(|| format!("{state:?} came without a file"))
 }
 
-/// Reads to the end, or to what has the meaning of one for now; how many bytes, and what it took.
+/// Reads to the end, or to the end for now; returns the number of bytes, and the time.
 fn drain(file: impl AsFd, buffer: &mut [u8]) -> Result<(usize, u64)> {
     let start = now();
     let mut bytes = 0;
@@ -154,7 +154,7 @@ fn drain(file: impl AsFd, buffer: &mut [u8]) -> Result<(usize, u64)> {
     }
 }
 
-/// The least of what some readings took.
+/// Returns the minimum time of several readings.
 fn fastest(mut reading: impl FnMut() -> Result<(usize, u64)>) -> Result<(usize, u64)> {
     let mut best = reading()?;
     for _ in 1..TIMES {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How fast a device's state goes through protocol v1's window, mapped and trapped, beside the data
-//! file of v2: a GPU with all of its VRAM in use.
+//! The speed of transferring a device's state through protocol v1's window, mapped and trapped,
+//! compared with the data file of v2: a GPU with all of its VRAM in use.
 //!
-//! Where the VM counts instructions, each way is measured by those it takes, and by the bytes of
-//! its string instructions, which is how memory is copied. Elsewhere it is measured by time.
+//! If the VM's clock counts instructions, the measure is instructions and the bytes of string
+//! instructions, which copy memory. Otherwise it is time.
 
 use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::BAR_VRAM;
@@ -19,29 +19,29 @@ use crate::vfio::device::Device;
 use crate::vfio::migration::State;
 use crate::vfio::v1::{bits, MigrationRegion, Way};
 
-/// What goes through a data file or the window at a time: what QEMU reads, and what the window
-/// gives.
+/// The bytes of one transfer through a data file or the window: those that QEMU reads, and those
+/// that the window holds.
 const CHUNK: usize = 1 << 20;
-/// Times that each is measured, but for what takes long.
+/// The number of measurements of each, except slow ones.
 const TIMES: u64 = 12;
-/// Times that a mapped window is as fast as a trapped one, at least.
+/// The minimum speed of a mapped window, relative to a trapped one.
 const FASTER_THAN_TRAPPED: f64 = 20.0;
-/// Times that a mapped window is as fast as a data file, at least.
+/// The minimum speed of a mapped window, relative to a data file.
 const FAST_AS_FILE: f64 = 0.8;
 
-/// What a mapped window is compared with.
+/// The peer of a mapped window.
 const TRAPPED: &str = "trapped window";
 const FILE: &str = "data file";
 
 /// One line of the table.
 #[derive(Serialize)]
 struct Row {
-    /// What is timed: the window alone, or a session with all that the driver does.
+    /// The measured operation: the window only, or a session with all work of the driver.
     what: &'static str,
     mapped_us: u64,
     peer: &'static str,
     peer_us: u64,
-    /// How many times as fast as its peer the mapped window is.
+    /// The speed of the mapped window, relative to its peer.
     times_as_fast: f64,
 }
 
@@ -114,8 +114,8 @@ fn row(what: &'static str, mapped: u64, peer: &'static str, peer_time: u64) -> R
     }
 }
 
-/// The least time that each of two calls took, by turns, so that what else the machine does falls
-/// on both.
+/// Returns the minimum time of each of two calls, which alternate so that other load of the machine
+/// affects both.
 fn by_turns(
     mut first: impl FnMut() -> Result<()>,
     mut second: impl FnMut() -> Result<()>,
@@ -131,12 +131,12 @@ fn by_turns(
     Ok(least)
 }
 
-/// The least of so many times that `measure` returns.
+/// Returns the minimum of a number of results of `measure`.
 fn least_of(times: u64, mut measure: impl FnMut() -> Result<u64>) -> Result<u64> {
     (0..times).try_fold(u64::MAX, |least, _| Ok(least.min(measure()?)))
 }
 
-/// The time to read all chunks of a session, without that to save them.
+/// Returns the time to read all chunks of a session, without the time to save them.
 fn read_window(region: &MigrationRegion, way: Way, bytes: &mut [u8]) -> Result<u64> {
     let mut time = 0;
     region.set_state(bits::STOP_COPY)?;
@@ -151,7 +151,7 @@ fn read_window(region: &MigrationRegion, way: Way, bytes: &mut [u8]) -> Result<u
     Ok(time)
 }
 
-/// The time to write all chunks of a session, without that to load them.
+/// Returns the time to write all chunks of a session, without the time to load them.
 fn write_window(region: &MigrationRegion, way: Way, stream: &[u8]) -> Result<u64> {
     let mut time = 0;
     region.set_state(bits::RESUMING)?;
@@ -165,7 +165,7 @@ fn write_window(region: &MigrationRegion, way: Way, stream: &[u8]) -> Result<u64
     Ok(time)
 }
 
-/// Saves through the data file; how many bytes it was.
+/// Saves through the data file; returns the number of bytes.
 fn file_save(device: &Device, stream: &mut [u8]) -> Result<usize> {
     device.set_state(State::Stop)?;
     let file = device.set_state(State::StopCopy)?;
@@ -183,7 +183,7 @@ fn file_save(device: &Device, stream: &mut [u8]) -> Result<usize> {
     Ok(length)
 }
 
-/// Saves through the window; how many bytes it was.
+/// Saves through the window; returns the number of bytes.
 fn save(region: &MigrationRegion, stream: &mut [u8]) -> Result<usize> {
     region.set_state(bits::STOP_COPY)?;
     let mut length = 0;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A list of checks that goes on after a failed one, so that one run names all that is wrong.
+//! A list of checks that continues after a failed one, so that one run reports all failures.
 
 use std::fmt::{Debug, Display};
 
 use crate::event::Outcome;
 
-/// Failures named one by one in the outcome; more are counted.
+/// The number of failures that are listed in the outcome; more are counted.
 const NAMED: usize = 12;
-/// Characters of each that are shown: values may be long.
+/// The number of characters shown of each, because values may be long.
 const SHOWN: usize = 300;
 
 /// Checks made so far.
@@ -18,7 +18,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Demands a value.
+    /// Requires a value.
     pub fn equal<T: PartialEq + Debug>(&mut self, what: impl Display, found: T, wanted: T) {
         let holds = found == wanted;
         self.that(
@@ -27,7 +27,7 @@ impl Checks {
         );
     }
 
-    /// Demands that a call fails with an error.
+    /// Requires that a call fails with an error.
     pub fn refused<T, E: PartialEq + Debug>(
         &mut self,
         what: impl Display,
@@ -37,7 +37,7 @@ impl Checks {
         self.equal(what, found.map(drop), Err(wanted));
     }
 
-    /// Demands that something holds. `what` names it, or says what was found instead.
+    /// Requires a condition. `what` names it, or says what was found instead.
     pub fn that(&mut self, what: impl Display, holds: bool) {
         self.made += 1;
         if !holds {
@@ -49,12 +49,12 @@ impl Checks {
         }
     }
 
-    /// How many checks were made.
+    /// Returns the number of checks so far.
     pub fn made(&self) -> usize {
         self.made
     }
 
-    /// Passed if there are some and all of them hold.
+    /// Returns passed if there were checks and all of them hold.
     pub fn outcome(self) -> Outcome {
         if self.made == 0 {
             return Outcome::Failed {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Several threads at one device: registers, states, data and reset at once. Each kind of call
-//! succeeds at times, no call hangs, the kernel log stays clean (the agent looks), and the device
-//! is whole in the end.
+//! Several threads on one device: registers, states, data and reset concurrently. Each kind of call
+//! must succeed sometimes, no call may hang, the kernel log must stay clean (the agent checks it),
+//! and the device must work in the end.
 
 use anyhow::Result;
 use rustix::io::Errno;
@@ -54,7 +54,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// Reads and writes a register. What a stopped device answers is its own affair.
+/// Reads and writes a register. A stopped device may return any error.
 fn access(device: &Device, bar: &RegionInfo, random: &mut Random, seen: &mut Seen) {
     let at = bar.offset + random.below(bar.size.max(1) as usize) as u64;
     if device.read_byte(at).is_ok() {
@@ -65,7 +65,7 @@ fn access(device: &Device, bar: &RegionInfo, random: &mut Random, seen: &mut See
     }
 }
 
-/// Asks for a state and uses its file.
+/// Requests a state and uses its file.
 fn change(device: &Device, stream: &[u8], random: &mut Random, seen: &mut Seen) {
     let state = State::TARGETS[random.below(State::TARGETS.len())];
     let file = match device.set_state(state) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The data file: what reading, writing and asking it give in each phase, in any segmentation.
+//! The data file: the results of reads, writes and queries in each phase, in any segmentation.
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
@@ -17,9 +17,9 @@ use crate::vfio::migration::{DataFile, State, FEATURE_MIG_PRECOPY_INFO_V2};
 
 /// Length of `struct vfio_precopy_info`.
 const PRECOPY_INFO: u32 = 24;
-/// Sizes of reads and writes, each list over and over.
+/// Sizes of reads and writes; each list is repeated.
 const SPLITS: [&[usize]; 6] = [&[1], &[2, 1], &[3, 16, 7], &[15], &[17, 1, 64], &[4096]];
-/// What the device is marked with, to see it again.
+/// The mark of the device, to recognize its state.
 const MARK: u8 = 0xb7;
 
 /// Runs the scenario.
@@ -127,7 +127,8 @@ fn stop_copy(checks: &mut Checks, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// A session through pre-copy is a whole stream, and pre-copy has ends that are not the end.
+/// Checks that a session through PRE_COPY is a complete stream, and that the ends in PRE_COPY are
+/// not final.
 fn pre_copy(checks: &mut Checks, device: &Device, oracle: &Oracle) -> Result<()> {
     for size in [1, 5, 4096] {
         device.reset()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Interrupt Disable and Interrupt Status, by which drivers that share a line mask and tell theirs:
-//! as `pci_check_and_mask_intx()` of uio_pci_generic and vfio-pci uses them.
+//! Interrupt Disable and Interrupt Status, by which drivers that share a line mask and identify
+//! their interrupt, as `pci_check_and_mask_intx()` does for uio_pci_generic and vfio-pci.
 //!
 //! Source: PCI Local Bus Specification 3.0, section 6.2.2 and 6.2.3; `vfio_pci_intx_mask()` and
 //! `vfio_pci_intx_unmask()` in `drivers/vfio/pci/vfio_pci_intrs.c`.
@@ -25,7 +25,7 @@ const STATUS: u64 = 0x06;
 const STATUS_INTERRUPT: u8 = 0x08;
 /// I/O space.
 const ENABLED: u16 = 0x0001;
-/// The same, and INTx is disabled.
+/// The same with INTx disabled.
 const DISABLED: u16 = 0x0401;
 
 /// The registers of a device's configuration space.
@@ -47,7 +47,7 @@ impl Registers<'_> {
     }
 }
 
-/// Tests both bits at a card whose interrupt can be raised and dropped at will.
+/// Tests both bits on a card whose interrupt can be raised and lowered at will.
 pub fn test(checks: &mut Checks, device: &Device, uart: Uart) -> Result<()> {
     let base = device.region(CONFIG, None)?.offset;
     let registers = Registers { device, base };
@@ -99,7 +99,7 @@ pub fn test(checks: &mut Checks, device: &Device, uart: Uart) -> Result<()> {
     Ok(())
 }
 
-/// A message is no interrupt pin.
+/// Tests that Interrupt Disable does not affect MSI.
 fn messages(checks: &mut Checks, registers: &Registers<'_>, uart: Uart) -> Result<()> {
     let device = registers.device;
     if device.irq(MSI, None).map_or(0, |info| info.count) == 0 {

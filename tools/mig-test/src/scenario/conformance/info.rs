@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a device says about itself, regions and interrupts, and what it answers to bad questions.
+//! The information about a device, its regions and its interrupts, and the errors of invalid calls.
 
 use anyhow::Result;
 use rustix::io::Errno;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Interrupts: bad VFIO_DEVICE_SET_IRQS calls, and with a sample card, whose interrupt can be
-//! raised and dropped at will, the level semantics of INTx and the messages of MSI; INTx of a
-//! device that has moved.
+//! Interrupts: invalid VFIO_DEVICE_SET_IRQS calls; with a sample card, whose interrupt can be
+//! raised and lowered at will, the level semantics of INTx and the messages of MSI; INTx of a
+//! device that has migrated.
 
 use std::os::fd::AsRawFd;
 
@@ -60,7 +60,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// The first kind of interrupt that the device has.
+/// Returns the first kind of interrupt that the device has.
 fn first(device: &Device) -> Option<(u32, IrqInfo)> {
     let all = [INTX, MSI, MSIX].map(|index| Some((index, device.irq(index, None).ok()?)));
     all.into_iter().flatten().find(|(_, info)| info.count > 0)
@@ -156,7 +156,7 @@ fn bad_calls(checks: &mut Checks, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// A level: signalled once, silent until unmasked, signalled again if still asserted then.
+/// Tests the level: signalled once, silent until unmasked, then signalled again if still asserted.
 fn intx(checks: &mut Checks, device: &Device, uart: Uart) -> Result<()> {
     let (event, unmask) = (Event::new()?, Event::new()?);
     device.connect(INTX, TRIGGER, event.number())?;
@@ -213,7 +213,7 @@ fn intx(checks: &mut Checks, device: &Device, uart: Uart) -> Result<()> {
     Ok(())
 }
 
-/// A stopped device raises no interrupt, and catches up when it runs again.
+/// Tests that a stopped device raises no interrupt until it runs again.
 fn stopped(checks: &mut Checks, device: &Device, uart: Uart) -> Result<()> {
     let event = Event::new()?;
     device.connect(INTX, TRIGGER, event.number())?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reset and close in each state, and files that outlive what they belong to.
+//! Reset and close in each state, and files that outlive their device or session.
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
@@ -12,7 +12,7 @@ use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::migration::{DataFile, State};
 
-/// What the device is marked with, to see it gone.
+/// The mark of the device, to see that it is cleared.
 const MARK: u8 = 0x6d;
 
 /// Runs the scenario.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What VFIO's user interface (<linux/vfio.h>) demands of a device, checked call by call by a user
-//! of its own. Options point it at any VFIO device of the lab VM (Documentation/lab.md).
+//! The requirements of VFIO's user interface (<linux/vfio.h>), checked call by call. Options select
+//! any VFIO device of the lab VM (Documentation/lab.md).
 
 pub mod checks;
 pub mod concurrency;

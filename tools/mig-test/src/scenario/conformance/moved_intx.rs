@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! INTx of a device that has moved: a signal that was not unmasked at the source is given again at
-//! the destination, once and whatever the level, for user space there has not heard it.
+//! INTx of a device that has migrated: if it was signalled and not unmasked at the source, the
+//! destination signals it once, whatever the level, because user space there did not receive it.
 
 use anyhow::{ensure, Context, Result};
 use mdev_model::stream::{Header, Interrupt, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN};
@@ -21,8 +21,8 @@ use crate::vfio::migration::State;
 /// Interrupt enable: a transmitter that is empty raises the interrupt.
 const IER_THRI: u8 = 0x02;
 
-/// A stream says that INTx was signalled, that it was not, or nothing: for each device with INTx,
-/// which need not be able to raise it.
+/// Tests streams that say that INTx was signalled, that it was not, or nothing, on each device with
+/// INTx, even if the test cannot raise it.
 pub fn told(checks: &mut Checks, target: &Target) -> Result<()> {
     let device = target.open()?;
     let stream = capture(&device)?;
@@ -82,7 +82,7 @@ pub fn told(checks: &mut Checks, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// The card really signals at the source, and its line is down again when it is saved.
+/// Tests a card that really signals at the source and has lowered its line before it is saved.
 pub fn asserted(checks: &mut Checks, target: &Target, uart: Uart) -> Result<()> {
     for (unmasked, signals) in [(false, 1), (true, 0)] {
         let what = if unmasked { "unmasked" } else { "not unmasked" };
@@ -128,7 +128,7 @@ pub fn asserted(checks: &mut Checks, target: &Target, uart: Uart) -> Result<()> 
     Ok(())
 }
 
-/// The stopped or running device takes a stream, and is stopped then.
+/// Loads a stream into the stopped or running device, which is stopped afterwards.
 fn load(device: &Device, stream: &[u8]) -> Result<()> {
     let file = device.set_state(State::Resuming)?;
     let file = file.context("RESUMING came without a file")?;
@@ -137,8 +137,8 @@ fn load(device: &Device, stream: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The device runs, and signals so often; then it is silent, also when it runs once more and is
-/// unmasked.
+/// Runs the device and requires a number of signals; then it must be silent, also when it runs once
+/// more and is unmasked.
 fn settles(
     checks: &mut Checks,
     device: &Device,
@@ -164,7 +164,7 @@ fn settles(
     Ok(())
 }
 
-/// A stream of the SDK's with another INTERRUPT record, or without one.
+/// Returns a stream of the SDK with another INTERRUPT record, or without one.
 fn saying(stream: &[u8], interrupt: Option<Interrupt>) -> Result<Vec<u8>> {
     let record = |size: usize, optional, tag| {
         let size = size as u64;

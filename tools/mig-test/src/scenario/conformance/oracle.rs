@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which state changes are legal and what they do to the data file, derived from the direct arcs
-//! that <linux/vfio.h> lists and its rules for combining them. Shares nothing with the SDK's own
-//! table.
+//! The legal state changes and their effect on the data file, derived from the direct arcs that
+//! <linux/vfio.h> lists and its rules for combining them. Independent of the SDK's own table.
 
 use std::collections::VecDeque;
 
@@ -13,20 +12,20 @@ use crate::vfio::migration::State::{
     self, PreCopy, PreCopyP2p, Resuming, Running, RunningP2p, Stop, StopCopy,
 };
 
-/// What a direct arc does to the data file.
+/// The effect of a direct arc on the data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
     /// There is none.
     None,
     /// A new one is returned.
     New,
-    /// It goes on.
+    /// It continues.
     Kept,
-    /// It is dead from now on.
+    /// It becomes unusable.
     Ended,
 }
 
-/// When an arc exists: without P2P states, with them, or in both cases.
+/// The condition for an arc: without P2P states, with them, or in both cases.
 #[derive(Clone, Copy, PartialEq)]
 enum P2p {
     Without,
@@ -100,9 +99,9 @@ impl Oracle {
             .map(|(_, to, _, file)| (*to, *file))
     }
 
-    /// The shortest legal way, as what each of its arcs leads to and does to the file; none if
-    /// there is no legal way. A way between two saving states stays among them; no other way passes
-    /// through a state with a data file.
+    /// Returns the shortest legal path: for each arc the state it leads to and its effect on the
+    /// file; `None` if there is no legal path. A path between two saving states stays among them;
+    /// no other path passes through a state with a data file.
     pub fn way(&self, from: State, to: State) -> Option<Vec<(State, File)>> {
         if !self.supports(from) || !self.supports(to) {
             return None;
@@ -135,7 +134,7 @@ impl Oracle {
     }
 }
 
-/// Whether a state comes with a data file.
+/// Returns whether a state has a data file.
 pub fn has_file(state: State) -> bool {
     matches!(state, PreCopy | PreCopyP2p | StopCopy | Resuming)
 }

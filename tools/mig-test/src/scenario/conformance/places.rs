@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where streams are torn, bent and cut into pieces: everywhere in a short one. In a long one at
-//! chosen places, for each costs a load of the whole, and a reset of a device that may have much
-//! memory.
+//! The places at which streams are torn, changed and cut into pieces: everywhere in a short stream.
+//! In a long one only some, because each costs a load of the whole, and a reset of a device that
+//! may have much memory.
 
 use std::collections::BTreeSet;
 
-/// A stream of so many bytes is short.
+/// The maximum size of a short stream.
 const SHORT: usize = 1024;
-/// Bytes at the beginning of a long one, where the headers are, and half as many at the end: all of
-/// them.
+/// The number of bytes at the beginning of a long stream, where the headers are, that are all
+/// changed, as are half as many at the end.
 const HEAD: usize = 128;
-/// Places between them, evenly spaced.
+/// The number of places between them, evenly spaced.
 const SPREAD: usize = 100;
 
-/// Bytes of a stream that go in small pieces.
+/// The number of bytes of a stream that are passed in small pieces.
 pub const SMALL: usize = 64 << 10;
-/// The size of the pieces behind them.
+/// The size of the pieces after them.
 pub const LARGE: usize = 1 << 20;
 
-/// Sizes of pieces that make a stream of `len` bytes: those of `split` over and over, and large
-/// ones once that has shown what it can.
+/// Returns sizes of pieces for a stream of `len` bytes: those of `split` repeatedly, then large
+/// ones.
 pub fn pieces(len: usize, split: &[usize]) -> Vec<usize> {
     let mut sizes = Vec::new();
     let mut small = split.iter().cycle();
@@ -35,7 +35,7 @@ pub fn pieces(len: usize, split: &[usize]) -> Vec<usize> {
     sizes
 }
 
-/// Offsets of bytes of a stream, in order.
+/// Returns offsets of bytes of a stream, in order.
 pub fn places(len: usize) -> Vec<usize> {
     if len <= SHORT {
         return (0..len).collect();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Threads that race for a device while it is reset again and again, and what they have seen.
-//! Errors alone prove nothing: a device that refuses every call makes no other error either.
+//! Threads that race on a device while it is reset repeatedly, and their results. That only
+//! expected errors occur proves nothing, because a device that refuses every call has no others
+//! either.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,9 +13,9 @@ use super::target::Target;
 use crate::random::Random;
 use crate::vfio::device::Device;
 
-/// Resets of a race.
+/// The number of resets of a race.
 const RESETS: usize = 60;
-/// How often a race is run at most: what succeeds seldom may not do so in the first.
+/// The maximum number of runs of a race, because rare successes may not occur in the first.
 const RACES: usize = 20;
 /// Operations between two of them, of all other threads together. A device that waits for a state
 /// to load refuses much until it is reset.
@@ -24,7 +25,7 @@ const BETWEEN: usize = 40;
 /// stream brings it again.
 pub const MARK: u8 = 0xa5;
 
-/// What has succeeded, and what must not have come out.
+/// The successes, and the forbidden results.
 #[derive(Default)]
 pub struct Seen {
     done: BTreeMap<String, usize>,
@@ -32,17 +33,17 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Something has succeeded.
+    /// Records a success.
     pub fn done(&mut self, what: impl Into<String>) {
         *self.done.entry(what.into()).or_default() += 1;
     }
 
-    /// Something must not have come out.
+    /// Records a forbidden result.
     pub fn strange(&mut self, what: impl Into<String>) {
         self.strange.push(what.into());
     }
 
-    /// Together with what another thread has seen.
+    /// Adds the results of another thread.
     fn add(&mut self, other: Seen) {
         for (what, count) in other.done {
             *self.done.entry(what).or_default() += count;
@@ -50,7 +51,7 @@ impl Seen {
         self.strange.extend(other.strange);
     }
 
-    /// What has succeeded how often, in words.
+    /// Formats the number of successes of each kind.
     pub fn counts(&self) -> String {
         let counts = self
             .done
@@ -59,8 +60,7 @@ impl Seen {
         counts.collect::<Vec<_>>().join(", ")
     }
 
-    /// Demands that each of `wanted` has succeeded at least once, and that nothing strange came
-    /// out.
+    /// Requires that each of `wanted` has succeeded at least once, without forbidden results.
     pub fn judge(self, checks: &mut Checks, wanted: &[String]) {
         for what in wanted {
             let is_done = self.done.contains_key(what);
@@ -75,8 +75,8 @@ impl Seen {
 /// One operation of a thread.
 pub type Act<'a> = &'a (dyn Fn(&mut Random, &mut Seen) + Sync);
 
-/// Has each of `acts` done by a thread, over and over, and resets the device meanwhile; until each
-/// of `wanted` has succeeded or something strange came out.
+/// Runs each of `acts` in a thread repeatedly and resets the device meanwhile, until each of
+/// `wanted` has succeeded or there is a forbidden result.
 pub fn race(device: &Device, random: &mut Random, acts: &[Act], wanted: &[String]) -> Seen {
     let mut seen = Seen::default();
     for _ in 0..RACES {
@@ -132,7 +132,7 @@ fn run(device: &Device, random: &mut Random, acts: &[Act]) -> Seen {
     seen
 }
 
-/// All of `len` bytes or some of them, with equal chances.
+/// Returns `len` or less, with equal probability.
 pub fn some(len: usize, random: &mut Random) -> usize {
     match random.coin() {
         true => len,

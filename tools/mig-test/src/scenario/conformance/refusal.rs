@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Streams that are not what a device has saved: cut short or changed anywhere. They are refused,
-//! and the device keeps the state that it had.
+//! Streams that differ from what a device has saved: truncated or changed anywhere. The device must
+//! refuse them and keep its state.
 
 use anyhow::{Context, Result};
 
@@ -15,7 +15,7 @@ use crate::vfio::migration::{DataFile, State};
 
 /// The mark of the state that the stream holds.
 const SAVED: u8 = 0xb7;
-/// The mark of the state that the device has before.
+/// The mark of the device's previous state.
 const BEFORE: u8 = 0x42;
 
 /// Runs the scenario.
@@ -76,7 +76,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// A device that has a state of its own and waits for another one.
+/// A device that has a state and waits for another one.
 fn resuming(target: &Target, device: &Device) -> Result<DataFile> {
     device.reset()?;
     target.mark(device, BEFORE)?;
@@ -86,8 +86,8 @@ fn resuming(target: &Target, device: &Device) -> Result<DataFile> {
         .context("RESUMING came without a file")
 }
 
-/// Demands that a stream is not accepted, neither at once nor on a second try, that it changes
-/// nothing, and that a reset makes the device whole again.
+/// Requires that a stream is refused, also on a second try, that it changes nothing, and that the
+/// device works after a reset.
 fn refused(
     checks: &mut Checks,
     target: &Target,

@@ -122,7 +122,8 @@ fn config(checks: &mut Checks, device: &Device) -> Result<()> {
     sizing(checks, device, region.offset)
 }
 
-/// The list must end, stay behind the header, and be there only if the status says so.
+/// Checks the capability list: it must end, be after the header, and exist only if the status says
+/// so.
 fn capabilities(checks: &mut Checks, space: &[u8]) {
     if space[PCI_STATUS] & PCI_STATUS_CAP_LIST == 0 {
         return checks.equal(
@@ -143,8 +144,8 @@ fn capabilities(checks: &mut Checks, space: &[u8]) {
     checks.that("an empty capability list", !seen.is_empty());
 }
 
-/// A BAR that is written with ones reads back its size. One of 64 bits takes two registers, the
-/// second of which is no BAR of its own.
+/// Checks that a BAR to which ones are written reads back its size. A 64-bit BAR takes two
+/// registers, the second of which is not a BAR of its own.
 fn sizing(checks: &mut Checks, device: &Device, config: u64) -> Result<()> {
     let mut indices = VFIO_PCI_BAR0_REGION_INDEX..=VFIO_PCI_BAR5_REGION_INDEX;
     while let Some(index) = indices.next() {
@@ -169,7 +170,7 @@ fn sizing(checks: &mut Checks, device: &Device, config: u64) -> Result<()> {
     Ok(())
 }
 
-/// What a register says that was written with ones; it is as before afterwards.
+/// Returns the value of a register after a write of ones, and restores the register.
 fn ones(device: &Device, at: u64) -> Result<u32> {
     let (mut old, mut ones) = ([0; 4], [0; 4]);
     device.read(at, &mut old)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Getting a device into a state, with the data file that belongs to it.
+//! Takes a device to a state, with its data file.
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
@@ -9,7 +9,7 @@ use super::places::{LARGE, SMALL};
 use crate::vfio::device::Device;
 use crate::vfio::migration::{DataFile, State};
 
-/// Reads the whole state of a device, which is stopped for it and running afterwards.
+/// Reads the whole state of a device, which is stopped meanwhile and runs afterwards.
 pub fn capture(device: &Device) -> Result<Vec<u8>> {
     device.set_state(State::Stop)?;
     let file = device
@@ -20,8 +20,8 @@ pub fn capture(device: &Device) -> Result<Vec<u8>> {
     Ok(stream)
 }
 
-/// Reads to the end of the stream, or to what has the meaning of one for now, in pieces of the
-/// given size as long as that does not take for ever. Returns whether the end was final.
+/// Reads to the end of the stream, or to its end for now, in pieces of the given size, or larger
+/// ones for a long stream. Returns whether the end was final.
 pub fn read_in_pieces(file: &DataFile, size: usize) -> Result<(Vec<u8>, bool)> {
     let mut all = Vec::new();
     let mut piece = vec![0; size];
@@ -38,8 +38,8 @@ pub fn read_in_pieces(file: &DataFile, size: usize) -> Result<(Vec<u8>, bool)> {
     Ok((all, is_final))
 }
 
-/// Resets a device and takes it, arc by arc, into a state. A device in RESUMING has got `stream`
-/// whole, so that it can leave again.
+/// Resets a device and takes it, arc by arc, to a state. In RESUMING it loads the whole `stream`,
+/// so that it can leave again.
 pub fn enter(
     device: &Device,
     oracle: &Oracle,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Every ordered pair of states against the oracle.
+//! Every ordered pair of states, compared with the oracle.
 
 use anyhow::Result;
 use rustix::io::Errno;
@@ -13,7 +13,7 @@ use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 use crate::vfio::migration::{DataFile, State};
 
-/// Numbers that no user may ask for.
+/// Numbers that a user must not request.
 const BAD_TARGETS: [u32; 3] = [State::Error as u32, 8, u32::MAX];
 
 /// Runs the scenario.
@@ -79,8 +79,8 @@ fn pair(
     }
 }
 
-/// Whether a data file has come to its end. Nothing is written to find out: an empty write reaches
-/// the driver and no further.
+/// Returns whether a data file is unusable. The test transfers nothing into the device: an empty
+/// write reaches only the driver.
 fn is_dead(file: &DataFile, state: State) -> bool {
     let result = match state {
         State::Resuming => file.write(&[]),

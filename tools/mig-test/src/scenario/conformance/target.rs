@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The device under test: one that the user names, or a new one of each of this project's drivers.
+//! The device under test: one that the user selects, or a new one of each of this project's
+//! drivers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,13 +15,13 @@ use crate::scenario::bed::{load, MGPU_16, ONE_PORT};
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 
-/// The option that names modules to load first, with a comma between; `--module` sets it.
+/// The option with the modules to load first, separated by commas; `--module` sets it.
 pub const MODULES: &str = "modules";
-/// The option that says of which type to make a device.
+/// The option with the type of the device to make.
 pub const MDEV: &str = "mdev";
-/// The option that names a device that is there already.
+/// The option with an existing device.
 pub const DEVICE: &str = "device";
-/// Where a stream of records has its magic, or it has none: the match data come first.
+/// The number of bytes at the beginning of a stream of records that contain its magic.
 const HEAD: usize = 64;
 
 /// A byte in a BAR that a guest can write, that is saved, and that is 0 after a reset.
@@ -30,7 +31,7 @@ struct Mark {
     offset: u64,
 }
 
-/// A driver of which the scenarios know a device.
+/// A driver whose device the scenarios support.
 struct Sample {
     module: &'static str,
     /// Parent and type.
@@ -80,10 +81,10 @@ const MAINLINE: Sample = Sample {
     is_uart: true,
 };
 
-/// A device and what is known about it.
+/// A device and its known properties.
 pub struct Target {
     path: PathBuf,
-    /// Whether it is this project's, so that it has everything that the SDK offers.
+    /// Whether it is this project's, and so has everything that the SDK offers.
     pub is_ours: bool,
     mark: Option<Mark>,
     is_uart: bool,
@@ -91,10 +92,10 @@ pub struct Target {
     _mdev: Option<Mdev>,
 }
 
-/// What is done with one device.
+/// The test of one device.
 pub type Test = fn(&mut Ctx, Target) -> Result<Outcome>;
 
-/// Tests the device that the options name, else a new one of each of this project's drivers.
+/// Tests the device that the options select, or else a new one of each of this project's drivers.
 pub fn on_each(ctx: &mut Ctx, test: Test) -> Result<Outcome> {
     load("vfio_iommu_type1")?;
     for module in ctx
@@ -135,7 +136,7 @@ pub fn on_each(ctx: &mut Ctx, test: Test) -> Result<Outcome> {
     Ok(all_of(outcomes))
 }
 
-/// Failed if one has failed, with the reason of each; skipped if one was.
+/// Returns failed if one has failed, with the reason of each; skipped if one was skipped.
 fn all_of(outcomes: Vec<(&str, Outcome)>) -> Outcome {
     let (mut failed, mut skipped) = (Vec::new(), Vec::new());
     for (name, outcome) in outcomes {
@@ -157,7 +158,7 @@ fn all_of(outcomes: Vec<(&str, Outcome)>) -> Outcome {
 }
 
 impl Target {
-    /// The device that the options name.
+    /// Returns the device that the options select.
     fn named(ctx: &mut Ctx) -> Result<Option<Target>> {
         let mark = ctx.options.get("mark").map(|text| parse_mark(text));
         let (path, mdev) = match (ctx.options.get(DEVICE), ctx.options.get(MDEV)) {
@@ -188,7 +189,7 @@ impl Target {
         }))
     }
 
-    /// A new device of a driver.
+    /// Makes a new device of a driver.
     fn sample(sample: &Sample) -> Result<Target> {
         load(sample.module)?;
         let [parent, kind] = sample.mdev;
@@ -202,7 +203,7 @@ impl Target {
         })
     }
 
-    /// Whether a stream of this device is the SDK's records, checksum and all.
+    /// Returns whether this device's stream consists of the SDK's records, with checksum.
     pub fn has_records(&self, stream: &[u8]) -> bool {
         let head = &stream[..stream.len().min(HEAD)];
         self.is_ours || head.windows(MAGIC.len()).any(|bytes| bytes == MAGIC)
@@ -233,7 +234,7 @@ impl Target {
         Ok(Some(bar.offset + mark.offset))
     }
 
-    /// Writes to the byte of the device that keeps what it is given, if one is known.
+    /// Writes to the byte of the device that keeps its value, if one is known.
     pub fn mark(&self, device: &Device, value: u8) -> Result<()> {
         if let Some(at) = self.mark_at(device)? {
             device.write_byte(at, value).context("write the mark")?;
@@ -247,14 +248,14 @@ impl Target {
         Ok(())
     }
 
-    /// That byte.
+    /// Reads that byte.
     pub fn marked(&self, device: &Device) -> Result<Option<u8>> {
         let at = self.mark_at(device)?;
         let read = at.map(|at| device.read_byte(at).context("read the mark"));
         read.transpose()
     }
 
-    /// The registers of the card's first port, if it is a serial card.
+    /// Returns the registers of the card's first port, if it is a serial card.
     pub fn uart(&self, device: &Device) -> Result<Option<Uart>> {
         if !self.is_uart {
             return Ok(None);
@@ -264,7 +265,7 @@ impl Target {
     }
 }
 
-/// `BAR:OFFSET`, the offset also in hexadecimal.
+/// Parses `BAR:OFFSET`; the offset may be hexadecimal.
 fn parse_mark(text: &str) -> Result<Mark> {
     let parsed = text.split_once(':').and_then(|(bar, offset)| {
         let offset = match offset.strip_prefix("0x") {
@@ -277,7 +278,7 @@ fn parse_mark(text: &str) -> Result<Mark> {
     parsed.with_context(|| format!("the option mark is BAR:OFFSET, like 1:0x20, and not {text}"))
 }
 
-/// The type of mdev with a name of the form `PARENT/TYPE`.
+/// Returns the type of mdev with a name of the form `PARENT/TYPE`.
 fn find(name: &str) -> Result<MdevType> {
     let found = name
         .split_once('/')
@@ -292,7 +293,7 @@ fn find(name: &str) -> Result<MdevType> {
     }
 }
 
-/// Every type that there is.
+/// Returns all types.
 fn types() -> Result<Vec<String>> {
     let mut found = Vec::new();
     for parent in fs::read_dir(mdev::PARENTS).into_iter().flatten() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Copies and pins of any place and length, and those that are refused.
+//! Copies and pins of any place and length, and those that must be refused.
 
 use anyhow::Result;
 use rustix::io::Errno;

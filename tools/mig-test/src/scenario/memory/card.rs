@@ -19,11 +19,11 @@ pub mod register;
 
 pub use register::CHANNELS;
 
-/// Where guest memory is for the device.
+/// The IOVA of guest memory.
 pub const IOVA: u64 = 0x1_0000_0000;
 /// Its pages in the tests: more than the kernel pins in one call, twice.
 pub const PAGES: usize = 1200;
-/// Where the guest has memory that a device may only read, and its pages.
+/// The IOVA of memory that a device may only read, and the number of its pages.
 pub const READ_ONLY: u64 = 0x2_0000_0000;
 pub const READ_ONLY_PAGES: usize = 16;
 
@@ -32,7 +32,7 @@ pub fn iova(offset: usize) -> u64 {
     IOVA + offset as u64
 }
 
-/// What a range is pinned for.
+/// The kind of a pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `pin_read`.
@@ -137,18 +137,18 @@ impl Card {
         }
     }
 
-    /// How often hardware was told to stop since the card was made.
+    /// Returns the number of calls to stop hardware since the card was made.
     pub fn stops(&self) -> Result<u32> {
         Ok(self.channel(0).get(register::STOPS)?)
     }
 
-    /// Has the next open of the device pin a page, and go on when that was taken away.
+    /// Makes the next open of the device pin a page, and continue after its revocation.
     pub fn pin_at_open(&self, iova: u64) -> Result<(), Errno> {
         self.channel(0).set(register::AT_OPEN, &iova.to_le_bytes())
     }
 
-    /// Closes the device and opens it again, first with one memory behind two BARs, to which there
-    /// is an answer, and then as ever.
+    /// Closes the device and opens it again, first with one memory behind two BARs, which must
+    /// fail, and then normally.
     pub fn reopen_with_one_memory(self) -> Result<(Result<(), Errno>, Card)> {
         let one = 1u32.to_le_bytes();
         self.channel(0).set(register::ONE_MEMORY, &one)?;

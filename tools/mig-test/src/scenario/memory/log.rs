@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the device's DMA log says of each call: pages written, and whole ranges for `pin_dma`.
+//! The device's DMA log after each call: the pages written, and whole ranges for `pin_dma`.
 
 use anyhow::Result;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The SDK's `GuestMemory`, call by call: what is copied and pinned, what is refused, what is left
-//! after an error, an unmap or a close, and what the device's DMA log says of it.
+//! The SDK's `GuestMemory`, call by call: copies, pins and refusals, the state after an error, an
+//! unmap or a close, and the device's DMA log.
 
 mod calls;
 pub mod card;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that is unmapped while ranges are pinned, also by a device that is just being opened, or
-//! pinned anew before the unmap is over; and a device that is closed meanwhile.
+//! Memory that is unmapped while ranges are pinned, also by a device that is being opened, or
+//! pinned again before the unmap is over; and a device that is closed meanwhile.
 
 use std::thread;
 use std::time::Duration;
@@ -71,8 +71,8 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
     card.map(0, PAGES)
 }
 
-/// One card has let go of what is being unmapped, and another one takes its time: to the first the
-/// memory is unmapped, until there is new memory.
+/// Tests an unmap that one card has completed while another one takes longer: the first card must
+/// treat the memory as unmapped until new memory is mapped.
 pub fn under_way(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     // Asked in this order or the other way round, a slow one comes after one that is not.
@@ -108,8 +108,7 @@ pub fn under_way(checks: &mut Checks, card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// Looks again and again, for the kernel has no event for it, until something is so or the time is
-/// up.
+/// Polls a condition, for which the kernel has no event, until it holds or the time is over.
 fn until(is_so: impl Fn() -> Result<bool>) -> Result<()> {
     let deadline = patience::until(PATIENCE);
     while !is_so()? && !deadline.is_over() {
@@ -118,8 +117,8 @@ fn until(is_so: impl Fn() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-/// Unmaps what a driver has pinned while it is being opened: from the moment of its first pin on, a
-/// container insists on getting its memory back.
+/// Unmaps what a driver has pinned during its open: from its first pin on, a container requires
+/// that the memory is unpinned.
 pub fn opening(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     let other = card.beside()?;

@@ -74,9 +74,9 @@ const CROWD_UNMAPS: usize = 200;
 /// Pins of a card that no system call comes between.
 const BURST: usize = 100;
 
-/// Several busy cards share a container, which asks them for its memory one after the other and is
-/// content only when none of them has any: each time it looks again it must find less, or it gives
-/// up, and the kernel with it (`BUG()` in `vfio_dma_do_unmap()`).
+/// Tests several busy cards in a container, which calls `dma_unmap` of one after the other until
+/// none of them has pins: each time it checks again it must find fewer, or the kernel crashes
+/// (`BUG()` in `vfio_dma_do_unmap()`).
 pub fn crowd(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     let others: Vec<Card> = (1..CROWD).map(|_| card.beside()).collect::<Result<_>>()?;
@@ -126,8 +126,8 @@ const SLOW_UNMAPS: usize = 10;
 /// How long cards may take to pin a page.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// While the hardware of one card is being stopped, which takes longer than anything that the crowd
-/// does, the others pin again what they have given back already.
+/// Tests that an unmap ends while the hardware of one card is being stopped, which takes longer
+/// than anything that the other cards do, and these try to pin again what they have unpinned.
 pub fn slow(checks: &mut Checks, card: &Card) -> Result<()> {
     let nothing = pinned()?;
     let others: Vec<Card> = (1..SLOW).map(|_| card.beside()).collect::<Result<_>>()?;

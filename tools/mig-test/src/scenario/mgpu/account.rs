@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Work for a card whose written pages are known, and what an account of dirty pages says of them.
+//! Work for a card with known written pages, compared with the reported dirty pages.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A card of mgpu_rs as the driver in a guest has it: registers, VRAM, guest memory and a ring in
-//! it.
+//! A card of mgpu_rs as used by a guest's driver: registers, VRAM, guest memory and a ring in it.
 
 use std::path::Path;
 use std::sync::Arc;

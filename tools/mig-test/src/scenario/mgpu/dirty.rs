@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the type1 container reports of guest memory, page by page against what the commands
-//! touched.
+//! The dirty pages of guest memory that the type1 container reports, compared page by page with
+//! those that the commands touched.
 
 use anyhow::Result;
 

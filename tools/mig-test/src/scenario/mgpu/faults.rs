@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Commands that must fail: each with its error, alone, and told by the next fence. And what halts
-//! the ring.
+//! Commands that must fail: each with its error, without effect on others, and reported by the next
+//! fence. And the errors that halt the ring.
 
 use anyhow::Result;
 use mgpu_model::error::Error;

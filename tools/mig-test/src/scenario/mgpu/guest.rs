@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The toy GPU in a Linux guest, which keeps it at work and moves.
+//! The toy GPU in a Linux guest, which keeps it busy and migrates.
 //!
-//! The guest knows what every page of its own memory and of VRAM has to hold, for every page is
-//! written with a number that names an epoch. It looks at a page before each use and at all of them
-//! when it is asked, so a page that was written and not sent is seen, whatever happens to it later.
+//! The guest knows the expected contents of every page of its own memory and of VRAM, because every
+//! page is filled with the number of an epoch. It checks a page before each use and all pages on
+//! request, so it detects a page that was written and not sent, whatever happens to it later.
 
 use std::time::Instant;
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A VMM is killed while its device waits for a page of guest memory that only the VMM could
-//! provide: the process goes, its mdev can be removed, and the module unloaded. What waits is
-//! the device's kernel thread, which nobody can kill. A thread of the VMM waits for that, in each
-//! of the calls that do, or none does and the last close has to.
+//! A VMM is killed while its device waits for a page of guest memory that only the VMM can provide:
+//! the process must exit, its mdev must be removable, and the module unloadable. The device's
+//! kernel thread waits for the page and cannot be killed by a user. A thread of the VMM waits for
+//! the device in each of the calls that can wait, or none does and the last close waits.
 //!
-//! An unmap is not among them: type1 holds its lock while a copy waits for user space, and a thread
-//! that wants the lock cannot be killed, whichever driver copies (Documentation/threat-model.md).
+//! An unmap is not among the calls: type1 holds its lock while a copy waits for user space, and a
+//! thread that waits for the lock cannot be killed, whichever driver copies
+//! (Documentation/threat-model.md).
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -38,17 +39,17 @@ use crate::vfio::migration::State;
 use crate::vfio::userfault::Late;
 use crate::vfio::Mapping;
 
-/// Where the page that never comes is for the device.
+/// The IOVA of the page that is never provided.
 const AREA: u64 = IOVA + (64 << 20);
-/// How long a process that was killed may take to go.
+/// The timeout for a killed process to exit.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the VMM may take to get to where it waits.
+/// The timeout for the VMM to begin to wait.
 const PREPARATION: Duration = Duration::from_secs(60);
 
-/// What a thread of the VMM does when it is killed.
+/// The call in which a thread of the VMM is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Way {
-    /// Nothing: the last close comes with the process's end.
+    /// None: the last close occurs at the process's exit.
     Nothing,
     /// VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE to STOP.
     Stop,
@@ -56,12 +57,12 @@ pub enum Way {
     Reset,
 }
 
-/// Which file of the VMM has the higher number: a process closes them in one order.
+/// The file of the VMM with the higher number, because an exiting process closes files in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Order {
-    /// The one of the userfaults.
+    /// The userfaultfd.
     DeviceFirst,
-    /// The device's.
+    /// The device file.
     FaultsFirst,
 }
 
@@ -85,7 +86,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// Kills a VMM that waits, and sees it go. Returns its mdev.
+/// Kills a waiting VMM, and waits for its exit. Returns its mdev.
 fn killed(way: Way, order: Order) -> Result<Mdev> {
     let (way, order) = (way.to_possible_value(), order.to_possible_value());
     let values = way.iter().chain(&order).map(PossibleValue::get_name);
@@ -112,7 +113,7 @@ fn killed(way: Way, order: Order) -> Result<Mdev> {
     Ok(mdev)
 }
 
-/// What the threads of a process wait for.
+/// Returns what the threads of a process wait for.
 fn stuck(pid: Pid) -> String {
     let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
     let stack = |path: &Path| fs::read_to_string(path.join("stack")).unwrap_or_default();
@@ -121,7 +122,7 @@ fn stuck(pid: Pid) -> String {
     stacks.join("\n")
 }
 
-/// The VMM: begins to wait, says the name of its mdev, and is killed.
+/// Runs the VMM: begins to wait, prints the name of its mdev, and is killed.
 pub fn vmm(way: Way, order: Order) -> Result<()> {
     let memory = Arc::new(Mapping::anonymous(PAGE)?);
     let (late, card) = match order {

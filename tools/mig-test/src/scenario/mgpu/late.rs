@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory that comes late, as in a post-copy migration, and goes while commands wait for it.
+//! Guest memory with missing pages, as in a post-copy migration, that is unmapped while commands
+//! wait for the pages.
 //!
-//! A copy to or from a page that is missing waits for it with the container locked, and so holds up
-//! every pin and every unmap of that container. A pin of such a page does not wait: the kernel
-//! refuses it. Nothing hangs as long as the thread that provides the pages waits for none of them.
+//! A copy to or from a missing page waits for it with the container locked, and so blocks every pin
+//! and every unmap in that container. A pin of such a page does not wait: the kernel refuses it.
+//! Nothing hangs if the thread that provides the pages does not itself wait for one.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +44,7 @@ const BESIDE: u64 = IOVA + (128 << 20);
 /// What a command fails with that met memory that was missing or had gone.
 const GUEST_READ: u32 = Error::GuestRead.code();
 const GUEST_WRITE: u32 = Error::GuestWrite.code();
-/// How long an unmap may take to get to where it waits.
+/// The timeout for an unmap to begin to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The figures.
@@ -53,9 +54,9 @@ struct Report {
     unmaps: u64,
     /// Those that began while a command waited for a page.
     unmaps_during_a_wait: u64,
-    /// Pages that commands have waited for.
+    /// The number of pages that commands have waited for.
     pages_waited_for: usize,
-    /// Rounds of which a command met memory that was missing or had gone.
+    /// The number of rounds in which a command accessed missing or unmapped memory.
     rounds_failed: u64,
     /// Batches of pins by the second card meanwhile.
     batches_beside: u64,
@@ -87,18 +88,18 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// Two cards in one container, and memory that comes late. Whoever waits for that is let go first,
-/// when this is dropped.
+/// Two cards in one container, and memory with missing pages. Its drop first wakes those that wait
+/// for the pages.
 struct Bed {
     late: Late,
     memory: Arc<Mapping>,
-    /// What is in the memory when it comes.
+    /// The contents of the provided pages.
     contents: Mapping,
     beside: Card,
     card: Card,
 }
 
-/// What has become of a round's missing pages.
+/// The result of a round.
 #[derive(Default)]
 struct Served {
     faults: usize,
@@ -134,7 +135,8 @@ impl Bed {
         })?)
     }
 
-    /// Pins of missing pages fail, copies wait for them and find what is in them.
+    /// Tests that pins of missing pages fail, and that copies wait for them and find their
+    /// contents.
     fn stays(&self, checks: &mut Checks) -> Result<()> {
         self.map()?;
         self.card.execute(&[
@@ -171,7 +173,7 @@ impl Bed {
         Ok(())
     }
 
-    /// The memory goes, over and over, while the first card copies and the second one pins.
+    /// Unmaps the memory repeatedly, while the first card copies and the second one pins.
     fn goes(&self, checks: &mut Checks, random: &mut Random, report: &mut Report) -> Result<()> {
         let over = AtomicBool::new(false);
         let seed = random.next();
@@ -191,7 +193,7 @@ impl Bed {
         Ok(())
     }
 
-    /// The memory goes when a command waits for a page, or after all commands.
+    /// Unmaps the memory while a command waits for a page, or after all commands.
     fn once(
         &self,
         checks: &mut Checks,
@@ -256,7 +258,7 @@ impl Bed {
     }
 }
 
-/// Another thread, which unmaps when the server asks for it.
+/// A thread that unmaps on the server's request.
 struct Unmapper {
     /// The page to be waited for, counted from one.
     at: usize,
@@ -265,20 +267,20 @@ struct Unmapper {
 }
 
 impl Unmapper {
-    /// Asks for the unmap; returns whether it gets to wait inside of its ioctl.
+    /// Asks for the unmap, and returns whether it begins to wait inside its ioctl.
     fn begin(self) -> bool {
         self.ask.send(()).is_ok() && waiting::in_ioctl(self.thread, PATIENCE)
     }
 }
 
-/// Unmaps once asked, or when nobody can ask any more.
+/// Unmaps on request, or when no more request can come.
 fn unmap(space: &Space, tell: &Sender<Pid>, asked: &Receiver<()>) -> Result<u64> {
     tell.send(gettid())?;
     let _ = asked.recv();
     Ok(space.unmap_dma(AREA, LEN)?)
 }
 
-/// A command that touches so many bytes of the area from `first` on.
+/// Returns a command that accesses a number of bytes of the area from `first` on.
 fn command(random: &mut Random, first: usize, length: usize) -> Command {
     let at = AREA + (first + random.below(LEN - first - length)) as u64;
     match random.below(3) {
@@ -288,8 +290,8 @@ fn command(random: &mut Random, first: usize, length: usize) -> Command {
     }
 }
 
-/// Keeps the second card at the area. Returns how many batches of commands there were, and errors
-/// that are none of a hole.
+/// Keeps the second card busy in the area. Returns the number of batches of commands, and errors
+/// other than those of missing or unmapped memory.
 fn work(card: &Card, over: &AtomicBool, mut random: Random) -> Result<(u64, Vec<u32>)> {
     let (mut batches, mut strange) = (0, Vec::new());
     while !over.load(Ordering::Acquire) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The card's DMA log, in a type1 container and with iommufd: page by page what the commands wrote.
+//! The card's DMA log, in a type1 container and with iommufd, compared page by page with what the
+//! commands wrote.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +18,10 @@ use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma, PAGE};
 use crate::vfio::iommufd;
 
-/// The ranges that the log is started for: what a guest has for memory.
+/// The ranges that the log is started for: the guest's memory.
 const RANGES: [(u64, u64); 2] = [(0, 1 << 30), (1 << 32, 1 << 30)];
 
-/// The pages of guest memory that the log has, and has no more then.
+/// Returns the pages of guest memory that the log reports, which marks them clean.
 fn take(card: &Card) -> Result<BTreeSet<usize>> {
     Account::Log.take(&card.device, IOVA, GUEST)
 }
@@ -66,7 +67,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// Good and bad calls on a log that is stopped before and after.
+/// Tests valid and invalid calls on a log that is stopped before and after.
 fn calls(checks: &mut Checks, card: &Card) -> Result<()> {
     let device = &card.device;
     checks.equal("the card has a log", device.has_log(), true);
@@ -125,7 +126,7 @@ fn calls(checks: &mut Checks, card: &Card) -> Result<()> {
     Ok(device.stop_log()?)
 }
 
-/// A report in larger pages, and in parts.
+/// Tests a report in larger pages, and in parts.
 fn sizes(checks: &mut Checks, card: &Card) -> Result<()> {
     let device = &card.device;
     // Address of guest memory: an odd multiple of 1 MiB.
@@ -143,7 +144,7 @@ fn sizes(checks: &mut Checks, card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// What was written before its memory is unmapped is reported after that.
+/// Tests that what was written before an unmap is reported after it.
 fn unmapped(checks: &mut Checks, card: &Card) -> Result<()> {
     const ELSEWHERE: u64 = 7 << 32;
     let space = &card.device.space;

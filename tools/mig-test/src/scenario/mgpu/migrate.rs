@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Migration while the GPU works. Every page of VRAM that is written carries the number of an
-//! epoch, so that a page that was lost and one that was sent for nothing are both seen, as in KVM's
-//! dirty_log_test.
+//! Migration while the GPU works. Every written page of VRAM contains the number of an epoch, so
+//! lost pages and needlessly sent pages are both detected, as in KVM's dirty_log_test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,9 +29,9 @@ use crate::vfio::migration::{DataFile, State};
 const ROUNDS: usize = 3;
 /// Passes of PRE_COPY with pages written between them.
 const PASSES: usize = 4;
-/// How long a sleeper may take to get to sleep, and to be woken.
+/// The timeout for a thread to sleep, and to be woken.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How /proc shows a thread that is in poll() or ppoll(), by their numbers on x86-64.
+/// The text in /proc for a thread in poll() or ppoll(), by their system call numbers on x86-64.
 const IN_POLL: [&str; 2] = ["7 ", "271 "];
 /// The fence behind the work in flight.
 const LAST: u64 = 0x1234_5678_9abc;
@@ -72,16 +71,16 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// The source of a migration, and what is known of it.
+/// The source of a migration, and its expected state.
 struct Source {
     card: Card,
     epoch: u32,
-    /// VRAM as the stream has it so far.
+    /// VRAM according to the stream so far.
     image: Vec<u8>,
     reader: Reader,
 }
 
-/// What a look at the file has brought.
+/// The result of reading the file.
 struct Taken {
     pages: Vec<usize>,
     bytes: u64,
@@ -149,7 +148,7 @@ impl Source {
         Ok(())
     }
 
-    /// Writes some pages with a new epoch, by the engine and by the CPU; returns which.
+    /// Writes some pages with a new epoch, by the engine and by the CPU; returns the pages.
     fn write(&mut self, random: &mut Random, count: usize) -> Result<BTreeSet<usize>> {
         self.epoch += 1;
         let mut written = BTreeSet::new();
@@ -171,7 +170,7 @@ impl Source {
         Ok(written)
     }
 
-    /// The CPU puts the epoch at both ends of a page.
+    /// Writes the epoch to both ends of a page by the CPU.
     fn mark(&self, page: usize) {
         let epoch = self.epoch.to_le_bytes();
         self.card.vram.write(page * PAGE, &epoch);
@@ -184,7 +183,7 @@ impl Source {
         Command::fill_vram(page * PAGE, pages * PAGE, self.epoch)
     }
 
-    /// Reads what there is, in pieces of random sizes.
+    /// Reads the available data, in pieces of random sizes.
     fn take(&mut self, file: &DataFile, random: &mut Random) -> Result<Taken> {
         let (bytes, is_end) = file.read_to_end(1000 + random.below(200_000))?;
         Ok(Taken {
@@ -194,7 +193,7 @@ impl Source {
         })
     }
 
-    /// Demands that exactly the pages that were written were sent, once, with what is in them.
+    /// Requires that exactly the written pages were sent, once, with their contents.
     fn sent(&self, checks: &mut Checks, what: &str, taken: &Taken, written: &BTreeSet<usize>) {
         let sent: BTreeSet<usize> = taken.pages.iter().copied().collect();
         let lost = written.difference(&sent).count();
@@ -206,7 +205,7 @@ impl Source {
         checks.that(format!("{what}: another VRAM than the device's"), same);
     }
 
-    /// MIG_DATA_SIZE of a running device covers a migration that stops it at once.
+    /// Tests that MIG_DATA_SIZE of a running device covers a migration that stops it at once.
     fn straight(&mut self, checks: &mut Checks, written: &BTreeSet<usize>) -> Result<()> {
         let device = &self.card.device;
         let told = device.stop_copy_length()?;
@@ -230,8 +229,8 @@ impl Source {
         Ok(())
     }
 
-    /// Reads while the engine and the CPU write: what is sent in the end is what is there in the
-    /// end.
+    /// Reads while the engine and the CPU write, and requires that the final stream has the final
+    /// contents.
     fn at_work(
         &mut self,
         checks: &mut Checks,
@@ -278,7 +277,8 @@ impl Source {
         Ok(total)
     }
 
-    /// Who waits for a drained file sleeps until the CPU or the engine has written to VRAM.
+    /// Tests that a thread that polls a drained file sleeps until the CPU or the engine writes to
+    /// VRAM.
     fn sleeps(&mut self, checks: &mut Checks, file: &DataFile, random: &mut Random) -> Result<()> {
         for by_cpu in [true, false] {
             checks.equal("a drained file is readable", file.is_readable()?, false);
@@ -304,8 +304,8 @@ impl Source {
         Ok(())
     }
 
-    /// Stops with work in flight, and lets a second card go on with it. Returns how many commands
-    /// that has executed.
+    /// Stops with work in flight, and continues it on a second card. Returns the number of commands
+    /// that the second card has executed.
     fn switch_over(
         &mut self,
         checks: &mut Checks,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The toy GPU of mgpu_rs: its commands, its migration while it works, and what it leaves of guest
-//! memory, with this program in the guest's place; and in a guest that moves.
+//! The toy GPU of mgpu_rs: its commands, its migration while it works, and its dirty pages of guest
+//! memory, with this program in the place of the guest; and in a guest that migrates.
 
 mod account;
 pub mod card;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What commands must do to memory, in as few words as `uapi/mgpu.h` has for it, and random
-//! commands that are without fault.
+//! A model of the effect of commands on memory, as `uapi/mgpu.h` defines it, and random valid
+//! commands.
 
 use mgpu_model::uapi::{flag, opcode};
 
@@ -8,12 +8,12 @@ use super::card::{Command, DATA, GUEST, IOVA, VRAM};
 use super::random::Random;
 use crate::guest::crc32c::crc32c;
 
-/// The most bytes of a random command.
+/// The maximum of bytes of a random command.
 const LENGTH: usize = 300_000;
-/// The most bytes of a random checksum, which the model takes bit by bit.
+/// The maximum of bytes of a random checksum, which the model computes bit by bit.
 const SUMMED: usize = 20_000;
 
-/// Memory as it must be.
+/// The expected memory.
 pub struct Shadow {
     /// Guest memory.
     pub guest: Vec<u8>,
@@ -22,7 +22,7 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    /// Executes a command that is without fault.
+    /// Executes a valid command.
     pub fn execute(&mut self, command: &Command) {
         let Command {
             opcode,
@@ -92,13 +92,13 @@ impl Shadow {
     }
 }
 
-/// Whether it is in VRAM, and where in the memory.
+/// Returns whether an address is in VRAM, and the offset in the memory.
 fn place(at: u64, vram: bool) -> (bool, usize) {
     let base = if vram { 0 } else { IOVA };
     (vram, at.wrapping_sub(base) as usize)
 }
 
-/// A command that touches the data of guest memory and all of VRAM, at any alignment.
+/// Returns a command on the data of guest memory and all of VRAM, with any alignment.
 pub fn random_command(random: &mut Random) -> Command {
     let opcode = [
         opcode::NOP,
@@ -177,7 +177,8 @@ pub fn random_command(random: &mut Random) -> Command {
     }
 }
 
-/// An address with `length` bytes from it on; behind the ring, and with room to align it downwards.
+/// Returns an address with `length` bytes from it on, after the ring, and with space to align it
+/// downwards.
 fn somewhere(random: &mut Random, vram: bool, length: usize) -> u64 {
     match vram {
         true => random.below(VRAM - length + 1) as u64,
@@ -185,7 +186,7 @@ fn somewhere(random: &mut Random, vram: bool, length: usize) -> u64 {
     }
 }
 
-/// Where a copy to `dst` reads `length` bytes: often so close that both overlap.
+/// Returns the source of a copy of `length` bytes to `dst`: often so close that both overlap.
 fn source(random: &mut Random, dst: u64, (to_vram, from_vram): (bool, bool), length: usize) -> u64 {
     let anywhere = somewhere(random, from_vram, length);
     let shift = random.size(length) as u64;

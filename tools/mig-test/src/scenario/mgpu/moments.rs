@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Random work, and a migration at a random moment of it, over and over: with this program in
-//! QEMU's place, so that a thousand of them take minutes.
+//! Random work with a migration at a random moment, repeatedly. This program takes the place of
+//! QEMU, so a thousand of them take minutes.
 //!
-//! What guest memory and VRAM must hold is known from a model that executes the same commands.
-//! Guest memory is copied as QEMU does it: all of it once, then what is reported dirty, and the
-//! rest once the device has stopped. A page that was written and not reported stays as it was, and
-//! differs.
+//! A model executes the same commands and determines the expected contents of guest memory and
+//! VRAM. Guest memory is copied as by QEMU: all of it once, then the pages reported dirty, and the
+//! rest after the device has stopped. So a page that was written and not reported differs.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -25,9 +24,9 @@ use crate::vfio::migration::{DataFile, State};
 
 /// Workloads unless the option `workloads` says otherwise.
 const WORKLOADS: u64 = 60;
-/// Workloads between two steps that are told.
+/// The number of workloads between two progress reports.
 const TOLD: u64 = 20;
-/// The most looks at a running device.
+/// The maximum of reads of a running device.
 const LOOKS: usize = 12;
 
 /// The figures.
@@ -85,14 +84,14 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// A device that moves, and what its memory must hold.
+/// A device that migrates, and the expected contents of its memory.
 struct Journey {
     card: Card,
     shadow: Shadow,
 }
 
 impl Journey {
-    /// Works and moves; the device goes on from there.
+    /// Runs a workload and migrates; the device continues at the destination.
     fn step(
         mut self,
         random: &mut Random,
@@ -164,7 +163,7 @@ impl Journey {
         })
     }
 
-    /// Demands that the destination has what the commands make of memory.
+    /// Requires that memory at the destination is that of the model.
     fn ensure_arrived(&self, destination: &Card) -> Result<()> {
         let differing = |found: &[u8], wanted: &[u8]| {
             let pages = found.chunks(PAGE).zip(wanted.chunks(PAGE));
@@ -193,7 +192,7 @@ fn send(source: &Card, destination: &Card, pages: &BTreeSet<usize>) {
     }
 }
 
-/// Reads a piece of what PRE_COPY has, if there is such a file and it has something now.
+/// Reads a piece of data in PRE_COPY, if there is a file with data now.
 fn read_some(file: Option<&DataFile>, stream: &mut Vec<u8>, random: &mut Random) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
     let mut piece = vec![0; random.size(1 << 20)];

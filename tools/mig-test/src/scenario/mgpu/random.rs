@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 pub use crate::random::Random;
 use crate::scenario::Ctx;
 
-/// What the numbers follow from unless the option `seed` says otherwise.
+/// The seed, unless the option `seed` overrides it.
 const SEED: u64 = 0x6d67_7075;
 
-/// The seed of this run, which is told.
+/// Returns and reports the seed of this run.
 pub fn seed(ctx: &mut Ctx) -> Result<u64> {
     let seed = match ctx.options.get("seed") {
         Some(text) => text.parse().context("the option seed is a number")?,

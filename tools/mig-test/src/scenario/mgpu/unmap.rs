@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory that goes while commands use it: each fails with the right error or succeeds,
-//! nothing hangs, nothing stays pinned, and no page that was written is missing from what the
-//! container reports, at each unmapping and in the end. With a vIOMMU, a guest's driver makes QEMU
-//! do the same.
+//! Guest memory that is unmapped while commands use it: each command must fail with the right error
+//! or succeed, nothing may hang or stay pinned, and the container must report every written page,
+//! at each unmap and in the end. With a vIOMMU, a guest's driver makes QEMU do the same.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory that changes its shape while the device migrates, as it does with an IOMMU in the
-//! guest: the call that takes it away says which of its pages are dirty, and none that the device
-//! has written is missing. How that goes under running commands is in `unmap.rs`.
+//! Mappings of guest memory that change while the device migrates, as with an IOMMU in the guest:
+//! each unmap must report every page that the device has written. `unmap.rs` does the same with
+//! running commands.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The toy GPU as the guest finds it: its BARs through sysfs, its ring in huge pages.
+//! The toy GPU in the guest: its BARs through sysfs, its ring in huge pages.
 //!
-//! Its interrupt wants a driver in the guest's kernel, which has none; so fences are polled for.
+//! Its interrupt would need a driver in the guest's kernel, so fences are polled.
 
 use std::fs::File;
 use std::io;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Guest memory that a device can be given the addresses of.
+//! Guest memory with known physical addresses, for a device.
 
 use std::fs::{self, File};
 use std::io;

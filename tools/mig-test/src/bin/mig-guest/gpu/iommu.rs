@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The guest's own IOMMU: the card is in a container of the guest's VFIO, which maps memory for it.
 //!
-//! Every page is mapped to its own physical address, and all of them go at once, with the
-//! container. In this case alone QEMU 7.2 finds the right pages dirty (Documentation/qemu.md).
+//! Every page is mapped at its own physical address, and all of them are unmapped at once, with the
+//! container. Only in this case does QEMU 7.2 record the right dirty pages (Documentation/qemu.md).
 
 use std::ffi::CString;
 use std::fs::{self, File};

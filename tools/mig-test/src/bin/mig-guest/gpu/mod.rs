@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The toy GPU: a thread that keeps it at work and knows what every page must hold.
+//! The toy GPU: a thread that keeps it busy and knows the expected contents of every page.
 
 mod card;
 mod dma;

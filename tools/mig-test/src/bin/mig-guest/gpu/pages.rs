@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What every page of guest memory and of VRAM must hold.
+//! The expected contents of every page of guest memory and of VRAM.
 //!
-//! A page is written with one value of 32 bits all over, which names the page and the epoch in
-//! which it was written; a copy takes the value along. So what a page should hold is one number,
-//! and a page that has stayed behind in a migration is told from one that was damaged.
+//! A page is filled with one 32-bit value that identifies the page and the epoch in which it was
+//! written; a copy also copies the value. So the expected contents of a page are one number, and a
+//! page that a migration has missed can be distinguished from a damaged one.
 
 use super::card::{Card, FREE};
 use super::dma::PAGE;

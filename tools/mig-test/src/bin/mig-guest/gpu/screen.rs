@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The picture: drawn in guest memory, brought to the frame buffer by the GPU.
+//! The picture: drawn in guest memory, copied to the frame buffer by the GPU.
 
 use std::io;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Random work that can be checked: batches of commands, with writes of the processor beside them.
+//! Random work that can be checked: batches of commands, with concurrent writes of the processor.
 //!
-//! A batch is an epoch. The pages of a command in flight are left alone; every other page is looked
-//! at before it is used again, so that no later write covers up a page that was lost.
+//! A batch is an epoch. The pages of a command in flight are not used otherwise; every other page
+//! is checked before it is used again, so that no later write hides a lost page.
 
 use std::io;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The serial card: numbered lines go out of every port, and what comes back is told apart.
+//! The serial card: sends numbered lines through every port, and checks what is received.
 
 mod pattern;
 pub mod port;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The data that goes through the card: numbered lines, each of which proves its own number, so
-//! that loss, repetition and damage can be told apart.
+//! The data that is sent through the card: numbered lines with a check of the number, so that loss,
+//! repetition and damage can be distinguished.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One port of the serial card: its tty, and the lines on their way through it.
+//! One port of the serial card: its tty, and the lines in flight.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The serial card as the guest finds it: its ttys in sysfs, its registers behind `/dev/port`.
+//! The serial card in the guest: its ttys in sysfs, its registers through `/dev/port`.
 
 use std::fs::{self, File};
 use std::io;

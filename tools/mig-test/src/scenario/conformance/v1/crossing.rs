@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One stream, two protocols: what is saved through one of them loads through the other, for both
-//! sample drivers.
+//! One stream, two protocols: a stream that one protocol saved must load through the other, for
+//! both sample drivers.
 
 use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::BAR_VRAM;
@@ -22,7 +22,7 @@ const VRAM: usize = 1 << 20;
 /// The scratch register of a serial card, behind its first BAR's beginning.
 const SCRATCH: u64 = 7;
 
-/// How a stream leaves or arrives.
+/// The way in which a stream is saved or loaded.
 #[derive(Debug, Clone, Copy)]
 enum By {
     V1(Way),
@@ -77,7 +77,7 @@ fn cross(checks: &mut Checks, from: &Mdev, to: &Mdev) -> Result<()> {
     Ok(())
 }
 
-/// A session that is given up behind its first chunk, in the same stream as a whole one.
+/// Returns a stream of a session that is abandoned after its first chunk, and a complete session.
 fn save_after_another(device: &Device, length: usize) -> Result<Vec<u8>> {
     let region = device.migration_region()?.context("there is no region")?;
     let mut stream = Vec::new();

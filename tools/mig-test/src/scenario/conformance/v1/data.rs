@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A stream in chunks: what is pending, when a chunk is taken, sessions that are given up, and
-//! streams that are not what a device has saved.
+//! A stream in chunks: pending bytes, the acknowledgement of chunks, abandoned sessions, and
+//! streams that differ from what a device has saved.
 
 use anyhow::{ensure, Result};
 use rustix::io::Errno;
@@ -72,7 +72,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// A chunk stays until it is acknowledged, whatever is read meanwhile.
+/// Tests that a chunk stays until it is acknowledged, whatever is read meanwhile.
 fn chunks(
     checks: &mut Checks,
     device: &Device,
@@ -125,8 +125,8 @@ fn chunks(
     Ok(())
 }
 
-/// The user stops and continues the VM while it migrates: the stream holds what the first session
-/// gave before a whole second one.
+/// Tests a user that stops and continues the VM while it migrates: the stream has the data of the
+/// first session before a complete second one.
 fn given_up(checks: &mut Checks, device: &Device, region: &MigrationRegion) -> Result<()> {
     for stops in [false, true] {
         device.reset()?;
@@ -182,8 +182,8 @@ fn resuming(target: &Target, device: &Device, region: &MigrationRegion) -> Resul
     Ok(())
 }
 
-/// A stream that ends early does not leave RESUMING and changes nothing, and one that does not can
-/// still come.
+/// Tests that a stream that ends early does not leave RESUMING and changes nothing, and that a
+/// complete one can follow.
 fn torn(
     checks: &mut Checks,
     target: &Target,
@@ -207,7 +207,7 @@ fn torn(
     Ok(())
 }
 
-/// A stream that was changed is refused when it is handed over, for good, and changes nothing.
+/// Tests that a changed stream is refused at its write, for good, and changes nothing.
 fn bent(
     checks: &mut Checks,
     target: &Target,
@@ -241,7 +241,7 @@ fn bent(
     Ok(())
 }
 
-/// The memory of a session goes with it, and whoever has it mapped sees zeros.
+/// Tests that the memory of a session is freed with it, and that a mapping then shows zeros.
 fn forgotten(checks: &mut Checks, device: &Device, region: &MigrationRegion) -> Result<()> {
     device.reset()?;
     region.set_state(RESUMING)?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What protocol v1's migration region has to do, register by register, and beside protocol v2: as
-//! Documentation/protocols.md says, for the kernel's headers have lost the text.
+//! The requirements of protocol v1's migration region, register by register, and together with
+//! protocol v2. They are those of Documentation/protocols.md, because the kernel's headers do not
+//! have the text any more.
 
 pub mod crossing;
 pub mod data;
@@ -30,7 +31,7 @@ fn lacks(target: &Target, what: &str) -> Outcome {
     }
 }
 
-/// Reads the whole state of a device, which is stopped for it and running afterwards.
+/// Reads the whole state of a device, which is stopped meanwhile and runs afterwards.
 fn capture(region: &MigrationRegion, way: Way) -> Result<Vec<u8>> {
     let mut stream = Vec::new();
     region.set_state(bits::STOP_COPY).context("to stop-copy")?;
@@ -39,8 +40,8 @@ fn capture(region: &MigrationRegion, way: Way) -> Result<Vec<u8>> {
     Ok(stream)
 }
 
-/// Resets a device and takes it into a state. A device in RESUMING has got `stream` whole, so that
-/// it can leave again.
+/// Resets a device and takes it to a state. In RESUMING it loads the whole `stream`, so that it can
+/// leave again.
 fn enter(device: &Device, region: &MigrationRegion, state: u32, stream: &[u8]) -> Result<()> {
     device.reset().context("reset")?;
     region

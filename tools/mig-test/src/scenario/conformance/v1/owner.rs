@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Both protocols at one device: who has moved it first owns the session, and the other one looks
-//! on.
+//! Both protocols on one device: the first one to change its state owns the session, and the other
+//! one can only read the state.
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
@@ -69,7 +69,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// In a session of v1's, v2 sees the state and changes nothing.
+/// Tests that in a session of v1, v2 sees the state and changes nothing.
 fn v1_owns(
     checks: &mut Checks,
     device: &Device,
@@ -104,7 +104,7 @@ fn v1_owns(
     Ok(())
 }
 
-/// In a session of v2's, v1 sees the state, has no data and changes nothing.
+/// Tests that in a session of v2, v1 sees the state, has no data and changes nothing.
 fn v2_owns(
     checks: &mut Checks,
     device: &Device,
@@ -137,7 +137,7 @@ fn v2_owns(
     Ok(())
 }
 
-/// A device that is closed in a session is nobody's when it is opened again.
+/// Tests that a device that was closed in a session has no owner when it is opened again.
 fn after_close(checks: &mut Checks, mut device: Device) -> Result<()> {
     for by_v1 in [true, false] {
         device.reset()?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Both protocols, the window and reset from several threads at once. Each kind of call succeeds at
-//! times, no call hangs, the kernel log stays clean (the agent looks), and the device is whole in
-//! the end.
+//! Both protocols, the window and reset from several threads concurrently. Each kind of call must
+//! succeed sometimes, no call may hang, the kernel log must stay clean (the agent checks it), and
+//! the device must work in the end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,9 +22,9 @@ use crate::vfio::migration::State;
 use crate::vfio::v1::bits::{RESUMING, TARGETS};
 use crate::vfio::v1::{MigrationRegion, Way};
 
-/// What a call may answer while others change the state.
+/// The errors that a call may return while others change the state.
 const ANSWERS: [Errno; 3] = [Errno::INVAL, Errno::BUSY, Errno::NODEV];
-/// What a stream may be refused with that somebody scribbles into.
+/// The errors for a stream that another thread overwrites.
 const REFUSALS: [Errno; 3] = [Errno::BADMSG, Errno::OPNOTSUPP, Errno::NOMEM];
 
 /// Runs the scenario.
@@ -94,7 +94,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// Asks for a state of protocol v1 and moves data.
+/// Requests a state of protocol v1 and transfers data.
 fn by_v1(region: &MigrationRegion, stream: &[u8], random: &mut Random, seen: &mut Seen) {
     let target = TARGETS[random.below(TARGETS.len())];
     let what = format!("v1 -> {target}");
@@ -120,7 +120,7 @@ fn by_v1(region: &MigrationRegion, stream: &[u8], random: &mut Random, seen: &mu
     }
 }
 
-/// Asks for a state of protocol v2 and uses its file.
+/// Requests a state of protocol v2 and uses its file.
 fn by_v2(device: &Device, stream: &[u8], random: &mut Random, seen: &mut Seen) {
     let target = State::TARGETS[random.below(State::TARGETS.len())];
     let what = format!("v2 -> {target:?}");

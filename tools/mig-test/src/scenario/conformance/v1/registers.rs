@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Accesses to the region that no user should make, and thousands that nobody has thought of: each
-//! has an answer, and the state is always one of the legal ones.
+//! Invalid accesses to the region, and thousands of random ones: each must have a defined result,
+//! and the state must always be a legal one.
 
 use anyhow::Result;
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use crate::vfio::v1::bits::{RESUMING, RUNNING, TARGETS};
 use crate::vfio::v1::register::{DATA_OFFSET, DATA_SIZE, DEVICE_STATE, PENDING_BYTES, RESERVED};
 use crate::vfio::v1::{MigrationRegion, Way};
 
-/// Accesses without a thought.
+/// The number of random accesses.
 const RANDOM: usize = 10_000;
 /// Widths that are tried.
 const WIDTHS: [usize; 8] = [1, 2, 3, 4, 5, 8, 12, 16];
@@ -83,7 +83,8 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     Ok(checks.outcome())
 }
 
-/// A register answers in its own width at its own place, and the rest of the header never.
+/// Tests that a register can be accessed only with its own width at its own offset, and the rest of
+/// the header not at all.
 fn header(checks: &mut Checks, region: &MigrationRegion, state: u32) {
     for offset in 0..0x40 {
         for width in WIDTHS {
@@ -109,7 +110,7 @@ fn header(checks: &mut Checks, region: &MigrationRegion, state: u32) {
     }
 }
 
-/// What is read-only says so, what is reserved takes anything.
+/// Tests that writes to read-only registers fail, and that reserved ones accept any write.
 fn directions(checks: &mut Checks, region: &MigrationRegion, state: u32) {
     let invalid = Err(Errno::INVAL);
     for register in [PENDING_BYTES, DATA_OFFSET] {
@@ -146,7 +147,7 @@ fn directions(checks: &mut Checks, region: &MigrationRegion, state: u32) {
     checks.equal("data_offset", region.data_offset(), Ok(region.start));
 }
 
-/// The window is cut at its end, and written to while it loads only.
+/// Tests that accesses are cut at the window's end, and that it can be written only while loading.
 fn edges(checks: &mut Checks, region: &MigrationRegion, state: u32) {
     let invalid = Err(Errno::INVAL);
     for outside in [0x20, 0x1000, region.start - 1, region.size, region.size + 1] {
@@ -179,7 +180,7 @@ fn edges(checks: &mut Checks, region: &MigrationRegion, state: u32) {
     }
 }
 
-/// The window can be mapped and nothing else.
+/// Tests that only the window can be mapped.
 fn mappings(checks: &mut Checks, region: &MigrationRegion) {
     let len = region.window.len();
     let page = 4096;
@@ -203,7 +204,7 @@ fn mappings(checks: &mut Checks, region: &MigrationRegion) {
     }
 }
 
-/// An access of any width at any place, more often where there is something.
+/// Returns an access of any width at any place, more often at registers.
 fn access(device: &Device, region: &MigrationRegion, random: &mut Random, seen: &mut Seen) {
     let width = match random.below(4) {
         0 => 1 + random.below(20),

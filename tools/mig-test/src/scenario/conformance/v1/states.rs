@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Every ordered pair of values of `device_state`, those that are none included.
+//! Every ordered pair of values of `device_state`, including invalid ones.
 
 use anyhow::Result;
 use rustix::io::Errno;

@@ -16,7 +16,7 @@ pub const SIZE: usize = register::DEVICE_SIZE;
 pub struct Memory<'a>(Channel<'a>);
 
 impl Memory<'_> {
-    /// That of a card.
+    /// Returns the memory of a card.
     pub fn of(card: &Card) -> Memory<'_> {
         Memory(card.channel(0))
     }
@@ -59,7 +59,7 @@ impl Memory<'_> {
         Ok((len != 0).then_some(first..first + len))
     }
 
-    /// All runs that are left, of at most `most` bytes each.
+    /// Returns all remaining runs, of at most `most` bytes each.
     pub fn take_all(&self, most: usize) -> Result<Vec<Range<usize>>> {
         let (mut runs, mut from) = (Vec::new(), 0);
         while let Some(run) = self.take_dirty(from, most)? {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The SDK's `DeviceMemory`, call by call: what is written and cleared, and which pages a session
-//! finds dirty then. The device has it behind BARs 1 and 2; every call is for that of BAR 1.
+//! The SDK's `DeviceMemory`, call by call: writes, clears, and the dirty pages of a session. The
+//! device has memory behind BARs 1 and 2; every call is for that of BAR 1.
 
 mod memory;
 
@@ -270,7 +270,8 @@ fn bar(checks: &mut Checks, card: Card) -> Result<()> {
     Ok(())
 }
 
-/// Writes through one of them would be missed, so it is refused, and leaves nothing behind.
+/// Tests one memory behind two BARs: writes through one of them would be missed, so the open must
+/// fail, and leave nothing behind.
 fn two_bars(checks: &mut Checks, card: Card) -> Result<()> {
     let (answer, card) = card.reopen_with_one_memory()?;
     checks.refused("an open", answer, Errno::BUSY);
