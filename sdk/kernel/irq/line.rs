@@ -91,8 +91,8 @@ impl Irqs {
         })
     }
 
+    /// Changes the line with `f`, and signals if `f` returns true.
     fn with_line(&self, f: impl FnOnce(&mut Line) -> bool) {
-        /// Changes the line with `f`, and signals if `f` returns true.
         let mut state = self.delivery.state.lock();
         let now = f(&mut state.line);
         state.signal_if(now);
@@ -108,8 +108,8 @@ impl Irqs {
         }
     }
 
+    /// Moves the line to another level.
     fn move_line(&self, asserted: bool) {
-        /// Moves the line to another level.
         self.with_line(|line| {
             self.level.store(asserted, Relaxed);
             line.set(asserted)
@@ -231,21 +231,21 @@ impl Irqs {
         }
     }
 
+    /// Returns the configured mode.
     fn mode(&self) -> Mode {
-        /// Returns the configured mode.
         self.delivery.state.lock().line.mode()
     }
 
+    /// Returns the data of a request to mask or unmask INTx; EINVAL if INTx is not configured.
     fn intx_data(&self, set: &SetIrqs<'_>) -> Result<Data> {
-        /// Returns the data of a request to mask or unmask INTx; EINVAL if INTx is not configured.
         if self.mode() != Mode::Intx {
             return Err(EINVAL);
         }
         set.single()
     }
 
+    /// Handles a trigger for `mode`: configures or disables it, or signals as a loop-back test.
     fn configure(&self, mode: Mode, set: &SetIrqs<'_>) -> Result {
-        /// Handles a trigger for `mode`: configures or disables it, or signals as a loop-back test.
         let current = self.mode();
         if set.disables() && current == mode {
             self.switch_off();

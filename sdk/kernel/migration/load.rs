@@ -226,8 +226,8 @@ impl<O: Operations> Incoming<O> {
         errno(refusal)
     }
 
+    /// Passes the current chunk to the loader or the driver.
     fn push(&mut self, open: &Open<O>) -> Result<(), LoadError> {
-        /// Passes the current chunk to the loader or the driver.
         match &mut self.framing {
             Framing::Records(loader) => {
                 let staged = &mut self.staged;
