@@ -202,7 +202,7 @@ impl Uart {
             reg::IER => self.enable_interrupts(value & ier::ALL),
             reg::IIR => self.watching_inputs(|uart| uart.control_fifo(value)),
             reg::LCR => self.state.lcr = value,
-            reg::MCR => self.watching_inputs(|uart| uart.state.mcr = value & mcr::ALL),
+            reg::MCR => self.control_modem(value & mcr::ALL),
             reg::SCR => self.state.scr = value,
             _ => {}
         }
@@ -243,6 +243,13 @@ impl Uart {
             self.state.thri_pending = true;
         }
         self.state.ier = value;
+    }
+
+    fn control_modem(&mut self, value: u8) {
+        // A driver mostly writes what is there.
+        if value != self.state.mcr {
+            self.watching_inputs(|uart| uart.state.mcr = value);
+        }
     }
 
     fn control_fifo(&mut self, value: u8) {
