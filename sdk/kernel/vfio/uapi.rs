@@ -8,7 +8,10 @@
 //! C header: [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
 
 use crate::base::raw;
-use core::mem::{offset_of, size_of};
+use core::{
+    mem::{offset_of, size_of, MaybeUninit},
+    ptr, slice,
+};
 use kernel::{
     prelude::*,
     uaccess::{UserPtr, UserSlice},
@@ -52,16 +55,22 @@ unsafe impl Uapi for raw::vfio_precopy_info {
 ///
 /// # Errors
 ///
-/// EFAULT if user space cannot be read, ENOMEM.
+/// EFAULT if user space cannot be read.
 pub(super) fn fetch<T: Uapi>(arg: usize) -> Result<T> {
-    let mut bytes = KVec::<u8>::new();
-    UserSlice::new(UserPtr::from_addr(arg), T::MIN).read_all(&mut bytes, GFP_KERNEL)?;
-    let mut value = core::mem::MaybeUninit::<T>::zeroed();
-    // SAFETY: `read_all()` filled `bytes` with `T::MIN` bytes, which by the contract of `Uapi` is
-    // at most the size of `T`. `value` is a local variable, so they do not overlap.
-    unsafe {
-        core::ptr::copy_nonoverlapping(bytes.as_ptr(), value.as_mut_ptr().cast(), bytes.len())
+    const {
+        assert!(
+            T::MIN <= size_of::<T>(),
+            "a version longer than the structure"
+        )
     };
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: `value` has at least `T::MIN` bytes, as asserted above, and nobody else uses it.
+    // `MaybeUninit<u8>` has no invalid values.
+    let bytes =
+        unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast::<MaybeUninit<u8>>(), T::MIN) };
+    UserSlice::new(UserPtr::from_addr(arg), T::MIN)
+        .reader()
+        .read_raw(bytes)?;
     // SAFETY: The contract of `Uapi` guarantees that `T` is integers alone, for which any bit
     // pattern is valid.
     Ok(unsafe { value.assume_init() })
@@ -76,7 +85,7 @@ pub(super) fn store<T: Uapi>(arg: usize, value: &T, argsz: u32) -> Result {
     let len = size_of::<T>().min(argsz as usize);
     // SAFETY: The contract of `Uapi` guarantees that `T` has no padding, so all its bytes are
     // initialized.
-    let bytes = unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), len) };
+    let bytes = unsafe { slice::from_raw_parts(ptr::from_ref(value).cast(), len) };
     UserSlice::new(UserPtr::from_addr(arg), len)
         .writer()
         .write_slice(bytes)
