@@ -49,8 +49,8 @@ use mdev_sdk::{
         config::{Bar, Identity, Msix},
         stream::{name, Name},
     },
-    Context, DeviceMemory, Driver, NewDevice, Operations, Plane, Progress, Task, Type, WaitQueue,
-    Worker,
+    Budget, Context, DeviceMemory, Driver, NewDevice, Operations, Plane, Progress, Share, Task,
+    Type, WaitQueue, Worker,
 };
 use registers::{Effects, Registers};
 
@@ -58,13 +58,7 @@ mdev_sdk::module_mdev_driver! {
     driver: Gpu,
     parent: c"mgpu_rs",
     parent_driver: c"mgpu",
-    parent_data: Arc::pin_init(
-        new_mutex!(
-            mdev_sdk::parameter(&module_parameters::vram_budget_mib),
-            "mgpu_budget"
-        ),
-        GFP_KERNEL,
-    )?,
+    parent_data: Budget::new(mdev_sdk::parameter(&module_parameters::vram_budget_mib))?,
     name: "mgpu_rs",
     authors: ["The mdev SDK authors"],
     description: "Toy GPU that migrates, a sample of the mdev SDK",
@@ -99,16 +93,10 @@ const MODELS: [Model; 3] = [
     },
 ];
 
-/// A device from `create` to `remove`. It takes its VRAM from the budget, and its drop returns it.
+/// A device from `create` to `remove`.
 struct Gpu {
     model: &'static Model,
-    free: Arc<Mutex<u32>>,
-}
-
-impl Drop for Gpu {
-    fn drop(&mut self) {
-        *self.free.lock() += self.model.vram_mib;
-    }
+    _vram_mib: Share,
 }
 
 /// The data that the callbacks and the worker share.
@@ -292,22 +280,17 @@ impl Driver for Gpu {
         },
     ];
 
-    type Parent = Arc<Mutex<u32>>;
+    type Parent = Budget;
     type Open = OpenGpu;
 
-    fn available(free: &Self::Parent, type_index: usize) -> u32 {
-        let wanted = MODELS[type_index].vram_mib;
-        free.lock().checked_div(wanted).unwrap_or(0)
+    fn available(vram_mib: &Budget, type_index: usize) -> u32 {
+        vram_mib.available(MODELS[type_index].vram_mib)
     }
 
     fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
         let model = &MODELS[new.type_index];
-        let mut free = new.parent.lock();
-        *free = free.checked_sub(model.vram_mib).ok_or(ENOSPC)?;
-        Ok(Self {
-            model,
-            free: new.parent.clone(),
-        })
+        let _vram_mib = new.parent.take(model.vram_mib)?;
+        Ok(Self { model, _vram_mib })
     }
 
     fn identity(&self) -> Identity {

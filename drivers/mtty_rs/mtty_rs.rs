@@ -34,8 +34,8 @@ use mdev_sdk::{
         config::{Bar, Identity},
         stream::{name, Format, LoadError, Name, Tag, HEADER_LEN},
     },
-    Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress, RecordWriter,
-    Type,
+    Budget, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress,
+    RecordWriter, Share, Type,
 };
 use state::{BadState, State};
 use uart::Uart;
@@ -44,7 +44,7 @@ mdev_sdk::module_mdev_driver! {
     driver: Mtty,
     parent: c"mtty_rs",
     parent_driver: c"mtty",
-    parent_data: Arc::pin_init(new_mutex!(MAX_PORTS, "mtty_ports"), GFP_KERNEL)?,
+    parent_data: Budget::new(MAX_PORTS)?,
     name: "mtty_rs",
     authors: ["The mdev SDK authors"],
     description: "Serial card of 16550s that migrates, a sample of the mdev SDK",
@@ -52,7 +52,7 @@ mdev_sdk::module_mdev_driver! {
 }
 
 /// The limit of ports of all cards together, as in mainline.
-const MAX_PORTS: usize = 24;
+const MAX_PORTS: u32 = 24;
 const PORTS_OF_A_CARD: usize = 2;
 const PORT_SIZE: u32 = 8;
 
@@ -90,17 +90,10 @@ const CARDS: [Card; 4] = [
     },
 ];
 
-/// A card from `create` to `remove`. It takes its ports from the module's budget, and its drop
-/// returns them.
+/// A card from `create` to `remove`.
 struct Mtty {
     card: &'static Card,
-    free: Arc<Mutex<usize>>,
-}
-
-impl Drop for Mtty {
-    fn drop(&mut self) {
-        *self.free.lock() += self.card.ports;
-    }
+    _ports: Share,
 }
 
 type Ports = [Uart; PORTS_OF_A_CARD];
@@ -148,23 +141,17 @@ impl Driver for Mtty {
         },
     ];
 
-    type Parent = Arc<Mutex<usize>>;
+    type Parent = Budget;
     type Open = OpenMtty;
 
-    fn available(free: &Self::Parent, type_index: usize) -> u32 {
-        free.lock()
-            .checked_div(CARDS[type_index].ports)
-            .unwrap_or(0) as u32
+    fn available(ports: &Budget, type_index: usize) -> u32 {
+        ports.available(CARDS[type_index].ports as u32)
     }
 
     fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
         let card = &CARDS[new.type_index];
-        let mut free = new.parent.lock();
-        *free = free.checked_sub(card.ports).ok_or(ENOSPC)?;
-        Ok(Self {
-            card,
-            free: new.parent.clone(),
-        })
+        let _ports = new.parent.take(card.ports as u32)?;
+        Ok(Self { card, _ports })
     }
 
     fn identity(&self) -> Identity {

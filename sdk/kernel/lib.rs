@@ -41,8 +41,8 @@ mod mdev;
 
 pub use base::{compat::parameter, wait::WaitQueue};
 pub use driver::{
-    crc32c, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Plane,
-    Progress, RecordWriter, Task, Type, Worker,
+    crc32c, Budget, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Plane,
+    Progress, RecordWriter, Share, Task, Type, Worker,
 };
 pub use mdev::{DriverRegistration, ParentRegistration, VirtualParent};
 pub use mdev_model as model;

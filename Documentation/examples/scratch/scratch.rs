@@ -17,14 +17,16 @@ use kernel::sync::{lock::mutex::MutexGuard, Arc, Mutex};
 use kernel::{new_mutex, page::PAGE_SIZE, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
-use mdev_sdk::{Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase};
-use mdev_sdk::{Progress, RecordWriter, Task, Type, WaitQueue, Worker};
+use mdev_sdk::{
+    Budget, Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase,
+};
+use mdev_sdk::{Progress, RecordWriter, Share, Task, Type, WaitQueue, Worker};
 
 mdev_sdk::module_mdev_driver! {
     driver: Scratch,
     parent: c"scratch",
     parent_driver: c"scratch",
-    parent_data: Arc::pin_init(new_mutex!(MAX_CARDS, "scratch_cards"), GFP_KERNEL)?,
+    parent_data: Budget::new(MAX_CARDS)?,
     name: "scratch",
     authors: ["The mdev SDK authors"],
     description: "Scratch card, the example of the mdev SDK's vendor guide",
@@ -51,14 +53,9 @@ fn number(bytes: &[u8]) -> u64 {
         .fold(0, |high, low| high << 8 | u64::from(*low))
 }
 
-/// A card from `create` to `remove`. It takes one from the parent's budget of cards, and its drop
-/// returns it.
-struct Scratch(Arc<Mutex<u32>>);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        *self.0.lock() += 1;
-    }
+/// A card from `create` to `remove`.
+struct Scratch {
+    _card: Share,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -150,17 +147,17 @@ impl Driver for Scratch {
         name: c"Scratch card",
         description: c"64 KiB of memory and a doorbell that fills it",
     }];
-    type Parent = Arc<Mutex<u32>>;
+    type Parent = Budget;
     type Open = OpenScratch;
 
-    fn available(free: &Self::Parent, _type_index: usize) -> u32 {
-        *free.lock()
+    fn available(cards: &Budget, _type_index: usize) -> u32 {
+        cards.available(1)
     }
 
     fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
-        let mut free = new.parent.lock();
-        *free = free.checked_sub(1).ok_or(ENOSPC)?;
-        Ok(Scratch(new.parent.clone()))
+        Ok(Scratch {
+            _card: new.parent.take(1)?,
+        })
     }
 
     fn identity(&self) -> Identity {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `operations` | the traits `Driver` and `Operations` |
 //! | `migrate`, `record` | the trait `Migrate`, and the writer of the records that it saves |
+//! | `budget` | what the mdevs of a parent share |
 //! | `context` | the SDK's part of an open device, which callbacks receive |
 //! | `open` | an open device: the SDK's part and the driver's |
 //! | `worker` | work outside of callbacks |
@@ -13,6 +14,7 @@
 //! This room knows `memory` and `irq`, and no protocol, file or ioctl. The session and VFIO's
 //! callbacks call the driver through it.
 
+mod budget;
 mod context;
 mod migrate;
 mod open;
@@ -20,6 +22,7 @@ mod operations;
 mod record;
 mod worker;
 
+pub use budget::{Budget, Share};
 pub use context::Context;
 pub use migrate::{Codec, Migrate, Pending, Phase, Progress};
 pub use operations::{Driver, NewDevice, Operations, Plane, Type};
