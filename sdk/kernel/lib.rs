@@ -22,7 +22,7 @@
 
 #![warn(missing_docs)]
 
-// The rooms, from the ground up. A room may use those above it in this list and no others;
+// The layers, from the ground up. A layer may use those above it in this list and no others;
 // `mig-test test --tree` reads the list and checks it.
 
 mod base;

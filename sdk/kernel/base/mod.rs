@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bindings, differences between kernel series, and helpers for every other room.
+//! Bindings, differences between kernel series, and helpers for every other layer.
 //!
-//! This room knows the C side of the kernel, and nothing of devices. Every other room uses it.
+//! This layer knows the C side of the kernel, and nothing of devices. Every other layer uses it.
 
 pub(crate) mod compat;
 pub(crate) mod limit;

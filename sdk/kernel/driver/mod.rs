@@ -11,7 +11,7 @@
 //! | `open` | an open device: the SDK's part and the driver's |
 //! | `worker` | work outside of callbacks |
 //!
-//! This room knows `memory` and `irq`, and no protocol, file or ioctl. The session and VFIO's
+//! This layer knows `memory` and `irq`, and no protocol, file or ioctl. The session and VFIO's
 //! callbacks call the driver through it.
 
 mod budget;

@@ -3,7 +3,7 @@
 //! Interrupts: the line that a device drives, and the eventfds that signal it to user space.
 //!
 //! `mdev_model::irq` decides when to signal; here are the locks, the eventfds and the checks of
-//! `VFIO_DEVICE_SET_IRQS`. This room knows `base` alone. The driver's [`Context`](crate::Context)
+//! `VFIO_DEVICE_SET_IRQS`. This layer knows `base` alone. The driver's [`Context`](crate::Context)
 //! drives the line, the migration session stops and starts it, and VFIO's ioctls configure it.
 
 mod eventfd;

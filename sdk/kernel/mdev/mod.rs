@@ -2,7 +2,7 @@
 
 //! Registration: mdev drivers, parents and types, and a module made of these.
 //!
-//! This is the top room: it creates and removes the `vfio_device` of each mdev, and no other room
+//! This is the top layer: it creates and removes the `vfio_device` of each mdev, and no other layer
 //! knows it. A driver uses [`module_mdev_driver!`](crate::module_mdev_driver), or the registrations
 //! themselves.
 

@@ -9,7 +9,7 @@
 //! | `device_memory`, `window`, `mapping` | memory behind a region, and its mappings |
 //! | `wakeup` | pollers that wait for the next write to device memory |
 //!
-//! This room knows `base` alone: no driver and no session. Drivers use the public types; VFIO's
+//! This layer knows `base` alone: no driver and no session. Drivers use the public types; VFIO's
 //! callbacks attach, unmap and close.
 
 mod device_memory;

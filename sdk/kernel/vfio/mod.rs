@@ -11,7 +11,7 @@
 //! | `migration_v1`, `migration_v2` | the two protocols, each a front end of the same session |
 //! | `dirty_log` | `struct vfio_log_ops` |
 //!
-//! This room knows all below it. `mdev` uses it, through [`Device`].
+//! This layer knows all below it. `mdev` uses it, through [`Device`].
 
 mod access;
 mod container;

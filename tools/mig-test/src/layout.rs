@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Checks the layout of the source: a layer ("room") of the SDK may use only those below it, and
+//! Checks the layout of the source: a layer of the SDK may use only those below it, and
 //! files must not be too long or their comments too wide.
 
 use std::fs;
@@ -18,16 +18,16 @@ const SDK: &str = "sdk/kernel";
 pub fn check(root: &Path) -> Result<()> {
     let mut wrong = Vec::new();
     let sdk = root.join(SDK);
-    let rooms = rooms(&read(&sdk.join("lib.rs"))?);
-    if rooms.is_empty() {
-        bail!("{SDK}/lib.rs names no room");
+    let layers = layers(&read(&sdk.join("lib.rs"))?);
+    if layers.is_empty() {
+        bail!("{SDK}/lib.rs names no layer");
     }
-    for (height, room) in rooms.iter().enumerate() {
-        for path in sources(&sdk.join(room))? {
-            let climbs = climbs(&read(&path)?, &rooms[..=height]);
+    for (height, layer) in layers.iter().enumerate() {
+        for path in sources(&sdk.join(layer))? {
+            let climbs = climbs(&read(&path)?, &layers[..=height]);
             wrong.extend(climbs.into_iter().map(|(line, target)| {
                 let file = shown(root, &path);
-                format!("{file}:{line}: the room {room} must not use {target}: see {SDK}/lib.rs")
+                format!("{file}:{line}: the layer {layer} must not use {target}: see {SDK}/lib.rs")
             }));
         }
     }
@@ -77,7 +77,7 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Returns the layers of the crate whose root is `text`, lowest first.
-fn rooms(text: &str) -> Vec<String> {
+fn layers(text: &str) -> Vec<String> {
     let modules = text.lines().filter_map(|line| line.strip_prefix("mod "));
     let names = modules.filter_map(|rest| rest.strip_suffix(';'));
     names.map(str::to_owned).collect()
@@ -170,12 +170,12 @@ mod tests {
         "//! A crate.\nmod ground;\n\nmod middle;\n\nmod top;\npub use top::Item;\n";
 
     fn climbs_of_middle(text: &str) -> Vec<(usize, String)> {
-        climbs(text, &rooms(HOUSE)[..=1])
+        climbs(text, &layers(HOUSE)[..=1])
     }
 
     #[test]
     fn the_root_of_the_crate_says_in_which_order_the_rooms_are() {
-        assert_eq!(rooms(HOUSE), ["ground", "middle", "top"]);
+        assert_eq!(layers(HOUSE), ["ground", "middle", "top"]);
     }
 
     #[test]
