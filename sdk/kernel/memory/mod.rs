@@ -7,11 +7,13 @@
 //! | `guest_memory`, `pins` | what a driver reads, writes and pins; how an unmap or a close takes it back |
 //! | `dirty_log` | the account of what was written there |
 //! | `device_memory`, `window`, `mapping` | memory behind a BAR or a region, and who has it mapped |
+//! | `atomic_pages` | which of its pages are dirty, or used |
 //! | `wakeup` | who waits for the next write to device memory |
 //!
 //! This room knows `base` alone: no driver, no session. Drivers come in by the public types; VFIO's
 //! callbacks attach, unmap and close.
 
+mod atomic_pages;
 mod device_memory;
 mod dirty_log;
 mod guest_memory;
