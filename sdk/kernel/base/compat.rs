@@ -40,6 +40,17 @@ pub(crate) unsafe fn raw_try_init<T, E>(
 /// The value of a parameter that `module!` has declared.
 ///
 /// Until 7.2 is dropped: there `value()` returns a reference.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::module_param::ModuleParamAccess;
+/// /// Returns a budget in bytes. The argument is `&module_parameters::budget_mib` for a parameter
+/// /// `budget_mib` of `module!`.
+/// fn budget(mib: &ModuleParamAccess<u32>) -> u64 {
+///     u64::from(mdev_sdk::parameter(mib)) << 20
+/// }
+/// ```
 #[inline]
 pub fn parameter<T: Copy>(parameter: &kernel::module_param::ModuleParamAccess<T>) -> T {
     #[cfg(linux_7_3)]
@@ -57,6 +68,10 @@ pub fn parameter<T: Copy>(parameter: &kernel::module_param::ModuleParamAccess<T>
 ///
 /// Until 7.2 is dropped: there `module!` makes a static of it, from 7.3 on a constant of
 /// `LocalModule`, which `#[vtable]` then names for the driver.
+///
+/// # Examples
+///
+/// [`Driver`](crate::Driver) has one.
 #[cfg(linux_7_3)]
 #[allow(clippy::crate_in_macro_def, reason = "the driver's crate is meant")]
 #[macro_export]
@@ -68,6 +83,10 @@ macro_rules! this_module {
 
 /// The module that the current crate is, as `&'static ThisModule`: what
 /// [`Driver::OWNER`](crate::Driver::OWNER) wants.
+///
+/// # Examples
+///
+/// [`Driver`](crate::Driver) has one.
 #[cfg(not(linux_7_3))]
 #[allow(clippy::crate_in_macro_def, reason = "the driver's crate is meant")]
 #[macro_export]

@@ -15,6 +15,22 @@ use core::ffi::c_void;
 use kernel::{current, error::to_result, prelude::*, static_lock_class, types::Opaque};
 
 /// A queue of threads that wait for something.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::{prelude::*, sync::Mutex};
+/// # use mdev_sdk::WaitQueue;
+/// fn finish(busy: &Mutex<bool>, idle: &WaitQueue) {
+///     *busy.lock() = false;
+///     idle.wake_all();
+/// }
+///
+/// /// Waits for `finish`; EINTR if this thread is killed before.
+/// fn stop(busy: &Mutex<bool>, idle: &WaitQueue) -> Result {
+///     idle.wait_killable(|| !*busy.lock())
+/// }
+/// ```
 #[pin_data]
 pub struct WaitQueue {
     #[pin]

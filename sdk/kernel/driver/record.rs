@@ -11,6 +11,31 @@ use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::stream::{Header, LoadError, StreamChecksum, Tag};
 
 /// Where [`Migrate::save`](super::Migrate::save) puts what it saves.
+///
+/// # Examples
+///
+/// ```
+/// # use core::ops::Range;
+/// # use kernel::{prelude::*, sync::Arc};
+/// # use mdev_sdk::{model::stream::Tag, DeviceMemory, RecordWriter};
+/// const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
+/// const MEMORY: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
+/// const STATISTICS: Tag = Tag(Tag::FIRST_DRIVER.0 + 2);
+///
+/// fn save(
+///     registers: &[u8],
+///     memory: &Arc<DeviceMemory>,
+///     bytes: Range<usize>,
+///     out: &mut RecordWriter<'_>,
+/// ) -> Result {
+///     out.record(REGISTERS, registers)?;
+///     // The payload is the offset, then the bytes.
+///     let head = (bytes.start as u64).to_le_bytes();
+///     out.memory_record(MEMORY, &head, memory, bytes)?;
+///     // A destination that does not know the tag skips it.
+///     out.optional_record(STATISTICS, &[0; 8])
+/// }
+/// ```
 pub struct RecordWriter<'a> {
     pub(crate) out: &'a mut KVVec<u8>,
     /// None if the driver frames the stream itself.
@@ -167,6 +192,16 @@ impl DeferredPayload {
 }
 
 /// CRC32C (Castagnoli) by the fastest means of the machine, without inversion at either end.
+///
+/// # Examples
+///
+/// ```
+/// # use mdev_sdk::crc32c;
+/// /// Returns the CRC32C of `data` as iSCSI and ext4 define it: inverted at both ends.
+/// fn checksum(data: &[u8]) -> u32 {
+///     !crc32c(!0, data)
+/// }
+/// ```
 pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
     // SAFETY: The pointer and the length are those of a slice.
     unsafe { raw::crc32c(seed, data.as_ptr().cast(), data.len()) }

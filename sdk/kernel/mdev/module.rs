@@ -7,12 +7,20 @@
 /// `parent` is the name of the parent device, `parent_driver` the first part of its type names and
 /// `parent_data` what its mdevs share; the rest is that of the kernel's `module!`.
 ///
-/// ```ignore
+/// # Examples
+///
+/// ```
+/// # include!(env!("MDEV_SDK_CARD"));
+/// # fn main() {}
+/// # open_card!();
+/// # operations_of_card!();
+/// # migrate_of_card!();
+/// # driver_of_card!();
 /// mdev_sdk::module_mdev_driver! {
-///     driver: MyDevice,
+///     driver: Card,
 ///     parent: c"my_parent",
 ///     parent_driver: c"my",
-///     parent_data: MyBudget::new(),
+///     parent_data: Arc::pin_init(new_mutex!(16, "my_cards"), GFP_KERNEL)?,
 ///     name: "my_mdev",
 ///     authors: ["Me"],
 ///     description: "My mediated device",

@@ -37,6 +37,26 @@ use mdev_model::{page_set::PageSet, region};
 ///
 /// `mapping` is that of the VFIO device through whose file this memory can be mapped, and none
 /// while that is not open.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::{prelude::*, sync::Arc};
+/// # use mdev_sdk::DeviceMemory;
+/// fn open() -> Result<Arc<DeviceMemory>> {
+///     let memory = DeviceMemory::new(16 << 20)?;
+///     memory.write(0x1000, b"splash")?;
+///     memory.start_tracking();
+///     Ok(memory)
+/// }
+///
+/// /// Reads the next page that was written at or behind `from`. `page` has room for it.
+/// fn next(memory: &DeviceMemory, from: usize, page: &mut [u8]) -> Result {
+///     let dirty = memory.take_dirty(from, page.len()).ok_or(ENOENT)?;
+///     // After `take_dirty`: what is written from here on is dirty again.
+///     memory.read(dirty.start, page)
+/// }
+/// ```
 #[pin_data]
 pub struct DeviceMemory {
     pages: KVVec<Page>,
