@@ -6,6 +6,20 @@ use super::BARS;
 use crate::region;
 
 /// What a base address register decodes.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::config::Bar;
+///
+/// let ports = Bar::Io { size: 8 };
+/// assert_eq!((ports.size(), ports.widest_access()), (8, 4));
+/// let memory = Bar::Memory64 {
+///     size: 16 << 20,
+///     prefetchable: true,
+/// };
+/// assert_eq!((memory.size(), memory.widest_access()), (16 << 20, 8));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bar {
     /// The register is not implemented and reads as zero.
@@ -81,6 +95,10 @@ impl Bar {
 /// Where an MSI-X capability of one vector has its table and its pending bits.
 ///
 /// User space emulates both, so nothing has to be behind them but a BAR of that size.
+///
+/// # Examples
+///
+/// [`Identity`] has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Msix {
     /// Index of the BAR that both are in.
@@ -102,6 +120,36 @@ impl Msix {
 }
 
 /// The read-only face of a function: what a guest's driver binds to.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::config::{Bar, Identity, Msix, BARS};
+///
+/// let mut bars = [Bar::None; BARS];
+/// bars[0] = Bar::Memory32 {
+///     size: 4096,
+///     prefetchable: false,
+/// };
+/// let card = Identity {
+///     vendor: 0x1234,
+///     device: 0x0001,
+///     subsystem_vendor: 0x1234,
+///     subsystem: 0x0001,
+///     // A display controller, as `PCI_CLASS_DISPLAY_OTHER` has it.
+///     class: 0x03_80_00,
+///     revision: 1,
+///     intx: true,
+///     msi: true,
+///     msix: Some(Msix {
+///         bar: 0,
+///         table: 0x800,
+///         pending: 0x810,
+///     }),
+///     bars,
+/// };
+/// assert!(card.is_valid());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// Vendor id.
