@@ -15,6 +15,8 @@
 //! `unsafe`. What can be decided without a kernel is in the crate [`mdev_model`].
 
 #![warn(missing_docs)]
+// Kbuild passes this to rustc as an option, which rustdoc ignores when it collects examples.
+#![cfg_attr(doctest, no_std)]
 
 // The rooms, from the ground up. Each may use those above it in this list and no other, which a
 // check of `mig-test test --tree` sees to by reading the list.

@@ -17,6 +17,8 @@ pub mod place {
     pub const DRIVER: &str = "/opt/driver";
     /// Where results go.
     pub const OUT: &str = "/opt/out";
+    /// Where documentation goes.
+    pub const DOC: &str = "/opt/doc";
     /// One of Debian's kernels with its modules, as the root of the lab VM has them.
     pub const KERNEL: &str = "/opt/kernel";
     /// The initramfs of the lab VM.
