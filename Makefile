@@ -5,7 +5,7 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MIG_TEST := $(TARGET)/x86_64-unknown-linux-gnu/debug/mig-test
 
-.PHONY: modules modules_install demo test test-all bench rust-analyzer clean help programs mig-test
+.PHONY: modules modules_install demo test test-all bench doc rust-analyzer clean help programs mig-test
 
 ifdef KDIR
 
@@ -28,6 +28,9 @@ modules:
 	+$(KMAKE) modules
 modules_install: modules
 	+$(KMAKE) $(NO_KEY) INSTALL_MOD_STRIP=1 modules_install
+doc:
+	@mkdir -p $(TARGET)/kmod-kdir $(TARGET)/doc
+	+$(KMAKE) MDEV_DOC=$(TARGET)/doc sdk/kernel/
 rust-analyzer: modules
 	+$(KMAKE) rust-analyzer
 	cp $(TARGET)/kmod-kdir/rust-project.json .
@@ -38,6 +41,8 @@ modules: mig-test
 	$(MIG_TEST) lab build
 modules_install: mig-test
 	$(MIG_TEST) lab install --root $(or $(INSTALL_MOD_PATH),/)
+doc: mig-test
+	$(MIG_TEST) lab doc
 rust-analyzer: mig-test
 	$(MIG_TEST) lab rust-analyzer
 
@@ -67,6 +72,7 @@ help:
 	@echo 'make test-all        the same, and what takes long: QEMU 11.1, the debug kernel'
 	@echo 'make bench           what registers, pins, dirty pages, VRAM and protocol v1 cost, beside a peer'
 	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
+	@echo 'make doc             write the documentation of the SDK: target/doc/mdev_sdk/index.html'
 	@echo 'make rust-analyzer   write rust-project.json for editors'
 	@echo 'make clean           remove target/; the lab stays: mig-test lab clean removes it'
 	@echo

@@ -21,6 +21,8 @@
 //! Reference: <https://docs.kernel.org/driver-api/vfio-mediated-device.html>
 
 #![warn(missing_docs)]
+// Kbuild passes this to rustc as an option, which rustdoc ignores when it collects examples.
+#![cfg_attr(doctest, no_std)]
 
 // The layers, from the ground up. A layer may use those above it in this list and no others;
 // `mig-test test --tree` reads the list and checks it.

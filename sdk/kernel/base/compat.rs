@@ -49,6 +49,17 @@ pub(crate) unsafe fn raw_try_init<T, E>(
 /// Returns the value of a parameter that `module!` declares.
 ///
 /// Needed until 7.2 is dropped: there `value()` returns a reference.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::module_param::ModuleParamAccess;
+/// /// Returns a budget in bytes. The argument is `&module_parameters::budget_mib` for a parameter
+/// /// `budget_mib` of `module!`.
+/// fn budget(mib: &ModuleParamAccess<u32>) -> u64 {
+///     u64::from(mdev_sdk::parameter(mib)) << 20
+/// }
+/// ```
 #[inline]
 pub fn parameter<T: Copy>(parameter: &kernel::module_param::ModuleParamAccess<T>) -> T {
     #[cfg(linux_7_3)]
@@ -66,6 +77,10 @@ pub fn parameter<T: Copy>(parameter: &kernel::module_param::ModuleParamAccess<T>
 ///
 /// Needed until 7.2 is dropped: there `module!` makes it a static. From 7.3 on it is a constant of
 /// `LocalModule`, and `#[vtable]` names that type for the driver.
+///
+/// # Examples
+///
+/// [`Driver`](crate::Driver) has one.
 #[cfg(linux_7_3)]
 #[allow(clippy::crate_in_macro_def, reason = "the driver's crate is meant")]
 #[macro_export]
@@ -77,6 +92,10 @@ macro_rules! this_module {
 
 /// Returns the module of the current crate as `&'static ThisModule`, for
 /// [`Driver::OWNER`](crate::Driver::OWNER).
+///
+/// # Examples
+///
+/// [`Driver`](crate::Driver) has one.
 #[cfg(not(linux_7_3))]
 #[allow(clippy::crate_in_macro_def, reason = "the driver's crate is meant")]
 #[macro_export]

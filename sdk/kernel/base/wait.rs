@@ -20,6 +20,22 @@ use kernel::{current, error::to_result, prelude::*, static_lock_class, types::Op
 /// # Invariants
 ///
 /// `queue` is an initialized wait queue.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::{prelude::*, sync::Mutex};
+/// # use mdev_sdk::WaitQueue;
+/// fn finish(busy: &Mutex<bool>, idle: &WaitQueue) {
+///     *busy.lock() = false;
+///     idle.wake_all();
+/// }
+///
+/// /// Waits for `finish`; EINTR if this thread is killed before.
+/// fn stop(busy: &Mutex<bool>, idle: &WaitQueue) -> Result {
+///     idle.wait_killable(|| !*busy.lock())
+/// }
+/// ```
 #[pin_data]
 pub struct WaitQueue {
     #[pin]

@@ -9,6 +9,22 @@ use kernel::{
 };
 
 /// The units that a parent has left for its mdevs. A clone is the same budget.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use mdev_sdk::Budget;
+/// fn two_cards() -> Result {
+///     let ports = Budget::new(24)?;
+///     let _first = ports.take(16)?;
+///     // Eight ports are left, which are four cards of two.
+///     pr_info!("{} cards are available\n", ports.available(2));
+///     let second = ports.take(16);
+///     // ENOSPC: the first card is dropped at the end.
+///     second.map(drop)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Budget(Arc<Mutex<u32>>);
 
@@ -45,6 +61,10 @@ impl Budget {
 }
 
 /// Units that an mdev has taken from a [`Budget`]; dropping it returns them.
+///
+/// # Examples
+///
+/// [`Budget`] has one.
 #[must_use = "dropping a share returns its units"]
 pub struct Share {
     budget: Budget,

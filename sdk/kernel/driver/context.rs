@@ -22,6 +22,27 @@ use mdev_model::{
 ///
 /// It is created at the first open of the VFIO device. A driver that keeps a reference may use it
 /// after the last close, without effect: no interrupt is delivered, and guest memory gives ENODEV.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::{prelude::*, sync::Mutex};
+/// # use mdev_sdk::Context;
+/// /// Writes a fence to guest memory, then asserts the interrupt.
+/// fn complete(cx: &Context, fence: u64, events: &Mutex<u32>) {
+///     let written = cx.memory().write(fence, &1u32.to_le_bytes());
+///     if written.is_err() {
+///         dev_warn!(cx.device(), "card: no memory at the fence\n");
+///     }
+///     let mut events = events.lock();
+///     *events |= 1;
+///     // With the lock held: the level is that of the newest events.
+///     cx.set_interrupt(true);
+///     drop(events);
+///     // There is more to save than `Migrate::pending` said last.
+///     cx.notify_pending();
+/// }
+/// ```
 #[pin_data]
 pub struct Context {
     dev: ARef<Device>,

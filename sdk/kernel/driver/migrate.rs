@@ -10,6 +10,21 @@ use kernel::prelude::*;
 use mdev_model::stream::{Format, LoadError, Name, Tag};
 
 /// The phase of a saving session.
+///
+/// # Examples
+///
+/// ```
+/// # use mdev_sdk::Phase;
+/// /// Returns the offset from which a call of `save` looks for dirty pages.
+/// fn start(phase: Phase, reached: usize) -> usize {
+///     match phase {
+///         // One round: the guest may write forever.
+///         Phase::PreCopy => reached,
+///         // Until nothing is dirty.
+///         Phase::StopCopy => 0,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The device runs: what is saved now may change again.
@@ -19,6 +34,25 @@ pub enum Phase {
 }
 
 /// Whether [`Migrate::save`] or [`Task::step`](super::Task::step) must be called again.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use mdev_sdk::{model::stream::Tag, Progress, RecordWriter};
+/// # const PAGE: Tag = Tag(Tag::FIRST_DRIVER.0);
+/// /// Saves one of the pages that are left.
+/// fn save<'p>(
+///     left: &mut impl Iterator<Item = &'p [u8]>,
+///     out: &mut RecordWriter<'_>,
+/// ) -> Result<Progress> {
+///     let Some(page) = left.next() else {
+///         return Ok(Progress::Done);
+///     };
+///     out.record(PAGE, page)?;
+///     Ok(Progress::More)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// There is more to do now. A call of `save` has written at least one record.
@@ -30,6 +64,30 @@ pub enum Progress {
 
 /// The size in bytes of what a device has yet to save: its records with their headers, without the
 /// records of the SDK.
+///
+/// # Examples
+///
+/// A device with memory, and registers of 8 bytes that it saves when it has stopped:
+///
+/// ```
+/// # use mdev_sdk::{model::stream::HEADER_LEN, DeviceMemory, Pending};
+/// const RECORD: u64 = (HEADER_LEN + 4096) as u64;
+///
+/// fn pending(memory: &DeviceMemory, reached: usize, is_first_pass: bool) -> Pending {
+///     let records = |bytes: u64| bytes / 4096 * RECORD;
+///     let left = records(memory.dirty_bytes(0));
+///     let initial = if is_first_pass {
+///         records(memory.dirty_bytes(reached))
+///     } else {
+///         0
+///     };
+///     Pending {
+///         initial,
+///         dirty: left.saturating_sub(initial),
+///         stop_copy: left + (HEADER_LEN + 8) as u64,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
     /// To be saved once before the device stops.
@@ -41,6 +99,19 @@ pub struct Pending {
 }
 
 /// The framing of a device's stream.
+///
+/// # Examples
+///
+/// ```
+/// # use mdev_sdk::Codec;
+/// /// Returns how a card is saved that can be of a type of another driver.
+/// fn codec(is_compatible: bool) -> Codec {
+///     match is_compatible {
+///         true => Codec::Own,
+///         false => Codec::Records,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     /// The SDK's: records, with match data first and a checksum last.
@@ -55,6 +126,95 @@ pub enum Codec {
 /// The SDK calls the methods for an open device one at a time, with a lock of its own held.
 /// [`Operations::read`](crate::Operations::read) and [`write`](crate::Operations::write) of the
 /// device may run meanwhile, and so may all methods of other devices.
+///
+/// # Examples
+///
+/// A card whose state is a register of four bytes:
+///
+/// ```
+/// # include!(env!("MDEV_SDK_CARD"));
+/// # fn main() {}
+/// # module_of_card!();
+/// # driver_of_card!();
+/// # open_card!();
+/// # operations_of_card!();
+/// const REGISTER: Tag = Tag(Tag::FIRST_DRIVER.0);
+///
+/// #[vtable]
+/// impl Migrate for OpenCard {
+///     const FORMAT: Format = Format {
+///         name: name("card"),
+///         version: 1,
+///         oldest: 1,
+///         readable_by: 1,
+///     };
+///     const RECORDS: &'static [(Tag, usize)] = &[(REGISTER, 4)];
+///     type Saving = ();
+///     type Loading = Option<[u8; 4]>;
+///
+///     fn kind(&self) -> Name {
+///         name("card-1")
+///     }
+///
+///     fn geometry(&self) -> [u64; 2] {
+///         [0; 2]
+///     }
+///
+///     // Nothing to do: only the guest's accesses change it.
+///     fn quiesce(&self, _cx: &Context) -> Result {
+///         Ok(())
+///     }
+///
+///     fn resume(&self, _cx: &Context) {}
+///
+///     fn start_saving(&self) -> Result {
+///         Ok(())
+///     }
+///
+///     fn pending(&self, _saving: Option<&()>) -> Pending {
+///         Pending {
+///             stop_copy: (HEADER_LEN + 4) as u64,
+///             ..Pending::default()
+///         }
+///     }
+///
+///     fn save(&self, _: &mut (), phase: Phase, out: &mut RecordWriter<'_>) -> Result<Progress> {
+///         if phase == Phase::StopCopy {
+///             out.record(REGISTER, &*self.register.lock())?;
+///         }
+///         Ok(Progress::Done)
+///     }
+///
+///     fn start_loading(&self) -> Result<Self::Loading> {
+///         Ok(None)
+///     }
+///
+///     fn load(
+///         &self,
+///         loading: &mut Self::Loading,
+///         _tag: Tag,
+///         payload: &[u8],
+///     ) -> Result<(), LoadError> {
+///         let bytes = payload.try_into();
+///         *loading = Some(bytes.map_err(|_| LoadError::BadState("a register of another size"))?);
+///         Ok(())
+///     }
+///
+///     fn complete(&self, loading: &Self::Loading) -> Result<(), LoadError> {
+///         match loading {
+///             Some(_) => Ok(()),
+///             None => Err(LoadError::BadState("the register is missing")),
+///         }
+///     }
+///
+///     fn commit(&self, cx: &Context, loading: Self::Loading) {
+///         if let Some(bytes) = loading {
+///             *self.register.lock() = bytes;
+///             cx.set_interrupt(bytes != [0; 4]);
+///         }
+///     }
+/// }
+/// ```
 #[vtable]
 pub trait Migrate {
     /// Name and version of the driver's record format.

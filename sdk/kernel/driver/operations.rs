@@ -8,6 +8,17 @@ use kernel::{prelude::*, sync::Arc};
 use mdev_model::config::{self, Identity};
 
 /// An mdev type that a parent offers, below `mdev_supported_types` in sysfs.
+///
+/// # Examples
+///
+/// ```
+/// # use mdev_sdk::Type;
+/// const SMALL: Type = Type {
+///     sysfs_name: c"small",
+///     name: c"Small card",
+///     description: c"1 MiB of memory and one interrupt",
+/// };
+/// ```
 pub struct Type {
     /// The last part of the type's directory name; the first part is the name of the parent's
     /// driver.
@@ -19,6 +30,19 @@ pub struct Type {
 }
 
 /// The mdev that is being created.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use mdev_sdk::{Budget, Driver, NewDevice, Share};
+/// const PORTS: [u32; 2] = [1, 2];
+///
+/// /// Takes the ports of a card of this type from those that the parent has left.
+/// fn take<D: Driver<Parent = Budget>>(new: &NewDevice<'_, D>) -> Result<Share> {
+///     new.parent.take(PORTS[new.type_index])
+/// }
+/// ```
 pub struct NewDevice<'a, D: Driver> {
     /// The data that all mdevs of the parent share.
     pub parent: &'a D::Parent,
@@ -31,6 +55,61 @@ pub struct NewDevice<'a, D: Driver> {
 /// `Self` is what an mdev holds from `create` to `remove`, for instance a share of the parent's
 /// resources. [`Open`](Self::Open) exists only while user space has the device open, and
 /// [`Parent`](Self::Parent) is shared by all mdevs of a parent.
+///
+/// # Examples
+///
+/// ```
+/// # include!(env!("MDEV_SDK_CARD"));
+/// # fn main() {}
+/// # module_of_card!();
+/// # open_card!();
+/// # operations_of_card!();
+/// # migrate_of_card!();
+/// /// One of the cards that the parent has.
+/// struct Card(#[expect(dead_code)] Share);
+///
+/// #[vtable]
+/// impl Driver for Card {
+///     const OWNER: &'static ThisModule = mdev_sdk::this_module!();
+///     const NAME: &'static CStr = c"card";
+///     const TYPES: &'static [Type] = &[Type {
+///         sysfs_name: c"1",
+///         name: c"Card",
+///         description: c"A register of four bytes",
+///     }];
+///     type Parent = Budget;
+///     type Open = OpenCard;
+///
+///     fn available(cards: &Budget, _type_index: usize) -> u32 {
+///         cards.available(1)
+///     }
+///
+///     fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
+///         Ok(Card(new.parent.take(1)?))
+///     }
+///
+///     fn identity(&self) -> Identity {
+///         let mut bars = [Bar::None; 6];
+///         bars[0] = Bar::Io { size: 4 };
+///         Identity {
+///             vendor: 0x1234,
+///             device: 0x0001,
+///             subsystem_vendor: 0x1234,
+///             subsystem: 0x0001,
+///             class: 0xff_00_00,
+///             revision: 0,
+///             intx: true,
+///             msi: false,
+///             msix: None,
+///             bars,
+///         }
+///     }
+///
+///     fn open(&self, _cx: Arc<Context>) -> impl PinInit<OpenCard, Error> {
+///         OpenCard::new()
+///     }
+/// }
+/// ```
 #[vtable]
 pub trait Driver: Sized + Send + Sync + 'static {
     /// The module of the driver: [`this_module!`](crate::this_module)`()`.
@@ -84,6 +163,51 @@ pub trait Driver: Sized + Send + Sync + 'static {
 ///
 /// Callbacks may run at the same time in several threads, except those of [`Migrate`]. A driver
 /// needs locks of its own, and must not access user memory with one held.
+///
+/// # Examples
+///
+/// A card with a register of four bytes in BAR 0, which asserts the interrupt while it is not zero:
+///
+/// ```
+/// # include!(env!("MDEV_SDK_CARD"));
+/// # fn main() {}
+/// # module_of_card!();
+/// # driver_of_card!();
+/// # migrate_of_card!();
+/// #[pin_data]
+/// struct OpenCard {
+///     #[pin]
+///     register: Mutex<[u8; 4]>,
+/// }
+/// # impl OpenCard {
+/// #     fn new() -> impl PinInit<Self, Error> {
+/// #         try_pin_init!(Self { register <- new_mutex!([0; 4], "card_register") })
+/// #     }
+/// # }
+///
+/// #[vtable]
+/// impl Operations for OpenCard {
+///     fn read(&self, _cx: &Context, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
+///         let register = self.register.lock();
+///         data.copy_from_slice(&register[offset as usize..][..data.len()]);
+///         Ok(())
+///     }
+///
+///     fn write(&self, cx: &Context, _bar: usize, offset: u64, data: &[u8]) -> Result {
+///         let mut register = self.register.lock();
+///         register[offset as usize..][..data.len()].copy_from_slice(data);
+///         // With the lock held: the level is that of the newest value.
+///         cx.set_interrupt(*register != [0; 4]);
+///         Ok(())
+///     }
+///
+///     fn reset(&self, cx: &Context) -> Result {
+///         *self.register.lock() = [0; 4];
+///         cx.set_interrupt(false);
+///         Ok(())
+///     }
+/// }
+/// ```
 #[vtable]
 pub trait Operations: Migrate + Sized + Send + Sync + 'static {
     /// Reads `data.len()` bytes (1, 2, 4 or 8, aligned) at `offset` of BAR `bar`.
@@ -133,6 +257,24 @@ pub trait Operations: Migrate + Sized + Send + Sync + 'static {
 }
 
 /// The picture of a display, at the start of a memory BAR.
+///
+/// # Examples
+///
+/// ```
+/// # use mdev_sdk::Plane;
+/// const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
+///
+/// /// Returns a picture of 640 by 480 pixels at the beginning of BAR 2.
+/// fn plane() -> Plane {
+///     Plane {
+///         bar: 2,
+///         width: 640,
+///         height: 480,
+///         stride: 640 * 4,
+///         format: XRGB8888,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Plane {
     /// Index of the BAR.

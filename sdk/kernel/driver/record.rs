@@ -10,6 +10,31 @@ use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::stream::{Header, LoadError, StreamChecksum, Tag};
 
 /// The writer to which [`Migrate::save`](super::Migrate::save) saves.
+///
+/// # Examples
+///
+/// ```
+/// # use core::ops::Range;
+/// # use kernel::{prelude::*, sync::Arc};
+/// # use mdev_sdk::{model::stream::Tag, DeviceMemory, RecordWriter};
+/// const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
+/// const MEMORY: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
+/// const STATISTICS: Tag = Tag(Tag::FIRST_DRIVER.0 + 2);
+///
+/// fn save(
+///     registers: &[u8],
+///     memory: &Arc<DeviceMemory>,
+///     bytes: Range<usize>,
+///     out: &mut RecordWriter<'_>,
+/// ) -> Result {
+///     out.record(REGISTERS, registers)?;
+///     // The payload is the offset, then the bytes.
+///     let head = (bytes.start as u64).to_le_bytes();
+///     out.memory_record(MEMORY, &head, memory, bytes)?;
+///     // A destination that does not know the tag skips it.
+///     out.optional_record(STATISTICS, &[0; 8])
+/// }
+/// ```
 pub struct RecordWriter<'a> {
     pub(crate) out: &'a mut KVVec<u8>,
     /// The checksum of the stream; `None` if the driver frames the stream itself.
@@ -202,6 +227,16 @@ impl DeferredPayload {
 /// Continues a CRC32C (Castagnoli) from `seed` over `data`, without inversion at either end.
 ///
 /// C counterpart: `crc32c()` in [`include/linux/crc32.h`](srctree/include/linux/crc32.h)
+///
+/// # Examples
+///
+/// ```
+/// # use mdev_sdk::crc32c;
+/// /// Returns the CRC32C of `data` as iSCSI and ext4 define it: inverted at both ends.
+/// fn checksum(data: &[u8]) -> u32 {
+///     !crc32c(!0, data)
+/// }
+/// ```
 pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
     // SAFETY: The pointer and the length are those of a slice.
     unsafe { raw::crc32c(seed, data.as_ptr().cast(), data.len()) }

@@ -15,6 +15,10 @@ use core::{marker::PhantomPinned, ops::Deref, ptr::NonNull};
 use kernel::{container_of, error::from_err_ptr, prelude::*, types::Opaque};
 
 /// The work of a [`Worker`].
+///
+/// # Examples
+///
+/// [`Worker`] has one.
 pub trait Task: Send + Sync + 'static {
     /// Does a step of the work, and returns whether there is more.
     ///
@@ -44,6 +48,41 @@ struct Inner<T: Task> {
 }
 
 /// A task that a kernel thread runs whenever it is [kicked](Self::kick).
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::{prelude::*, sync::{Arc, Mutex}};
+/// # use mdev_sdk::{Context, Progress, Task, Worker};
+/// struct Copier {
+///     cx: Arc<Context>,
+///     /// Where to copy from, if there is something to copy.
+///     job: Arc<Mutex<Option<u64>>>,
+/// }
+///
+/// impl Task for Copier {
+///     fn step(&self) -> Progress {
+///         let Some(from) = self.job.lock().take() else {
+///             return Progress::Done;
+///         };
+///         let mut data = [0; 64];
+///         // Without the lock: this may wait for user space.
+///         if self.cx.memory().read(from, &mut data).is_ok() {
+///             self.cx.set_interrupt(true);
+///         }
+///         Progress::More
+///     }
+/// }
+///
+/// fn open(cx: Arc<Context>, job: Arc<Mutex<Option<u64>>>) -> Result<Worker<Copier>> {
+///     Worker::new(&cx.clone(), Copier { cx, job })
+/// }
+///
+/// fn doorbell(worker: &Worker<Copier>, from: u64) {
+///     *worker.job.lock() = Some(from);
+///     worker.kick();
+/// }
+/// ```
 pub struct Worker<T: Task>(Pin<KBox<Inner<T>>>);
 
 // SAFETY: A kthread worker does its own locking, and `T` is `Send` and `Sync`.

@@ -10,12 +10,20 @@
 ///
 /// # Examples
 ///
-/// ```ignore
+/// # Examples
+///
+/// ```
+/// # include!(env!("MDEV_SDK_CARD"));
+/// # fn main() {}
+/// # open_card!();
+/// # operations_of_card!();
+/// # migrate_of_card!();
+/// # driver_of_card!();
 /// mdev_sdk::module_mdev_driver! {
-///     driver: MyDevice,
+///     driver: Card,
 ///     parent: c"my_parent",
 ///     parent_driver: c"my",
-///     parent_data: MyBudget::new(),
+///     parent_data: Arc::pin_init(new_mutex!(16, "my_cards"), GFP_KERNEL)?,
 ///     name: "my_mdev",
 ///     authors: ["Me"],
 ///     description: "My mediated device",

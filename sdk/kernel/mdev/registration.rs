@@ -29,6 +29,10 @@ use kernel::{
 /// # Invariants
 ///
 /// `driver` is registered.
+///
+/// # Examples
+///
+/// [`ParentRegistration`] has one.
 #[pin_data(PinnedDrop)]
 pub struct DriverRegistration<D: Driver> {
     #[pin]
@@ -79,6 +83,23 @@ impl<D: Driver> PinnedDrop for DriverRegistration<D> {
 /// # Invariants
 ///
 /// `parent` is registered with `types` and `pointers`, which do not change as long as it is.
+///
+/// # Examples
+///
+/// For a parent device that the driver has found itself; one without hardware is made by
+/// [`module_mdev_driver!`](crate::module_mdev_driver).
+///
+/// ```
+/// # use kernel::{device::Device, prelude::*, sync::Arc};
+/// # use mdev_sdk::{Driver, DriverRegistration, ParentRegistration};
+/// fn offer<D: Driver>(
+///     parent: &Device,
+///     data: D::Parent,
+/// ) -> Result<Pin<KBox<ParentRegistration<D>>>> {
+///     let driver = Arc::pin_init(DriverRegistration::new(), GFP_KERNEL)?;
+///     KBox::pin_init(ParentRegistration::new(driver, parent, data), GFP_KERNEL)
+/// }
+/// ```
 #[pin_data(PinnedDrop)]
 pub struct ParentRegistration<D: Driver> {
     #[pin]

@@ -24,6 +24,21 @@ use kernel::{
 /// # Invariants
 ///
 /// `driver` and `device` are registered, and `device` was registered after `driver`.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use mdev_sdk::VirtualParent;
+/// fn parent(module: &'static ThisModule) -> Result<Pin<KBox<VirtualParent>>> {
+///     let parent = KBox::pin_init(
+///         VirtualParent::new(module, c"my_parent", c"my"),
+///         GFP_KERNEL,
+///     )?;
+///     dev_info!(parent.device(), "offers types called my-TYPE\n");
+///     Ok(parent)
+/// }
+/// ```
 #[pin_data(PinnedDrop)]
 pub struct VirtualParent {
     #[pin]

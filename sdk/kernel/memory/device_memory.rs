@@ -14,6 +14,7 @@
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use super::{
+    atomic_pages::{page_set, Atomics},
     mapping::{self, copy_from_page, copy_to_page, in_pages, Mapping},
     wakeup::Wakeup,
 };
@@ -24,49 +25,11 @@ use kernel::{
     page::{Page, PAGE_SIZE},
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Full, Relaxed},
+        atomic::{Atomic, Relaxed},
         Arc, Mutex,
     },
 };
-use mdev_model::{
-    page_set::{self, PageSet, Words},
-    region,
-};
-
-/// The words of a [`PageSet`], as atomics of the kernel's memory model.
-struct Atomics(KVVec<Atomic<u64>>);
-
-impl Words for Atomics {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    #[inline]
-    fn load(&self, index: usize) -> u64 {
-        self.0[index].load(Acquire)
-    }
-
-    #[inline]
-    fn update(&self, index: usize, change: impl Fn(u64) -> u64) -> u64 {
-        let word = &self.0[index];
-        let mut old = word.load(Relaxed);
-        loop {
-            match word.cmpxchg(old, change(old), Full) {
-                Ok(old) => return old,
-                Err(now) => old = now,
-            }
-        }
-    }
-}
-
-/// Creates an empty set of the pages below `pages`.
-fn page_set(pages: usize) -> Result<PageSet<Atomics>> {
-    let mut words = KVVec::new();
-    for _ in 0..page_set::words(pages) {
-        words.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
-    }
-    Ok(PageSet::new(Atomics(words)))
-}
+use mdev_model::{page_set::PageSet, region};
 
 /// The memory behind a BAR of an open device, initially zero.
 ///
@@ -74,6 +37,26 @@ fn page_set(pages: usize) -> Result<PageSet<Atomics>> {
 ///
 /// `mapping` belongs to the open VFIO device through whose file this memory can be mapped; it is
 /// `None` while there is none.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::{prelude::*, sync::Arc};
+/// # use mdev_sdk::DeviceMemory;
+/// fn open() -> Result<Arc<DeviceMemory>> {
+///     let memory = DeviceMemory::new(16 << 20)?;
+///     memory.write(0x1000, b"splash")?;
+///     memory.start_tracking();
+///     Ok(memory)
+/// }
+///
+/// /// Reads the next page that was written at or behind `from`. `page` has room for it.
+/// fn next(memory: &DeviceMemory, from: usize, page: &mut [u8]) -> Result {
+///     let dirty = memory.take_dirty(from, page.len()).ok_or(ENOENT)?;
+///     // After `take_dirty`: what is written from here on is dirty again.
+///     memory.read(dirty.start, page)
+/// }
+/// ```
 #[pin_data]
 pub struct DeviceMemory {
     pages: KVVec<Page>,

@@ -43,6 +43,28 @@ use kernel::{page::Page, prelude::*, sync::Arc};
 /// a limit of the process does not allow the pin; EFAULT for memory that cannot be pinned, such as
 /// another device's BAR, or that belongs to another process, for a copy. After an error no page is
 /// pinned.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use mdev_sdk::GuestMemory;
+/// /// Reads a descriptor and does what it says: inverts bytes.
+/// fn execute(memory: &GuestMemory, descriptor: u64) -> Result {
+///     let mut bytes = [0; 8];
+///     memory.read(descriptor, &mut bytes)?;
+///     // Pinned for as long as the command runs: type1 counts every pinned page as dirty.
+///     let range = memory.pin_write(u64::from_le_bytes(bytes), 1 << 20)?;
+///     let mut data = KVec::from_elem(0, 4096, GFP_KERNEL)?;
+///     for offset in (0..range.len()).step_by(data.len()) {
+///         range.read(offset, &mut data)?;
+///         data.iter_mut().for_each(|byte| *byte = !*byte);
+///         range.write(offset, &data)?;
+///     }
+///     // The fence.
+///     memory.write(descriptor + 8, &1u32.to_le_bytes())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct GuestMemory {
     pins: Arc<Pins>,
@@ -157,15 +179,56 @@ impl GuestMemory {
 }
 
 /// The purpose of a pinned range: [`Read`], [`Write`] or [`Dma`].
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use mdev_sdk::{Access, Pinned};
+/// /// Returns the first byte of a range, whatever it is pinned for.
+/// fn first<A: Access>(range: &Pinned<A>) -> Result<u8> {
+///     let mut byte = [0];
+///     range.read(0, &mut byte)?;
+///     Ok(byte[0])
+/// }
+/// ```
 pub trait Access: sealed::Sealed {}
 
 /// A range pinned for reading.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use mdev_sdk::{GuestMemory, Pinned, Read};
+/// fn ring(memory: &GuestMemory, iova: u64) -> Result<Pinned<Read>> {
+///     memory.pin_read(iova, 4096)
+/// }
+/// ```
 pub enum Read {}
 
 /// A range pinned for reading and writing.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::prelude::*;
+/// # use mdev_sdk::{Pinned, Write};
+/// /// Fills a range with zeros.
+/// fn clear(range: &Pinned<Write>) -> Result {
+///     for offset in 0..range.len() {
+///         range.write(offset, &[0])?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub enum Write {}
 
 /// A range pinned for hardware.
+///
+/// # Examples
+///
+/// [`Pinned`] has one.
 pub enum Dma {}
 
 impl Access for Read {}
@@ -183,6 +246,33 @@ mod sealed {
 ///
 /// When user space unmaps the range or closes the device, the SDK unpins it at once, after it has
 /// stopped the hardware of a [`Dma`] range. All accesses through the guard then return EFAULT.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::{page::Page, prelude::*, sync::Arc};
+/// # use mdev_sdk::{Dma, GuestMemory, Pinned};
+/// # struct Engine;
+/// # impl Engine {
+/// #     fn stop(&self) {}
+/// #     fn map(&self, _page: &Page) -> Result { Ok(()) }
+/// #     fn start(&self, _offset: usize, _len: usize) {}
+/// # }
+/// /// Has hardware read and write `len` bytes at `iova`. Drop the guard when it has finished.
+/// fn start(
+///     engine: &Arc<Engine>,
+///     memory: &GuestMemory,
+///     iova: u64,
+///     len: usize,
+/// ) -> Result<Pinned<Dma>> {
+///     let stopped = engine.clone();
+///     // For user space that unmaps the range meanwhile.
+///     let range = memory.pin_dma(iova, len, move || stopped.stop())?;
+///     range.for_each_page(|page| engine.map(page))?;
+///     engine.start(range.offset(), range.len());
+///     Ok(range)
+/// }
+/// ```
 pub struct Pinned<A: Access> {
     range: Arc<Range>,
     pins: Arc<Pins>,

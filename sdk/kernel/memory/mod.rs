@@ -7,11 +7,13 @@
 //! | `guest_memory`, `pins` | guest memory that a driver copies and pins |
 //! | `dirty_log` | the log of the guest memory that the device writes |
 //! | `device_memory`, `window`, `mapping` | memory behind a region, and its mappings |
+//! | `atomic_pages` | the sets of dirty and of used pages of device memory |
 //! | `wakeup` | pollers that wait for the next write to device memory |
 //!
 //! This layer knows `base` alone: no driver and no session. Drivers use the public types; VFIO's
 //! callbacks attach, unmap and close.
 
+mod atomic_pages;
 mod device_memory;
 mod dirty_log;
 mod guest_memory;

@@ -6,6 +6,10 @@
 //! [`include/uapi/linux/pci_regs.h`](srctree/include/uapi/linux/pci_regs.h). BAR sizing needs no
 //! code of its own: the address bits below the size of a BAR are read-only and zero.
 
+mod identity;
+
+pub use identity::{Bar, Identity, Msix};
+
 /// Size in bytes of the configuration space.
 pub const SIZE: usize = 256;
 
@@ -29,11 +33,6 @@ const PCI_STATUS_CAP_LIST: u16 = 0x010;
 const PCI_STATUS_DEVSEL_MEDIUM: u16 = 0x200;
 const PCI_CLASS_REVISION: usize = 0x08;
 const PCI_BASE_ADDRESS_0: usize = 0x10;
-const PCI_BASE_ADDRESS_SPACE_IO: u64 = 0x01;
-const PCI_BASE_ADDRESS_MEM_TYPE_64: u64 = 0x04;
-const PCI_BASE_ADDRESS_MEM_PREFETCH: u64 = 0x08;
-const PCI_BASE_ADDRESS_MEM_MASK: u64 = !0x0f;
-const PCI_BASE_ADDRESS_IO_MASK: u64 = !0x03;
 const PCI_SUBSYSTEM_VENDOR_ID: usize = 0x2c;
 const PCI_SUBSYSTEM_ID: usize = 0x2e;
 const PCI_CAPABILITY_LIST: usize = 0x34;
@@ -69,157 +68,6 @@ const MSI_AT: usize = 0x40;
 const MSI_LEN: usize = 14;
 /// Offset of the MSI-X capability.
 const MSIX_AT: usize = 0x50;
-
-/// The resource that a base address register decodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bar {
-    /// The register is not implemented and reads as zero.
-    None,
-    /// I/O ports; `size` is a power of two of 4 to 256 bytes.
-    Io {
-        /// Size in bytes.
-        size: u32,
-    },
-    /// Memory below 4 GiB; `size` is a power of two of at least 16 bytes.
-    Memory32 {
-        /// Size in bytes.
-        size: u32,
-        /// Reads have no side effects.
-        prefetchable: bool,
-    },
-    /// Memory anywhere; takes this register and the next, which must be [`Bar::None`].
-    Memory64 {
-        /// Size in bytes.
-        size: u64,
-        /// Reads have no side effects.
-        prefetchable: bool,
-    },
-}
-
-impl Bar {
-    /// Returns the size in bytes of the resource; 0 for [`Bar::None`].
-    #[inline]
-    pub const fn size(self) -> u64 {
-        match self {
-            Bar::None => 0,
-            Bar::Io { size } | Bar::Memory32 { size, .. } => size as u64,
-            Bar::Memory64 { size, .. } => size,
-        }
-    }
-
-    /// Returns the width in bytes of the widest single access.
-    #[inline]
-    pub const fn widest_access(self) -> usize {
-        match self {
-            Bar::None | Bar::Io { .. } => 4,
-            Bar::Memory32 { .. } | Bar::Memory64 { .. } => 8,
-        }
-    }
-
-    /// Returns the type bits and the writable address bits of the register pair.
-    const fn register(self) -> (u64, u64) {
-        const REGISTER: u64 = u32::MAX as u64;
-        const fn prefetch(prefetchable: bool) -> u64 {
-            if prefetchable {
-                PCI_BASE_ADDRESS_MEM_PREFETCH
-            } else {
-                0
-            }
-        }
-        match self {
-            Bar::None => (0, 0),
-            Bar::Io { size } => (
-                PCI_BASE_ADDRESS_SPACE_IO,
-                !(size as u64 - 1) & PCI_BASE_ADDRESS_IO_MASK & REGISTER,
-            ),
-            Bar::Memory32 { size, prefetchable } => (
-                prefetch(prefetchable),
-                !(size as u64 - 1) & PCI_BASE_ADDRESS_MEM_MASK & REGISTER,
-            ),
-            Bar::Memory64 { size, prefetchable } => (
-                PCI_BASE_ADDRESS_MEM_TYPE_64 | prefetch(prefetchable),
-                !(size - 1) & PCI_BASE_ADDRESS_MEM_MASK,
-            ),
-        }
-    }
-
-    /// Returns whether the size is allowed.
-    const fn is_valid(self) -> bool {
-        match self {
-            Bar::None => true,
-            Bar::Io { size } => size.is_power_of_two() && size >= 4 && size <= 256,
-            Bar::Memory32 { size, .. } => size.is_power_of_two() && size >= 16,
-            Bar::Memory64 { size, .. } => {
-                size.is_power_of_two() && size >= 16 && size < 1 << super::region::OFFSET_SHIFT
-            }
-        }
-    }
-}
-
-/// The places of the table and the pending bits of an MSI-X capability with one vector.
-///
-/// User space emulates both, so all they need is room in a BAR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Msix {
-    /// Index of the BAR that both are in.
-    pub bar: u8,
-    /// Offset of the table in the BAR, a multiple of 8; its size is 16 bytes.
-    pub table: u32,
-    /// Offset of the pending bits in the BAR, a multiple of 8; their size is 8 bytes.
-    pub pending: u32,
-}
-
-impl Msix {
-    /// Returns whether table and pending bits are aligned, within the BAR, and do not overlap.
-    fn is_valid(&self, bars: &[Bar; BARS]) -> bool {
-        let size = bars.get(usize::from(self.bar)).map_or(0, |bar| bar.size());
-        let (table, pending) = (u64::from(self.table), u64::from(self.pending));
-        let fits = |offset: u64, len: u64| offset % 8 == 0 && offset + len <= size;
-        let apart = pending >= table + 16 || table >= pending + 8;
-        fits(table, 16) && fits(pending, 8) && apart
-    }
-}
-
-/// The read-only part of a PCI function, to which a guest's driver binds.
-#[derive(Clone, Copy, Debug)]
-pub struct Identity {
-    /// Vendor id.
-    pub vendor: u16,
-    /// Device id.
-    pub device: u16,
-    /// Subsystem vendor id.
-    pub subsystem_vendor: u16,
-    /// Subsystem id.
-    pub subsystem: u16,
-    /// Class code: base class, sub-class and programming interface, as `0xBBSSPP`.
-    pub class: u32,
-    /// Revision id.
-    pub revision: u8,
-    /// Whether the function has an interrupt pin (INTA#).
-    pub intx: bool,
-    /// Whether the function has an MSI capability of one vector.
-    pub msi: bool,
-    /// The MSI-X capability of one vector, if the function has one.
-    pub msix: Option<Msix>,
-    /// The resources that the base address registers decode.
-    pub bars: [Bar; BARS],
-}
-
-impl Identity {
-    /// Returns whether the identity is one that a function can have.
-    ///
-    /// The class code must have 24 bits, each BAR a size that the specification allows and room for
-    /// its upper half, and the MSI-X table must be in a BAR.
-    pub fn is_valid(&self) -> bool {
-        let table_fits = self.msix.is_none_or(|msix| msix.is_valid(&self.bars));
-        let bars_fit = self.bars.iter().enumerate().all(|(i, bar)| {
-            bar.is_valid()
-                && (!matches!(bar, Bar::Memory64 { .. })
-                    || self.bars.get(i + 1) == Some(&Bar::None))
-        });
-        self.class < 1 << 24 && table_fits && bars_fit
-    }
-}
 
 /// The configuration space of one open device.
 #[derive(Clone, Debug)]

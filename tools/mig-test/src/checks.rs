@@ -7,7 +7,7 @@ use anyhow::{bail, Result};
 
 use crate::counts::Counts;
 use crate::lab::modules::{self, Goal};
-use crate::lab::{format, run_logged, Choice, Kernel, Lab};
+use crate::lab::{doc, format, run_logged, Choice, Kernel, Lab};
 use crate::layout;
 
 /// A check of the source tree. One that runs many tests counts them.
@@ -32,7 +32,7 @@ pub const BUILDS: [(&str, Check); 2] = [
 ];
 
 /// The other checks, which run beside the first VM.
-pub const CHECKS: [(&str, Check); 6] = [
+pub const CHECKS: [(&str, Check); 8] = [
     ("layout", |lab| {
         layout::check(&lab.project).map(|()| Done::Passed)
     }),
@@ -42,6 +42,10 @@ pub const CHECKS: [(&str, Check); 6] = [
     ("modules-clippy", |lab| {
         modules::strict(lab, lab.default_kernel(), Goal::Clippy).map(|()| Done::Passed)
     }),
+    ("documentation", |lab| {
+        doc::write(lab, lab.default_kernel()).map(|_| Done::Passed)
+    }),
+    ("examples", |lab| examples(lab, lab.default_kernel())),
     ("modules-of-other-kernels", other_kernels),
 ];
 
@@ -65,20 +69,29 @@ fn host_tests(lab: &Lab) -> Result<Done> {
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--color", "never"]);
     command.current_dir(&lab.project);
     let (ok, output) = run_logged(lab, "testing the host side", "cargo-test", command)?;
-    let counts = count(&output);
+    tests(ok, &output, failures)
+}
+
+/// Every example in the comments of the SDK compiles.
+pub fn examples(lab: &Lab, kernel: Kernel) -> Result<Done> {
+    let (ok, output) = doc::examples(lab, kernel)?;
+    tests(ok, &output, |output| doc::failures(output).to_owned())
+}
+
+/// How the tests went whose programs succeeded, or did not, and printed `output`; `telling` is the
+/// part of that which says what went wrong.
+fn tests(ok: bool, output: &str, telling: fn(&str) -> String) -> Result<Done> {
+    let counts = count(output);
     match (ok, counts.failed) {
-        (true, 0) if counts.passed == 0 => bail!("cargo test ran nothing"),
+        (true, 0) if counts.passed == 0 => bail!("no test ran"),
         (true, _) => Ok(Done::Tests(counts)),
         (false, failed) => {
             let counts = Counts {
                 failed: failed.max(1),
                 ..counts
             };
-            Err(TestsFailed {
-                counts,
-                output: failures(&output),
-            }
-            .into())
+            let output = telling(output);
+            Err(TestsFailed { counts, output }.into())
         }
     }
 }
@@ -131,8 +144,8 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     Ok(Done::Passed)
 }
 
-/// Checks that the same source also builds for the other series: the modules, the tests' modules
-/// and the guide's driver.
+/// Checks that the same source also builds for the other series: the modules, the tests' modules,
+/// the guide's driver and the examples.
 fn other_kernels(lab: &Lab) -> Result<Done> {
     let others = Kernel::STOCK.into_iter();
     for kernel in others.filter(|kernel| *kernel != lab.default_kernel()) {
@@ -141,6 +154,7 @@ fn other_kernels(lab: &Lab) -> Result<Done> {
         }
         modules::strict(lab, kernel, Goal::Fresh)?;
         modules::build_ours(lab, kernel, &modules::GUIDE, Goal::Fresh)?;
+        examples(lab, kernel)?;
     }
     Ok(Done::Passed)
 }

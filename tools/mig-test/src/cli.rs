@@ -11,7 +11,7 @@ use crate::lab::{self, modules::Goal, Choice, Kernel, Lab};
 use crate::qemu::version::Qemu;
 use crate::scenario::mgpu::killed::{vmm, Order, Way};
 use crate::series::SeriesArgs;
-use crate::{agent, commands, plan, tree};
+use crate::{agent, checks, commands, plan, tree};
 
 /// Proves that VFIO mediated devices live-migrate: on a stock Debian kernel, under unmodified QEMU,
 /// in a virtual machine, so that nothing happens to this one.
@@ -210,6 +210,14 @@ enum LabCommand {
     },
     /// Run clippy on the kernel modules; fail on any warning
     Clippy(KernelArgs),
+    /// Write the documentation of the SDK into target/doc; fail on any warning
+    Doc {
+        /// Compile the examples in it instead
+        #[arg(long)]
+        examples: bool,
+        #[command(flatten)]
+        kernel: KernelArgs,
+    },
     /// Install the kernel modules
     Install {
         /// The root to install below
@@ -306,6 +314,14 @@ fn lab(command: LabCommand, open: impl Fn(&[Choice]) -> Result<Lab>) -> Result<(
         LabCommand::Clippy(kernel) => {
             let (lab, kernel) = of(kernel)?;
             lab::modules::strict(&lab, kernel, Goal::Clippy)
+        }
+        LabCommand::Doc { examples, kernel } => {
+            let (lab, kernel) = of(kernel)?;
+            if examples {
+                return checks::examples(&lab, kernel).map(drop);
+            }
+            println!("{}", lab::doc::write(&lab, kernel)?.display());
+            Ok(())
         }
         LabCommand::Install { root, kernel } => {
             let (lab, kernel) = of(kernel)?;

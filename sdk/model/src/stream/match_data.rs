@@ -13,10 +13,23 @@ pub const MAGIC: [u8; 8] = *b"MDEVMIG\n";
 pub const FRAMING: u16 = 1;
 
 /// A name of at most 16 bytes, padded with NUL.
+///
+/// # Examples
+///
+/// [`name`](fn@name) makes one.
 pub type Name = [u8; 16];
 
 /// Returns `name` as in match data; a name of more than 16 bytes panics, in a constant at compile
 /// time.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::stream::{name, Name};
+///
+/// const CARD: Name = name("card-1");
+/// assert_eq!(&CARD, b"card-1\0\0\0\0\0\0\0\0\0\0");
+/// ```
 pub const fn name(name: &str) -> Name {
     let bytes = name.as_bytes();
     assert!(
@@ -33,6 +46,24 @@ pub const fn name(name: &str) -> Name {
 }
 
 /// The format of a driver, and the versions of it that the driver reads.
+///
+/// # Examples
+///
+/// Version 3 reads version 2, and not version 1. All that it adds is an optional record, so
+/// version 2 can load what it writes:
+///
+/// ```
+/// use mdev_model::stream::{name, Format, LoadError, MatchData};
+///
+/// let (kind, geometry) = (name("card-1"), [0; 2]);
+/// let old = Format { name: name("card"), version: 2, oldest: 2, readable_by: 2 };
+/// let new = Format { version: 3, readable_by: 2, ..old };
+/// let stream = |format| MatchData::new(format, kind, geometry);
+/// assert_eq!(stream(&old).check(&new, kind, geometry), Ok(()));
+/// assert_eq!(stream(&new).check(&old, kind, geometry), Ok(()));
+/// let first = Format { version: 1, oldest: 1, readable_by: 1, ..old };
+/// assert_eq!(stream(&first).check(&new, kind, geometry), Err(LoadError::OtherVersion));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// The name of the format, usually the driver's.

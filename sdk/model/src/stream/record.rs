@@ -3,9 +3,30 @@
 //! A record of a stream: its header, and the errors that refuse it.
 
 /// Length in bytes of a record header.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::stream::HEADER_LEN;
+///
+/// /// Returns the bytes that `count` records of a page take in the stream.
+/// fn pages(count: u64) -> u64 {
+///     count * (HEADER_LEN + 4096) as u64
+/// }
+/// assert_eq!(pages(2), 8224);
+/// ```
 pub const HEADER_LEN: usize = 16;
 
 /// The type of a record. Tags below [`Tag::FIRST_DRIVER`] are the SDK's, all others the driver's.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::stream::Tag;
+///
+/// const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
+/// const MEMORY: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag(pub u32);
 
@@ -81,6 +102,22 @@ impl Fields<'_> {
 }
 
 /// The reason for which a stream is refused. The first one ends the session.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::stream::LoadError;
+///
+/// /// Reads the payload of a record: the level of an interrupt.
+/// fn level(payload: &[u8]) -> Result<bool, LoadError> {
+///     match payload {
+///         [0] => Ok(false),
+///         [1] => Ok(true),
+///         _ => Err(LoadError::BadState("a level that is neither 0 nor 1")),
+///     }
+/// }
+/// assert_eq!(level(&[2]).unwrap_err().reason(), "a level that is neither 0 nor 1");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadError {
     /// A record header has a flag that this version does not know.

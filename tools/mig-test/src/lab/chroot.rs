@@ -17,6 +17,8 @@ pub mod place {
     pub const DRIVER: &str = "/opt/driver";
     /// The folder for results.
     pub const OUT: &str = "/opt/out";
+    /// The folder for documentation.
+    pub const DOC: &str = "/opt/doc";
     /// One of Debian's kernels with its modules, as the root of the lab VM has them.
     pub const KERNEL: &str = "/opt/kernel";
     /// The initramfs of the lab VM.

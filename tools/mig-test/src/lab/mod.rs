@@ -12,6 +12,7 @@ mod check;
 mod chroot;
 mod component;
 mod debug_kernel;
+pub mod doc;
 pub mod format;
 pub mod install;
 pub mod job;

@@ -239,13 +239,13 @@ pub fn build_c_peer(lab: &Lab, kernel: Kernel) -> Result<()> {
 }
 
 /// Returns the root with the compilers for a kernel, and the kernel's build tree.
-fn enter(lab: &Lab, kernel: Kernel) -> Chroot {
+pub(super) fn enter(lab: &Lab, kernel: Kernel) -> Chroot {
     let toolchain = lab.components.ready(kernel.toolchain());
     let tree = lab.components.ready(kernel.tree());
     Chroot::new(&toolchain.path).reading(&tree.path, place::KBUILD)
 }
 
-fn kmake(chroot: &Chroot, kernel: Kernel) -> std::process::Command {
+pub(super) fn kmake(chroot: &Chroot, kernel: Kernel) -> std::process::Command {
     let mut make = chroot.command("make");
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     make.arg(format!("-j{jobs}")).args([
@@ -292,7 +292,7 @@ fn warnings(output: &str) -> Vec<String> {
 }
 
 /// Returns a message of the build with the paths of the host.
-fn in_project(text: &str) -> String {
+pub(super) fn in_project(text: &str) -> String {
     text.replace(&format!("{}/", place::SOURCE), "")
 }
 

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The read-only part of a PCI function: its ids, base address registers and capabilities.
+
+use super::BARS;
+use crate::region;
+
+// Bits of a base address register.
+const PCI_BASE_ADDRESS_SPACE_IO: u64 = 0x01;
+const PCI_BASE_ADDRESS_MEM_TYPE_64: u64 = 0x04;
+const PCI_BASE_ADDRESS_MEM_PREFETCH: u64 = 0x08;
+const PCI_BASE_ADDRESS_MEM_MASK: u64 = !0x0f;
+const PCI_BASE_ADDRESS_IO_MASK: u64 = !0x03;
+
+/// The resource that a base address register decodes.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::config::Bar;
+///
+/// let ports = Bar::Io { size: 8 };
+/// assert_eq!((ports.size(), ports.widest_access()), (8, 4));
+/// let memory = Bar::Memory64 {
+///     size: 16 << 20,
+///     prefetchable: true,
+/// };
+/// assert_eq!((memory.size(), memory.widest_access()), (16 << 20, 8));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bar {
+    /// The register is not implemented and reads as zero.
+    None,
+    /// I/O ports; `size` is a power of two of 4 to 256 bytes.
+    Io {
+        /// Size in bytes.
+        size: u32,
+    },
+    /// Memory below 4 GiB; `size` is a power of two of at least 16 bytes.
+    Memory32 {
+        /// Size in bytes.
+        size: u32,
+        /// Reads have no side effects.
+        prefetchable: bool,
+    },
+    /// Memory anywhere; takes this register and the next, which must be [`Bar::None`].
+    Memory64 {
+        /// Size in bytes.
+        size: u64,
+        /// Reads have no side effects.
+        prefetchable: bool,
+    },
+}
+
+impl Bar {
+    /// Returns the size in bytes of the resource; 0 for [`Bar::None`].
+    #[inline]
+    pub const fn size(self) -> u64 {
+        match self {
+            Bar::None => 0,
+            Bar::Io { size } | Bar::Memory32 { size, .. } => size as u64,
+            Bar::Memory64 { size, .. } => size,
+        }
+    }
+
+    /// Returns the width in bytes of the widest single access.
+    #[inline]
+    pub const fn widest_access(self) -> usize {
+        match self {
+            Bar::None | Bar::Io { .. } => 4,
+            Bar::Memory32 { .. } | Bar::Memory64 { .. } => 8,
+        }
+    }
+
+    /// Returns the type bits and the writable address bits of the register pair.
+    pub(super) const fn register(self) -> (u64, u64) {
+        const REGISTER: u64 = u32::MAX as u64;
+        const fn prefetch(prefetchable: bool) -> u64 {
+            if prefetchable {
+                PCI_BASE_ADDRESS_MEM_PREFETCH
+            } else {
+                0
+            }
+        }
+        match self {
+            Bar::None => (0, 0),
+            Bar::Io { size } => (
+                PCI_BASE_ADDRESS_SPACE_IO,
+                !(size as u64 - 1) & PCI_BASE_ADDRESS_IO_MASK & REGISTER,
+            ),
+            Bar::Memory32 { size, prefetchable } => (
+                prefetch(prefetchable),
+                !(size as u64 - 1) & PCI_BASE_ADDRESS_MEM_MASK & REGISTER,
+            ),
+            Bar::Memory64 { size, prefetchable } => (
+                PCI_BASE_ADDRESS_MEM_TYPE_64 | prefetch(prefetchable),
+                !(size - 1) & PCI_BASE_ADDRESS_MEM_MASK,
+            ),
+        }
+    }
+
+    /// Returns whether the size is allowed.
+    const fn is_valid(self) -> bool {
+        match self {
+            Bar::None => true,
+            Bar::Io { size } => size.is_power_of_two() && size >= 4 && size <= 256,
+            Bar::Memory32 { size, .. } => size.is_power_of_two() && size >= 16,
+            Bar::Memory64 { size, .. } => {
+                size.is_power_of_two() && size >= 16 && size < 1 << region::OFFSET_SHIFT
+            }
+        }
+    }
+}
+
+/// The places of the table and the pending bits of an MSI-X capability with one vector.
+///
+/// User space emulates both, so all they need is room in a BAR.
+///
+/// # Examples
+///
+/// [`Identity`] has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Msix {
+    /// Index of the BAR that both are in.
+    pub bar: u8,
+    /// Offset of the table in the BAR, a multiple of 8; its size is 16 bytes.
+    pub table: u32,
+    /// Offset of the pending bits in the BAR, a multiple of 8; their size is 8 bytes.
+    pub pending: u32,
+}
+
+impl Msix {
+    /// Returns whether table and pending bits are aligned, within the BAR, and do not overlap.
+    fn is_valid(&self, bars: &[Bar; BARS]) -> bool {
+        let size = bars.get(usize::from(self.bar)).map_or(0, |bar| bar.size());
+        let (table, pending) = (u64::from(self.table), u64::from(self.pending));
+        let fits = |offset: u64, len: u64| offset % 8 == 0 && offset + len <= size;
+        let apart = pending >= table + 16 || table >= pending + 8;
+        fits(table, 16) && fits(pending, 8) && apart
+    }
+}
+
+/// The read-only part of a PCI function, to which a guest's driver binds.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::config::{Bar, Identity, Msix, BARS};
+///
+/// let mut bars = [Bar::None; BARS];
+/// bars[0] = Bar::Memory32 {
+///     size: 4096,
+///     prefetchable: false,
+/// };
+/// let card = Identity {
+///     vendor: 0x1234,
+///     device: 0x0001,
+///     subsystem_vendor: 0x1234,
+///     subsystem: 0x0001,
+///     // A display controller, as `PCI_CLASS_DISPLAY_OTHER` has it.
+///     class: 0x03_80_00,
+///     revision: 1,
+///     intx: true,
+///     msi: true,
+///     msix: Some(Msix {
+///         bar: 0,
+///         table: 0x800,
+///         pending: 0x810,
+///     }),
+///     bars,
+/// };
+/// assert!(card.is_valid());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Vendor id.
+    pub vendor: u16,
+    /// Device id.
+    pub device: u16,
+    /// Subsystem vendor id.
+    pub subsystem_vendor: u16,
+    /// Subsystem id.
+    pub subsystem: u16,
+    /// Class code: base class, sub-class and programming interface, as `0xBBSSPP`.
+    pub class: u32,
+    /// Revision id.
+    pub revision: u8,
+    /// Whether the function has an interrupt pin (INTA#).
+    pub intx: bool,
+    /// Whether the function has an MSI capability of one vector.
+    pub msi: bool,
+    /// The MSI-X capability of one vector, if the function has one.
+    pub msix: Option<Msix>,
+    /// The resources that the base address registers decode.
+    pub bars: [Bar; BARS],
+}
+
+impl Identity {
+    /// Returns whether the identity is one that a function can have.
+    ///
+    /// The class code must have 24 bits, each BAR a size that the specification allows and room for
+    /// its upper half, and the MSI-X table must be in a BAR.
+    pub fn is_valid(&self) -> bool {
+        let table_fits = self.msix.is_none_or(|msix| msix.is_valid(&self.bars));
+        let bars_fit = self.bars.iter().enumerate().all(|(i, bar)| {
+            bar.is_valid()
+                && (!matches!(bar, Bar::Memory64 { .. })
+                    || self.bars.get(i + 1) == Some(&Bar::None))
+        });
+        self.class < 1 << 24 && table_fits && bars_fit
+    }
+}
