@@ -5,7 +5,7 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MIG_TEST := $(TARGET)/x86_64-unknown-linux-gnu/debug/mig-test
 
-.PHONY: modules modules_install demo test test-all bench rust-analyzer clean help programs mig-test
+.PHONY: modules modules_install demo test test-all bench rust-analyzer series clean help programs mig-test
 
 ifdef KDIR
 
@@ -57,6 +57,11 @@ mig-test: programs
 programs:
 	@tools/setup.sh
 
+series:
+	@tools/patch-series.sh "$(or $(LINUX),$(error Say LINUX=, the source tree of a kernel: make series \
+		LINUX=<tree> OUT=<folder>. tools/patch-series.sh --help says more))" \
+		"$(or $(OUT),$(TARGET)/series)"
+
 clean:
 	rm -rf $(TARGET) rust-project.json
 
@@ -68,6 +73,7 @@ help:
 	@echo 'make bench           what registers, pins, dirty pages, VRAM and protocol v1 cost, beside a peer'
 	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
 	@echo 'make rust-analyzer   write rust-project.json for editors'
+	@echo 'make series          write the modules as patches for LINUX=<source tree> to OUT=<folder>'
 	@echo 'make clean           remove target/; the lab stays: mig-test lab clean removes it'
 	@echo
 	@echo 'KDIR=<build tree>    build, install, describe the modules for that kernel, not the lab'
