@@ -5,7 +5,8 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MIG_TEST := $(TARGET)/x86_64-unknown-linux-gnu/debug/mig-test
 
-.PHONY: modules modules_install demo test test-all bench doc rust-analyzer clean help programs mig-test
+.PHONY: modules modules_install demo test test-all bench doc rust-analyzer series clean help programs \
+	mig-test
 
 ifdef KDIR
 
@@ -62,6 +63,11 @@ mig-test: programs
 programs:
 	@tools/setup.sh
 
+series:
+	@tools/patch-series.sh "$(or $(LINUX),$(error Say LINUX=, the source tree of a kernel: make series \
+		LINUX=<tree> OUT=<folder>. tools/patch-series.sh --help says more))" \
+		"$(or $(OUT),$(TARGET)/series)"
+
 clean:
 	rm -rf $(TARGET) rust-project.json
 
@@ -74,6 +80,7 @@ help:
 	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
 	@echo 'make doc             write the documentation of the SDK: target/doc/mdev_sdk/index.html'
 	@echo 'make rust-analyzer   write rust-project.json for editors'
+	@echo 'make series          write the modules as patches for LINUX=<source tree> to OUT=<folder>'
 	@echo 'make clean           remove target/; the lab stays: mig-test lab clean removes it'
 	@echo
 	@echo 'KDIR=<build tree>    build, install, describe the modules for that kernel, not the lab'

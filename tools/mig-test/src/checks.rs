@@ -8,7 +8,7 @@ use anyhow::{bail, Result};
 use crate::counts::Counts;
 use crate::lab::modules::{self, Goal};
 use crate::lab::{doc, format, run_logged, Choice, Kernel, Lab};
-use crate::layout;
+use crate::{layout, patch_series};
 
 /// A check of the source tree. One that runs many tests counts them.
 pub type Check = fn(&Lab) -> Result<Done>;
@@ -32,10 +32,11 @@ pub const BUILDS: [(&str, Check); 2] = [
 ];
 
 /// The other checks, which run beside the first VM.
-pub const CHECKS: [(&str, Check); 8] = [
+pub const CHECKS: [(&str, Check); 9] = [
     ("layout", |lab| {
         layout::check(&lab.project).map(|()| Done::Passed)
     }),
+    ("patch-series", patch_series),
     ("host-tests", host_tests),
     ("host-clippy", host_clippy),
     ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
@@ -156,6 +157,17 @@ fn other_kernels(lab: &Lab) -> Result<Done> {
         modules::build_ours(lab, kernel, &modules::GUIDE, Goal::Fresh)?;
         examples(lab, kernel)?;
     }
+    Ok(Done::Passed)
+}
+
+/// The patch series applies to a kernel's tree, and is complete.
+fn patch_series(lab: &Lab) -> Result<Done> {
+    if Command::new("git").arg("--version").output().is_err() {
+        return Ok(Done::Skipped(
+            "git is not installed, and makes the patches: apt install git".into(),
+        ));
+    }
+    patch_series::check(&lab.project, &lab.target.join("patch-series"))?;
     Ok(Done::Passed)
 }
 

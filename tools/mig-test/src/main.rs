@@ -17,6 +17,7 @@ mod lab;
 mod layout;
 mod mdev;
 mod narrator;
+mod patch_series;
 mod patience;
 mod plan;
 mod progress;
