@@ -137,6 +137,13 @@ const SCENARIOS: &[Scenario] = &[
     )
     .loading(&[GUIDE]),
     races(
+        "conformance-reopen",
+        "opens, states and closes while other threads read the state in debugfs",
+        3,
+        conformance::reopen::run,
+    )
+    .loading(&[GUIDE]),
+    races(
         "conformance-info",
         "device, region, interrupt and feature information; bad questions",
         3,

@@ -15,6 +15,7 @@ mod places;
 mod race;
 pub mod refusal;
 pub mod regions;
+pub mod reopen;
 mod session;
 pub mod states;
 pub mod target;

@@ -54,6 +54,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             quiesced::while_it_copies(&mut checks, &card)?;
             ctx.step("several busy cards in one container");
             storm::crowd(&mut checks, &card)?;
+            ctx.step("a card that is closed and opened again meanwhile");
+            storm::reopens(&mut checks, &card)?;
             ctx.step("several cards whose hardware takes its time to stop");
             storm::slow(&mut checks, &card)?;
             ctx.step("an unmap that is under way");

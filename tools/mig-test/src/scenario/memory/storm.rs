@@ -116,6 +116,45 @@ pub fn crowd(checks: &mut Checks, card: &Card) -> Result<()> {
     Ok(())
 }
 
+/// How often memory goes while a card is opened and closed.
+const REOPEN_UNMAPS: usize = 200;
+
+/// Tests a card that is closed and opened again, and pins what it can, while an unmap is under way:
+/// to a card that was asked for the memory it stays unmapped, even if it is new to its user.
+pub fn reopens(checks: &mut Checks, card: &Card) -> Result<()> {
+    let nothing = pinned()?;
+    let other = card.beside()?;
+    let (over, opened) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let busy = [other].into_iter().map(|mut card| {
+        let (over, opened) = (&over, &opened);
+        move || -> Result<u32> {
+            let mut pins = 0;
+            while !over.load(Ordering::Acquire) {
+                pins += card.channel(0).pin_often(iova(0), PAGE, BURST)?;
+                card = card.reopen()?;
+                opened.fetch_add(1, Ordering::AcqRel);
+            }
+            Ok(pins)
+        }
+    });
+    let deadline = patience::until(PATIENCE);
+    let pins = beside(busy, &over, || {
+        let mut unmaps = 0;
+        while unmaps < REOPEN_UNMAPS || opened.load(Ordering::Acquire) < REOPEN_UNMAPS {
+            ensure!(!deadline.is_over(), "the card is not opened again");
+            card.unmap(0, PAGES)?;
+            card.map(0, PAGES)?;
+            unmaps += 1;
+        }
+        Ok(())
+    })?;
+    for pins in pins {
+        checks.that("a card that is opened again has pinned nothing", pins? > 0);
+    }
+    checks.equal("pages pinned after the opens", pinned()?, nothing);
+    Ok(())
+}
+
 /// Cards in one container whose hardware takes a while to stop, and the channels of each that pin.
 const SLOW: usize = 3;
 const SLOW_CHANNELS: usize = 2;
