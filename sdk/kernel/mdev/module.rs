@@ -10,8 +10,6 @@
 ///
 /// # Examples
 ///
-/// # Examples
-///
 /// ```
 /// # include!(env!("MDEV_SDK_CARD"));
 /// # fn main() {}
@@ -23,7 +21,7 @@
 ///     driver: Card,
 ///     parent: c"my_parent",
 ///     parent_driver: c"my",
-///     parent_data: Arc::pin_init(new_mutex!(16, "my_cards"), GFP_KERNEL)?,
+///     parent_data: mdev_sdk::Budget::new(16)?,
 ///     name: "my_mdev",
 ///     authors: ["Me"],
 ///     description: "My mediated device",

@@ -42,7 +42,7 @@ enum Kept {
     Read(Pinned<Read>),
     Write(Pinned<Write>),
     Dma(Pinned<Dma>),
-    Many(KVVec<Pinned<Dma>>),
+    Many(#[expect(dead_code, reason = "kept to be dropped")] KVVec<Pinned<Dma>>),
 }
 
 #[derive(Clone, Copy, Default)]
