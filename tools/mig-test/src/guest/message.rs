@@ -51,6 +51,8 @@ pub enum Message {
         /// Which.
         number: u32,
     },
+    /// Answer to `intx rounds`, `intx raise` and `intx finish`.
+    Interrupts(Interrupts),
     /// Something failed; the program goes on if it can.
     Fault {
         /// What failed, and why.
@@ -93,6 +95,19 @@ pub struct Checked {
     pub batches: u64,
     /// Commands since the start, without the fences of batches.
     pub commands: u64,
+}
+
+/// Interrupts of a card in the hands of user space, since it was handed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupts {
+    /// Rounds that were finished.
+    pub rounds: u64,
+    /// Interrupts that the guest's driver has told user space of.
+    pub told: u64,
+    /// Interrupts that the guest's kernel has taken (`/proc/interrupts`).
+    pub taken: u64,
+    /// Interrupts that no driver has claimed (`unhandled` in `/proc/irq/N/spurious`).
+    pub unclaimed: u64,
 }
 
 /// The UART registers a guest can read without changing them.
