@@ -51,6 +51,8 @@ pub enum Message {
         /// Its number.
         number: u32,
     },
+    /// Answer to `intx rounds`, `intx raise` and `intx finish`.
+    Interrupts(Interrupts),
     /// Something failed; the program continues if it can.
     Fault {
         /// What failed, and why.
@@ -93,6 +95,19 @@ pub struct Checked {
     pub batches: u64,
     /// Commands since the start, without the fences of batches.
     pub commands: u64,
+}
+
+/// Interrupts of a card that user space drives, since it took the card over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupts {
+    /// Rounds that were finished.
+    pub rounds: u64,
+    /// Interrupts of which the guest's driver has told user space.
+    pub told: u64,
+    /// Interrupts that the guest's kernel has taken (`/proc/interrupts`).
+    pub taken: u64,
+    /// Interrupts that no driver has claimed (`unhandled` in `/proc/irq/N/spurious`).
+    pub unclaimed: u64,
 }
 
 /// The UART registers that a guest can read without side effects.

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel modules that the guest needs to use its IOMMU: those of VFIO.
+//! The kernel modules that the guest program loads: drivers that pass a device to user space. The
+//! initramfs holds those that the guest's image was prepared with.
 
-/// The modules in the order of loading, each with its path in the kernel's modules and its
-/// parameters.
-pub const VFIO: [(&str, &str); 5] = [
+/// A module: its path in the kernel's modules, and its parameters.
+pub type Module = (&'static str, &'static str);
+
+/// VFIO, in the order of loading.
+pub const VFIO: &[Module] = &[
     ("virt/lib/irqbypass", ""),
     ("drivers/vfio/vfio", ""),
-    // The IOMMU does not remap interrupts, and the device sends none.
+    // The IOMMU does not remap interrupts, and no device here sends messages.
     ("drivers/vfio/vfio_iommu_type1", "allow_unsafe_interrupts=1"),
     ("drivers/vfio/pci/vfio-pci-core", ""),
     ("drivers/vfio/pci/vfio-pci", ""),
 ];
+
+/// UIO, in the order of loading.
+pub const UIO: &[Module] = &[("drivers/uio/uio", ""), ("drivers/uio/uio_pci_generic", "")];
 
 /// Returns the file name of a module, which is at the top of the initramfs.
 pub fn file(place: &str) -> String {

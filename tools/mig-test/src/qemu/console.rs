@@ -8,7 +8,7 @@ use anyhow::{bail, Context, Result};
 
 use super::channel::Channel;
 use super::process::{Process, PATIENCE};
-use crate::guest::message::{Checked, Counters, Message, Registers, PREFIX};
+use crate::guest::message::{Checked, Counters, Interrupts, Message, Registers, PREFIX};
 use crate::patience::{self, Deadline};
 
 /// The guest behind a VM's consoles.
@@ -187,6 +187,21 @@ impl Console {
         self.await_message(process, "DRAWN", |message| {
             (message == Message::Drawn { number }).then_some(())
         })
+    }
+
+    /// Sends an order to the program that drives a card, and waits for its answer.
+    pub fn intx(&mut self, process: &mut Process, order: &str) -> Result<Interrupts> {
+        self.tell(&format!("intx {order}"))?;
+        self.await_message(process, "INTERRUPTS", |message| match message {
+            Message::Interrupts(interrupts) => Some(interrupts),
+            _ => None,
+        })
+    }
+
+    /// Returns what the guest's kernel has printed.
+    pub fn log(&self) -> Result<String> {
+        let bytes = fs::read(&self.log).with_context(|| format!("read {}", self.log.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Sends a command to the guest program.

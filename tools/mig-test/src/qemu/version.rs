@@ -51,10 +51,12 @@ impl Qemu {
     }
 
     /// Returns the property of a vfio-pci device that lets it migrate on a kernel without
-    /// CONFIG_IOMMUFD_DRIVER.
-    pub fn migration_property(self) -> &'static str {
+    /// CONFIG_IOMMUFD_DRIVER. Behind an IOMMU of the guest, where the device cannot migrate and
+    /// QEMU refuses that, it is the opposite.
+    pub fn migration_property(self, behind_iommu: bool) -> &'static str {
         match self {
             Qemu::V7_2 => "x-enable-migration=on",
+            _ if behind_iommu && !self.migrates_behind_iommu() => "enable-migration=off",
             Qemu::V10_0 | Qemu::V11_1 => "enable-migration=on",
         }
     }

@@ -16,8 +16,9 @@ use super::screen::Screen;
 use super::stderr;
 use super::traffic::{self, Traffic};
 use super::version::Qemu;
-use crate::guest::message::{Checked, Counters, Registers};
-use crate::guest::{initramfs, modules};
+use crate::guest::initramfs;
+use crate::guest::message::{Checked, Counters, Interrupts, Registers};
+use crate::guest::modules::{self, Module};
 use crate::kernel_parameters::WATCH_NO_MEMORY;
 use crate::patience;
 
@@ -30,8 +31,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes the guest's initramfs in `dir` from the guest program and, for an IOMMU, its modules.
-    pub fn prepare(kernel: &Path, program: &Path, dir: &Path, iommu: bool) -> Result<Image> {
+    /// Makes the guest's initramfs in `dir` from the guest program and modules of its kernel.
+    pub fn prepare(kernel: &Path, program: &Path, dir: &Path, modules: &[Module]) -> Result<Image> {
         fs::create_dir_all(dir)?;
         let init = fs::read(program).with_context(|| {
             format!(
@@ -40,15 +41,22 @@ impl Image {
             )
         })?;
         let initramfs = dir.join("guest.cpio");
-        let wanted = modules::VFIO.iter().filter(|_| iommu);
-        let modules = wanted.map(|(place, _)| module(kernel, place));
+        let modules = modules.iter().map(|(place, _)| module(kernel, place));
         let modules = modules.collect::<Result<Vec<_>>>()?;
         fs::write(&initramfs, initramfs::pack(&init, &modules))?;
         Ok(Image {
             kernel: kernel.to_owned(),
             initramfs,
-            iommu,
+            iommu: false,
         })
+    }
+
+    /// The same for VMs with an IOMMU.
+    pub fn with_iommu(self) -> Image {
+        Image {
+            iommu: true,
+            ..self
+        }
     }
 }
 
@@ -185,7 +193,7 @@ impl Vm {
                 "vfio-pci,id=card{index},addr={:#x},sysfsdev={},{}{}{destination}",
                 FIRST_SLOT + index,
                 device.path.display(),
-                setup.qemu.migration_property(),
+                setup.qemu.migration_property(setup.image.iommu),
                 device.properties,
             ));
         }
@@ -323,6 +331,27 @@ impl Vm {
     /// Makes the guest's GPU draw a picture.
     pub fn gpu_draw(&mut self, number: u32) -> Result<()> {
         self.console.gpu_draw(&mut self.process, number)
+    }
+
+    /// Runs rounds of interrupts in the guest's program, which drives the card.
+    pub fn intx_rounds(&mut self, rounds: u64) -> Result<Interrupts> {
+        let order = format!("rounds {rounds}");
+        self.console.intx(&mut self.process, &order)
+    }
+
+    /// Begins a round: the card asserts its line, and INTx is disabled.
+    pub fn intx_raise(&mut self) -> Result<Interrupts> {
+        self.console.intx(&mut self.process, "raise")
+    }
+
+    /// Finishes the round.
+    pub fn intx_finish(&mut self) -> Result<Interrupts> {
+        self.console.intx(&mut self.process, "finish")
+    }
+
+    /// Returns what the guest's kernel has printed here.
+    pub fn guest_log(&self) -> Result<String> {
+        self.console.log()
     }
 
     /// Reboots the guest; returns its initial registers.

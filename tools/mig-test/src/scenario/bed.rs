@@ -12,6 +12,7 @@ use super::mgpu::guest::{ensure_whole, go_on};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::guest::message::{Counters, Registers};
+use crate::guest::modules::{self, Module};
 use crate::mdev::{Mdev, MdevType};
 use crate::qemu::migration::{self, Figures};
 use crate::qemu::version::Qemu;
@@ -145,17 +146,22 @@ pub struct Bed {
 impl Bed {
     /// Prepares the guest's image.
     pub fn prepare(ctx: &mut Ctx) -> Result<Bed> {
-        Bed::with_image(ctx, false)
+        Bed::prepare_with(ctx, &[])
     }
 
     /// Prepares the same, with an IOMMU in the VMs that the guest uses.
     pub fn prepare_with_iommu(ctx: &mut Ctx) -> Result<Bed> {
-        Bed::with_image(ctx, true)
+        let bed = Bed::prepare_with(ctx, modules::VFIO)?;
+        Ok(Bed {
+            image: bed.image.with_iommu(),
+            ..bed
+        })
     }
 
-    fn with_image(ctx: &mut Ctx, iommu: bool) -> Result<Bed> {
+    /// The same with modules of the guest's kernel, for the guest program to load.
+    pub fn prepare_with(ctx: &mut Ctx, modules: &[Module]) -> Result<Bed> {
         let program = ctx.job.join("mig-guest");
-        let image = Image::prepare(Path::new(ctx.guest_kernel), &program, &ctx.dir, iommu)?;
+        let image = Image::prepare(Path::new(ctx.guest_kernel), &program, &ctx.dir, modules)?;
         Ok(Bed {
             qemu: ctx.qemu,
             dir: ctx.dir.clone(),

@@ -8,6 +8,7 @@ mod cancel;
 mod conformance;
 mod demo;
 mod file;
+mod guest_drivers;
 mod intx;
 mod live;
 mod memory;

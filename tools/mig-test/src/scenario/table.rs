@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    bench, cancel, conformance, demo, file, intx, live, memory, mgpu, parameter, refusal, sysfs,
+    bench, cancel, conformance, demo, file, guest_drivers, intx, live, memory, mgpu, parameter,
+    refusal, sysfs,
 };
 use super::{Ctx, Scenario};
 use crate::event::Outcome;
@@ -83,6 +84,18 @@ const SCENARIOS: &[Scenario] = &[
         "a guest moves while its interrupt line is raised for a card that asserts nothing any more",
         6,
         intx::run,
+    ),
+    migrates(
+        "guest-uio",
+        "interrupts of a card that uio_pci_generic hands to the guest's user space, also after a move",
+        4,
+        guest_drivers::uio,
+    ),
+    plain(
+        "guest-vfio",
+        "interrupts of a card that vfio-pci hands to the guest's user space, behind its IOMMU",
+        4,
+        guest_drivers::vfio,
     ),
     plain(
         "sysfs-limits",

@@ -7,10 +7,13 @@
 //! | `mig_serial=1` | the serial card | numbered lines flow through every UART |
 //! | `mig_gpu=1` | the toy GPU | random commands, with a check of every page they touch |
 //! | `mig_iommu=1` | the toy GPU | it is behind the guest's IOMMU |
+//! | `mig_intx=uio` | the serial card | this program has it, through uio_pci_generic |
+//! | `mig_intx=vfio` | the serial card | the same through vfio-pci, behind the guest's IOMMU |
 //!
 //! Commands come over the first serial port, one per line: `report N`, `pause` (wait for everything
 //! in flight), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes unread
-//! in the card), `release`, `reboot`, and `gpu …` for the GPU ([`gpu::Order`]).
+//! in the card), `release`, `reboot`, `gpu …` for the GPU ([`gpu::Order`]), and `intx …` for the
+//! interrupts ([`intx::Order`]).
 
 #[path = "../../guest/command.rs"]
 #[allow(dead_code)] // what mig-test alone uses of it
@@ -19,11 +22,15 @@ mod console;
 #[path = "../../guest/crc32c.rs"]
 mod crc32c;
 mod gpu;
+mod intx;
 mod memory;
 #[path = "../../guest/message.rs"]
 mod message;
 #[path = "../../guest/modules.rs"]
 mod modules;
+#[path = "../../patience.rs"]
+#[allow(dead_code)] // what mig-test alone uses of it
+mod patience;
 mod pci;
 #[path = "../../guest/picture.rs"]
 mod picture;
@@ -89,9 +96,13 @@ fn start() -> io::Result<Guest> {
         true => serial::start()?,
         false => (Vec::new(), Vec::new()),
     };
-    if gpu.is_none() && ports.is_empty() {
+    let intx = match env::var("mig_intx") {
+        Ok(driver) => Some(intx::start(&driver)?),
+        Err(_) => None,
+    };
+    if gpu.is_none() && ports.is_empty() && intx.is_none() {
         return Err(io::Error::other(
-            "the kernel command line names no card: mig_serial=1, mig_gpu=1",
+            "the kernel command line names no card: mig_serial=1, mig_gpu=1, mig_intx=uio",
         ));
     }
     console.say(&Message::Ready { found })?;
@@ -101,6 +112,7 @@ fn start() -> io::Result<Guest> {
         command: Vec::new(),
         ports,
         gpu,
+        intx,
         mode: Mode::Running,
         reported: 0,
     })
@@ -121,6 +133,7 @@ struct Guest {
     command: Vec<u8>,
     ports: Vec<Port>,
     gpu: Option<Sender<gpu::Order>>,
+    intx: Option<intx::Card>,
     mode: Mode,
     reported: u64,
 }
@@ -236,6 +249,12 @@ impl Guest {
                 let gpu = self.gpu.as_ref();
                 let gpu = gpu.ok_or_else(|| io::Error::other("there is no GPU"))?;
                 gpu.send(order.parse()?).map_err(io::Error::other)
+            }
+            ("intx", order) => {
+                let card = self.intx.as_mut();
+                let card = card.ok_or_else(|| io::Error::other("no card is handed over"))?;
+                let interrupts = card.obey(order.parse()?)?;
+                self.say(&Message::Interrupts(interrupts))
             }
             ("reboot", _) => Ok(reboot(RebootCommand::Restart)?),
             _ => Err(io::Error::other("not a command, or not now")),

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The ioctls of VFIO, shared with mig-test.
+//! The ioctls of VFIO and its devices, shared with mig-test.
 #![allow(dead_code)] // what mig-test alone uses of it
 
+#[path = "../../vfio/device.rs"]
+pub mod device;
+#[path = "../../vfio/dma.rs"]
+mod dma;
+#[path = "../../vfio/iommufd.rs"]
+mod iommufd;
+#[path = "../../vfio/irq.rs"]
+pub mod irq;
 #[path = "../../vfio/packet.rs"]
 mod packet;
 #[path = "../../vfio/sys.rs"]

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,8 +27,6 @@ const RING: usize = 1024;
 const FENCE: usize = RING * COMMAND_LEN;
 /// The first page behind all this.
 pub const FREE: usize = FENCE + PAGE;
-/// The command register of PCI, and its bit that lets a device reach memory.
-const PCI_COMMAND: (u64, u16) = (4, 1 << 2);
 /// Time between two looks at a fence.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long what is in the ring may take: some hundred times what it does.
@@ -57,7 +54,7 @@ impl Card {
             true => Some(Iommu::start(&path, &guest)?),
             false => None,
         };
-        be_bus_master(&path)?;
+        pci::Config::open(&path)?.change_command(pci::COMMAND_MASTER, 0)?;
         let card = Card {
             vram: bar(&path, BAR_VRAM)?,
             guest,
@@ -147,16 +144,4 @@ fn bar(device: &Path, bar: usize) -> io::Result<Memory> {
     let file = File::options().read(true).write(true).open(path)?;
     let len = file.metadata()?.len();
     Memory::of_file(file, len as usize)
-}
-
-fn be_bus_master(device: &Path) -> io::Result<()> {
-    let (register, bit) = PCI_COMMAND;
-    let config = File::options()
-        .read(true)
-        .write(true)
-        .open(device.join("config"))?;
-    let mut command = [0; 2];
-    config.read_exact_at(&mut command, register)?;
-    let command = u16::from_le_bytes(command) | bit;
-    config.write_all_at(&command.to_le_bytes(), register)
 }

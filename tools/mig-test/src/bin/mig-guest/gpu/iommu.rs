@@ -4,7 +4,6 @@
 //! Every page is mapped at its own physical address, and all of them are unmapped at once, with the
 //! container. Only in this case does QEMU 7.2 record the right dirty pages (Documentation/qemu.md).
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -17,10 +16,8 @@ use vfio_bindings::bindings::vfio::{
 use super::dma::Dma;
 use crate::memory::HUGE_PAGE;
 use crate::modules;
+use crate::pci;
 use crate::vfio::{number, with_fixed, with_sized, with_value, Packet};
-
-/// MODULE_INIT_COMPRESSED_FILE of <linux/module.h>.
-const COMPRESSED: i32 = 4;
 
 /// A card's group, and the container that it is in.
 pub struct Iommu {
@@ -31,14 +28,7 @@ pub struct Iommu {
 impl Iommu {
     /// Binds a device to VFIO, and maps memory for it.
     pub fn start(device: &Path, memory: &Dma) -> io::Result<Iommu> {
-        for (place, parameters) in modules::VFIO {
-            let file = File::open(Path::new("/").join(modules::file(place)))?;
-            let parameters = CString::new(parameters)?;
-            rustix::system::finit_module(file, &parameters, COMPRESSED)?;
-        }
-        fs::write(device.join("driver_override"), "vfio-pci")?;
-        let name = device.file_name().unwrap_or_default().as_encoded_bytes();
-        fs::write("/sys/bus/pci/drivers_probe", name)?;
+        pci::bind(device, "vfio-pci", modules::VFIO)?;
         let group = fs::read_link(device.join("iommu_group"))?;
         let node = Path::new("/dev/vfio").join(group.file_name().unwrap_or_default());
         let iommu = Iommu {

@@ -10,7 +10,7 @@ use crate::message::Registers;
 use crate::pci::{self, attribute};
 
 /// PCI vendor and device of the card.
-const PCI_ID: (u16, u16) = (0x4348, 0x3253);
+pub const PCI_ID: (u16, u16) = (0x4348, 0x3253);
 
 const THR: u16 = 0;
 const DLL: u16 = 0;
