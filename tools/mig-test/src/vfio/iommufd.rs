@@ -6,13 +6,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys;
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::VFIO_BASE;
 
-use super::device::{number, Mapped};
+use super::device::Mapped;
 use super::dma::{Access, Dma};
-use super::packet::Packet;
-use super::sys;
 
 /// The ioctls of /dev/iommu. They have VFIO's type, so their numbers count from VFIO_BASE as well.
 mod command {

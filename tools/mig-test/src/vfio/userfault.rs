@@ -5,12 +5,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys::{self, Mapping};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::{read, Errno, Result};
 
 use super::dma::PAGE;
-use super::packet::Packet;
-use super::sys::{self, Mapping};
 
 /// Numbers of the ioctls.
 mod number {

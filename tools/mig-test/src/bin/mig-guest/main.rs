@@ -12,26 +12,12 @@
 //! in flight), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes unread
 //! in the card), `release`, `reboot`, and `gpu …` for the GPU ([`gpu::Order`]).
 
-#[path = "../../guest/command.rs"]
-#[allow(dead_code)] // what mig-test alone uses of it
-mod command;
 mod console;
-#[path = "../../guest/crc32c.rs"]
-mod crc32c;
 mod gpu;
 mod memory;
-#[path = "../../guest/message.rs"]
-mod message;
-#[path = "../../guest/modules.rs"]
-mod modules;
 mod pci;
-#[path = "../../guest/picture.rs"]
-mod picture;
-#[path = "../../random.rs"]
-mod random;
 mod serial;
 mod tty;
-mod vfio;
 
 use std::env;
 use std::fs::{self, File};
@@ -40,13 +26,13 @@ use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
+use mig_common::message::{Counters, Message, Registers};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::mount::{mount, MountFlags};
 use rustix::system::{reboot, RebootCommand};
 
 use console::DebugConsole;
-use message::{Counters, Message, Registers};
 use serial::port::Port;
 
 /// A progress message every so many lines of the first port.

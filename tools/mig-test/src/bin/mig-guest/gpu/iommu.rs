@@ -10,14 +10,16 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use mig_common::modules;
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys::{with_fixed, with_sized, with_value};
 use vfio_bindings::bindings::vfio::{
     VFIO_TYPE1v2_IOMMU, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE,
 };
 
 use super::dma::Dma;
 use crate::memory::HUGE_PAGE;
-use crate::modules;
-use crate::vfio::{number, with_fixed, with_sized, with_value, Packet};
 
 /// MODULE_INIT_COMPRESSED_FILE of <linux/module.h>.
 const COMPRESSED: i32 = 4;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The ioctls of <linux/vfio.h> and <linux/userfaultfd.h>, and memory shared with the kernel: the
-//! only unsafe code of this program.
+//! only unsafe code of this crate and of `mig-test`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_uint, c_void};
@@ -129,6 +129,7 @@ unsafe impl Send for Mapping {}
 // either.
 unsafe impl Sync for Mapping {}
 
+#[allow(clippy::len_without_is_empty)] // The kernel maps no empty range.
 impl Mapping {
     /// Allocates zeroed memory.
     pub fn anonymous(len: usize) -> Result<Mapping> {
