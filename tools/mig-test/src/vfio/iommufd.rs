@@ -15,10 +15,13 @@ use vfio_bindings::bindings::vfio::VFIO_BASE;
 use super::device::Mapped;
 use super::dma::{Access, Dma};
 
-/// The ioctls of /dev/iommu. They have VFIO's type, so their numbers count from VFIO_BASE as well.
+/// The ioctls of /dev/iommu, IOMMUFD_CMD_* of <linux/iommufd.h>. They have VFIO's type, so their
+/// numbers count from VFIO_BASE as well. They are not from the crate iommufd-bindings, because its
+/// license, Apache-2.0 alone, is incompatible with GPL-2.0.
 mod command {
     use super::VFIO_BASE;
 
+    /// IOMMUFD_CMD_BASE.
     const BASE: u32 = 0x80 - VFIO_BASE;
     pub const IOAS_ALLOC: u32 = BASE + 1;
     pub const IOAS_MAP: u32 = BASE + 5;

@@ -16,9 +16,6 @@ use vfio_bindings::bindings::vfio::{
 
 use super::device::Device;
 
-/// VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2, which the bindings lack.
-pub const FEATURE_MIG_PRECOPY_INFO_V2: u32 = 12;
-
 /// `enum vfio_device_mig_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]

@@ -7,6 +7,7 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use linux_raw_sys::general::UFFDIO;
 use rustix::io::{Errno, Result};
 use rustix::ioctl::{self, opcode, Direction, Ioctl, IoctlOutput, Opcode};
 use rustix::mm::{
@@ -74,10 +75,11 @@ pub fn with_fixed(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int>
     with_opcode(fd, opcode_of(number), bytes)
 }
 
-/// Calls an ioctl of a userfaultfd; its argument is all of `bytes`.
-pub fn userfault(fd: impl AsFd, number: u8, bytes: &mut [u8]) -> Result<c_int> {
-    const UFFDIO: u8 = 0xaa;
-    let opcode = opcode::from_components(Direction::ReadWrite, UFFDIO, number, bytes.len());
+/// Calls an ioctl of a userfaultfd, whose number is one of `_UFFDIO_*`; its argument is all of
+/// `bytes`.
+pub fn userfault(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int> {
+    let (group, number) = (UFFDIO as u8, number as u8);
+    let opcode = opcode::from_components(Direction::ReadWrite, group, number, bytes.len());
     with_opcode(fd, opcode, bytes)
 }
 
