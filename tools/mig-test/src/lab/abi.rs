@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use deb_version::compare_versions;
 
 use super::apt::Mirror;
 use super::component::Unavailable;
-use super::packages::{field, Packages};
+use super::deb822::stanzas;
+use super::packages::Packages;
 use super::Kernel;
 
 /// The suite of the kernels: Debian 13's backports.
@@ -93,11 +95,11 @@ fn is_part(package: &str, series: Kernel) -> bool {
 
 /// Returns the newest kernel that is complete in the stanzas that `apt-cache show` prints.
 fn newest(shown: &str, series: Kernel) -> Option<Packaged> {
+    let stanzas = stanzas(shown);
     let mut sources = BTreeSet::new();
     let mut kernels: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for stanza in shown.split("\n\n") {
-        let (Some(package), Some(version)) = (field(stanza, "Package"), field(stanza, "Version"))
-        else {
+    for stanza in &stanzas {
+        let (Some(package), Some(version)) = (stanza.get("Package"), stanza.get("Version")) else {
             continue;
         };
         if package == source(series) {
@@ -109,7 +111,8 @@ fn newest(shown: &str, series: Kernel) -> Option<Packaged> {
     let complete = kernels
         .iter()
         .filter(|((_, version), &parts)| parts == PARTS.len() && sources.contains(version));
-    let (&(abi, version), _) = complete.max_by_key(|((_, version), _)| numbers(version))?;
+    let (&(abi, version), _) =
+        complete.max_by(|((_, one), _), ((_, other), _)| compare_versions(one, other))?;
     Some(Packaged {
         series,
         abi: abi.into(),
@@ -125,8 +128,7 @@ fn lacks(mirror: &str, names: &[String], series: &[Kernel]) -> String {
         .collect();
     let of = |name: &String| {
         let parts = PARTS.iter().chain(&["linux-image"]);
-        let numbers = numbers(parts.filter_map(|part| plain(name, part)).next()?);
-        Some((*numbers.first()?, *numbers.get(1)?))
+        major_minor(parts.filter_map(|part| plain(name, part)).next()?)
     };
     let found: BTreeSet<(u64, u64)> = names.iter().filter_map(of).collect();
     let found: Vec<String> = found
@@ -145,11 +147,11 @@ fn lacks(mirror: &str, names: &[String], series: &[Kernel]) -> String {
     )
 }
 
-/// Returns the numbers in a version, in order: enough to compare versions of one package and
-/// series.
-pub fn numbers(version: &str) -> Vec<u64> {
+/// Returns the first two numbers in an upstream version.
+pub fn major_minor(version: &str) -> Option<(u64, u64)> {
     let parts = version.split(|c: char| !c.is_ascii_digit());
-    parts.filter_map(|part| part.parse().ok()).collect()
+    let mut numbers = parts.filter_map(|part| part.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
 }
 
 #[cfg(test)]
@@ -172,6 +174,16 @@ mod tests {
         let found = |series| newest(&shown, series).unwrap().abi;
         assert_eq!(found(V7_2), "7.2.12+deb13-amd64");
         assert_eq!(found(V7_3), "7.3.10+deb13-amd64");
+    }
+
+    #[test]
+    fn a_backport_is_older_than_what_it_is_a_backport_of() {
+        let abi = "7.2.12+deb13-amd64";
+        let [original, backport] = ["7.2.12-1", "7.2.12-1~bpo13+1"];
+        for versions in [[original, backport], [backport, original]] {
+            let shown = versions.map(|version| packages(abi, version)).concat();
+            assert_eq!(newest(&shown, V7_2).unwrap().version, original);
+        }
     }
 
     #[test]

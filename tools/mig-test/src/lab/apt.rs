@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::deb822::{stanzas, Stanza};
 use crate::failure::unusable;
 
 /// Releases of Debian, whose names distinguish a Debian archive from other sources.
@@ -71,7 +72,7 @@ fn read_sources(etc: &Path) -> Option<Mirror> {
         let text = fs::read_to_string(path).ok()?;
         match path.extension()?.to_str()? {
             "list" => text.lines().find_map(one_line),
-            "sources" => stanzas(&text).find_map(|stanza| deb822(&stanza)),
+            "sources" => stanzas(&text).iter().find_map(deb822),
             _ => None,
         }
     })
@@ -114,42 +115,18 @@ fn one_line(line: &str) -> Option<Mirror> {
     is_debian(&[suite], &words[2..]).then(|| mirror(uri, keyring))?
 }
 
-/// Returns the fields of a stanza, as `(lower-case name, value)`; continuation lines are joined.
-type Stanza = Vec<(String, String)>;
-
-fn stanzas(text: &str) -> impl Iterator<Item = Stanza> + '_ {
-    text.split("\n\n").map(|part| {
-        let mut fields = Stanza::new();
-        for line in part.lines().filter(|line| !line.starts_with('#')) {
-            if line.starts_with([' ', '\t']) {
-                if let Some((_, value)) = fields.last_mut() {
-                    value.push(' ');
-                    value.push_str(line.trim());
-                }
-            } else if let Some((name, value)) = line.split_once(':') {
-                fields.push((name.trim().to_lowercase(), value.trim().into()));
-            }
-        }
-        fields
-    })
-}
-
+/// Returns the mirror of a stanza, if it is one of Debian.
 fn deb822(stanza: &Stanza) -> Option<Mirror> {
-    let get = |name: &str| {
-        stanza
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
-    };
     let list = |name| {
-        get(name)
+        stanza
+            .get(name)
             .unwrap_or_default()
             .split_whitespace()
             .collect::<Vec<_>>()
     };
-    let enabled = !matches!(get("enabled"), Some("no" | "false"));
-    (enabled && list("types").contains(&"deb") && is_debian(&list("suites"), &list("components")))
-        .then(|| mirror(list("uris").first()?, get("signed-by")))?
+    let enabled = !matches!(stanza.get("Enabled"), Some("no" | "false"));
+    (enabled && list("Types").contains(&"deb") && is_debian(&list("Suites"), &list("Components")))
+        .then(|| mirror(list("URIs").first()?, stanza.get("Signed-By")))?
 }
 
 #[cfg(test)]
@@ -192,7 +169,7 @@ mod tests {
         let text =
             "Types: deb\n# why\nURIs: http://m/debian\nSuites: bookworm\n bookworm-updates\n\
                     Components: main\nSigned-By: /k.gpg\n\nTypes: deb\nURIs: http://other\n";
-        let found: Vec<_> = stanzas(text).filter_map(|stanza| deb822(&stanza)).collect();
+        let found: Vec<_> = stanzas(text).iter().filter_map(deb822).collect();
         assert_eq!(
             found,
             [Mirror {
@@ -210,11 +187,7 @@ mod tests {
             "Types: deb-src\nURIs: http://m/debian\nSuites: trixie\nComponents: main",
             "Types: deb\nURIs: http://m/node\nSuites: nodistro\nComponents: main",
         ] {
-            assert_eq!(
-                stanzas(text).find_map(|stanza| deb822(&stanza)),
-                None,
-                "{text}"
-            );
+            assert_eq!(stanzas(text).iter().find_map(deb822), None, "{text}");
         }
     }
 

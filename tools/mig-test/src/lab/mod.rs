@@ -11,6 +11,7 @@ mod cache;
 mod check;
 mod chroot;
 mod component;
+mod deb822;
 mod debug_kernel;
 pub mod doc;
 pub mod format;

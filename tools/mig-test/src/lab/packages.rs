@@ -113,10 +113,3 @@ impl Drop for Packages {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
-
-/// Returns a field of a stanza.
-pub fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
-    stanza
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-}

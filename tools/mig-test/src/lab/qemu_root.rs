@@ -7,12 +7,14 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use deb_version::compare_versions;
 
-use super::abi::numbers;
+use super::abi::major_minor;
 use super::apt::Mirror;
 use super::bootstrap::{lean, Root};
 use super::component::{Build, Component, Unavailable};
-use super::packages::{field, Packages};
+use super::deb822::stanzas;
+use super::packages::Packages;
 use super::root::qemu_version;
 use crate::qemu::version::Qemu;
 
@@ -40,10 +42,7 @@ const LAB_CHOICE: [Qemu; 2] = [Qemu::V11_1, Qemu::V10_0];
 /// guests. Before 10.2 two threads change the bits of pending interrupts without atomic operations
 /// (Documentation/lab.md).
 pub fn loses_wakeups(version: &str) -> bool {
-    let numbers = numbers(version);
-    numbers
-        .first_chunk()
-        .is_none_or(|first: &[u64; 2]| *first < [10, 2])
+    major_minor(version).is_none_or(|version| version < (10, 2))
 }
 
 /// QEMU 7.2, of Debian 12.
@@ -140,12 +139,11 @@ fn newest(shown: &str, qemu: Qemu) -> Option<String> {
             .strip_prefix(qemu.series())
             .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     };
-    let versions = shown
-        .split("\n\n")
-        .filter_map(|stanza| field(stanza, "Version"));
+    let stanzas = stanzas(shown);
+    let versions = stanzas.iter().filter_map(|stanza| stanza.get("Version"));
     let newest = versions
         .filter(of_series)
-        .max_by_key(|version| numbers(version));
+        .max_by(|one, other| compare_versions(one, other));
     newest.map(String::from)
 }
 
@@ -178,5 +176,13 @@ mod tests {
         assert_eq!(found(Qemu::V11_1).unwrap(), "1:11.1.10+ds-1");
         assert_eq!(found(Qemu::V7_2).unwrap(), "1:7.2+dfsg-7+deb12u18");
         assert_eq!(newest(&stanza("1:11.10.0"), Qemu::V11_1), None);
+    }
+
+    #[test]
+    fn a_release_is_newer_than_its_candidates() {
+        let shown = ["1:11.1.0~rc3+ds-1", "1:11.1.0+ds-1", "1:11.1.0~rc4+ds-2"]
+            .map(|version| format!("Package: {PACKAGE}\nVersion: {version}\n\n"))
+            .concat();
+        assert_eq!(newest(&shown, Qemu::V11_1).unwrap(), "1:11.1.0+ds-1");
     }
 }

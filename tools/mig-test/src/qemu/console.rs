@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{bail, Context, Result};
+use mig_common::message::{Checked, Counters, Interrupts, Message, Registers, PREFIX};
 
 use super::channel::Channel;
 use super::process::{Process, PATIENCE};
-use crate::guest::message::{Checked, Counters, Interrupts, Message, Registers, PREFIX};
 use crate::patience::{self, Deadline};
 
 /// The guest behind a VM's consoles.

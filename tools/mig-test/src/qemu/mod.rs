@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod console;
+mod initramfs;
 pub mod interrupt;
 pub mod migration;
 pub mod process;

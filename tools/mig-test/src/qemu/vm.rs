@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::{ensure, Context, Result};
+use mig_common::message::{Checked, Counters, Interrupts, Registers};
+use mig_common::modules::{self, Module};
 use serde_json::{json, Value};
 
 use super::channel::Channel;
 use super::console::Console;
+use super::initramfs;
 use super::process::{Process, PATIENCE};
 use super::qmp::Qmp;
 use super::screen::Screen;
 use super::stderr;
 use super::traffic::{self, Traffic};
 use super::version::Qemu;
-use crate::guest::initramfs;
-use crate::guest::message::{Checked, Counters, Interrupts, Registers};
-use crate::guest::modules::{self, Module};
 use crate::kernel_parameters::WATCH_NO_MEMORY;
 use crate::patience;
 

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{bail, ensure, Context, Result};
+use mig_common::message::{Counters, Registers};
+use mig_common::modules::{self, Module};
 
 use super::mgpu::guest::{ensure_whole, go_on};
 use super::Ctx;
 use crate::event::Outcome;
-use crate::guest::message::{Counters, Registers};
-use crate::guest::modules::{self, Module};
 use crate::mdev::{Mdev, MdevType};
 use crate::qemu::migration::{self, Figures};
 use crate::qemu::version::Qemu;

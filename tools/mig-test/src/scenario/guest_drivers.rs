@@ -8,15 +8,15 @@
 //! so does its kernel.
 
 use anyhow::{anyhow, ensure, Result};
+use mig_common::message::Interrupts;
 use serde::Serialize;
 
 use super::bed::{ensure_quiet, load, Bed, Driver, MTTY_RS, ONE_PORT};
 use super::Ctx;
 use crate::event::Outcome;
-use crate::guest::message::Interrupts;
-use crate::guest::modules;
 use crate::qemu::migration;
 use crate::qemu::vm::{Role, Vm};
+use mig_common::modules;
 
 /// Rounds at each place.
 const ROUNDS: u64 = 50;

@@ -2,6 +2,7 @@
 //! Guests that are rebooted, migrated repeatedly, with bytes in the card, and between drivers.
 
 use anyhow::{ensure, Result};
+use mig_common::message::Counters;
 
 use super::bed::{
     ensure_quiet, load, migrate_checked, skipped_without_v2, Bed, Checkpoint, Host, LINES, MTTY_C,
@@ -9,7 +10,6 @@ use super::bed::{
 };
 use super::Ctx;
 use crate::event::Outcome;
-use crate::guest::message::Counters;
 use crate::qemu::migration;
 use crate::qemu::vm::Role;
 

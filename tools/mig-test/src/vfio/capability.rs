@@ -3,14 +3,15 @@
 
 use std::ops::Range;
 
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys;
 use rustix::io::{Errno, Result};
 use vfio_bindings::bindings::vfio::{
     VFIO_REGION_INFO_CAP_SPARSE_MMAP, VFIO_REGION_INFO_CAP_TYPE, VFIO_REGION_INFO_FLAG_CAPS,
 };
 
-use super::device::{number, Device};
-use super::packet::Packet;
-use super::sys;
+use super::device::Device;
 
 /// Bytes of `struct vfio_region_info`.
 const INFO: usize = 32;

@@ -10,35 +10,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{bail, ensure, Context, Result};
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys::{self, Mapping};
 use rustix::io::{pread, pwrite, Errno};
 use vfio_bindings::bindings::vfio::{
     vfio_device_info, vfio_irq_info, vfio_region_info, VFIO_TYPE1v2_IOMMU, VFIO_GROUP_FLAGS_VIABLE,
 };
 
 use super::iommufd::Ioas;
-use super::packet::Packet;
-use super::sys::{self, Mapping};
-
-/// The ioctls, as offsets from VFIO_BASE in <linux/vfio.h>.
-pub(super) mod number {
-    pub const SET_IOMMU: u32 = 2;
-    pub const GROUP_GET_STATUS: u32 = 3;
-    pub const GROUP_SET_CONTAINER: u32 = 4;
-    pub const GROUP_GET_DEVICE_FD: u32 = 6;
-    pub const DEVICE_GET_INFO: u32 = 7;
-    pub const DEVICE_GET_REGION_INFO: u32 = 8;
-    pub const DEVICE_GET_IRQ_INFO: u32 = 9;
-    pub const DEVICE_SET_IRQS: u32 = 10;
-    pub const DEVICE_RESET: u32 = 11;
-    pub const IOMMU_MAP_DMA: u32 = 13;
-    pub const IOMMU_UNMAP_DMA: u32 = 14;
-    pub const DEVICE_QUERY_GFX_PLANE: u32 = 14;
-    pub const IOMMU_DIRTY_PAGES: u32 = 17;
-    pub const DEVICE_FEATURE: u32 = 17;
-    pub const DEVICE_BIND_IOMMUFD: u32 = 18;
-    pub const DEVICE_ATTACH_IOMMUFD_PT: u32 = 19;
-    pub const MIG_GET_PRECOPY_INFO: u32 = 21;
-}
 
 /// Memory whose address a device may have: kept for longer than the device.
 #[derive(Default)]

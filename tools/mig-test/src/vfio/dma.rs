@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys::{self, Mapping};
 use rustix::io::{Errno, Result};
 use vfio_bindings::bindings::vfio::{
     VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
@@ -10,9 +13,7 @@ use vfio_bindings::bindings::vfio::{
     VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
 };
 
-use super::device::{number, Group, Space};
-use super::packet::Packet;
-use super::sys::{self, Mapping};
+use super::device::{Group, Space};
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A device's DMA log of the guest memory that it has written: VFIO_DEVICE_FEATURE_DMA_LOGGING_*.
 
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys::Mapping;
 use rustix::io::Result;
 use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
@@ -9,8 +11,6 @@ use vfio_bindings::bindings::vfio::{
 
 use super::device::Device;
 use super::dma::set_bits;
-use super::packet::Packet;
-use super::sys::Mapping;
 
 impl Device {
     /// Returns whether the device has a log.

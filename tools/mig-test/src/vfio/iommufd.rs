@@ -6,18 +6,22 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys;
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::VFIO_BASE;
 
-use super::device::{number, Mapped};
+use super::device::Mapped;
 use super::dma::{Access, Dma};
-use super::packet::Packet;
-use super::sys;
 
-/// The ioctls of /dev/iommu. They have VFIO's type, so their numbers count from VFIO_BASE as well.
+/// The ioctls of /dev/iommu, IOMMUFD_CMD_* of <linux/iommufd.h>. They have VFIO's type, so their
+/// numbers count from VFIO_BASE as well. They are not from the crate iommufd-bindings, because its
+/// license, Apache-2.0 alone, is incompatible with GPL-2.0.
 mod command {
     use super::VFIO_BASE;
 
+    /// IOMMUFD_CMD_BASE.
     const BASE: u32 = 0x80 - VFIO_BASE;
     pub const IOAS_ALLOC: u32 = BASE + 1;
     pub const IOAS_MAP: u32 = BASE + 5;

@@ -4,6 +4,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::{pread, read, write, Errno, Result};
 use vfio_bindings::bindings::vfio::{
@@ -11,12 +14,7 @@ use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, VFIO_DEVICE_FEATURE_PROBE, VFIO_DEVICE_FEATURE_SET,
 };
 
-use super::device::{number, Device};
-use super::packet::Packet;
-use super::sys;
-
-/// VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2, which the bindings lack.
-pub const FEATURE_MIG_PRECOPY_INFO_V2: u32 = 12;
+use super::device::Device;
 
 /// `enum vfio_device_mig_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

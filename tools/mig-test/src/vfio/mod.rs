@@ -10,10 +10,8 @@ mod dma_log;
 pub mod iommufd;
 pub mod irq;
 pub mod migration;
-mod packet;
 pub mod plane;
-mod sys;
 pub mod userfault;
 pub mod v1;
 
-pub use sys::Mapping;
+pub use mig_common::vfio::sys::Mapping;

@@ -3,12 +3,13 @@
 
 use std::mem::offset_of;
 
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys;
 use rustix::io::Result;
 use vfio_bindings::bindings::vfio::vfio_device_gfx_plane_info;
 
-use super::device::{number, Device};
-use super::packet::Packet;
-use super::sys;
+use super::device::Device;
 
 /// The number of words of the structure after its length and its flags.
 const WORDS: usize = 14;

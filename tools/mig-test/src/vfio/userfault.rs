@@ -2,32 +2,26 @@
 //! Memory with missing pages: an access to one, also by a device, waits until another thread
 //! provides the page (<linux/userfaultfd.h>), as for guest memory in a post-copy migration.
 
+use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use linux_raw_sys::general::{
+    uffd_msg, _UFFDIO_API, _UFFDIO_COPY, _UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MISSING, UFFD_API,
+    UFFD_EVENT_PAGEFAULT,
+};
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys::{self, Mapping};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::{read, Errno, Result};
 
 use super::dma::PAGE;
-use super::packet::Packet;
-use super::sys::{self, Mapping};
 
-/// Numbers of the ioctls.
-mod number {
-    pub const REGISTER: u8 = 0x00;
-    pub const COPY: u8 = 0x03;
-    pub const API: u8 = 0x3f;
-}
-
-/// UFFD_API.
-const API: u64 = 0xaa;
-/// UFFDIO_REGISTER_MODE_MISSING.
-const MISSING: u64 = 1;
-/// UFFD_EVENT_PAGEFAULT.
-const PAGE_FAULT: u8 = 0x12;
-/// The size of a `struct uffd_msg`, and the offset of the address in it.
-const MESSAGE: usize = 32;
-const ADDRESS: usize = 16;
+/// The size of a `struct uffd_msg`.
+const MESSAGE: usize = size_of::<uffd_msg>();
+/// The offsets of its members.
+const EVENT: usize = offset_of!(uffd_msg, event);
+const ADDRESS: usize = offset_of!(uffd_msg, arg.pagefault.address);
 
 /// Memory whose pages are missing until they are provided.
 pub struct Late {
@@ -39,14 +33,14 @@ impl Late {
     /// Takes ownership of new memory.
     pub fn new(memory: Arc<Mapping>) -> Result<Late> {
         let fd = sys::new_userfault()?;
-        let mut api = Packet(Vec::new()).u64(API).u64(0).u64(0);
-        sys::userfault(&fd, number::API, &mut api.0)?;
+        let mut api = Packet(Vec::new()).u64(UFFD_API.into()).u64(0).u64(0);
+        sys::userfault(&fd, _UFFDIO_API, &mut api.0)?;
         let mut range = Packet(Vec::new())
             .u64(memory.address())
             .u64(memory.len() as u64)
-            .u64(MISSING)
+            .u64(UFFDIO_REGISTER_MODE_MISSING.into())
             .u64(0);
-        sys::userfault(&fd, number::REGISTER, &mut range.0)?;
+        sys::userfault(&fd, _UFFDIO_REGISTER, &mut range.0)?;
         Ok(Late { fd, memory })
     }
 
@@ -63,7 +57,7 @@ impl Late {
         }
         let mut message = [0; MESSAGE];
         let count = read(&self.fd, &mut message)?;
-        if count != MESSAGE || message[0] != PAGE_FAULT {
+        if count != MESSAGE || u32::from(message[EVENT]) != UFFD_EVENT_PAGEFAULT {
             return Err(Errno::PROTO);
         }
         let address = Packet(message.to_vec()).read_u64(ADDRESS);
@@ -84,6 +78,6 @@ impl Late {
             .u64(PAGE as u64)
             .u64(0)
             .u64(0);
-        sys::userfault(&self.fd, number::COPY, &mut copy.0).map(drop)
+        sys::userfault(&self.fd, _UFFDIO_COPY, &mut copy.0).map(drop)
     }
 }

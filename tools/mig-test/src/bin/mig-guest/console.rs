@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
-use crate::message::{Message, PREFIX};
+use mig_common::message::{Message, PREFIX};
 
 /// Where the debug console listens, by convention.
 const DEBUG_PORT: u64 = 0xe9;

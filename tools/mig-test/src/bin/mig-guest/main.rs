@@ -15,27 +15,14 @@
 //! in the card), `release`, `reboot`, `gpu …` for the GPU ([`gpu::Order`]), and `intx …` for the
 //! interrupts ([`intx::Order`]).
 
-#[path = "../../guest/command.rs"]
-#[allow(dead_code)] // what mig-test alone uses of it
-mod command;
 mod console;
-#[path = "../../guest/crc32c.rs"]
-mod crc32c;
 mod gpu;
 mod intx;
 mod memory;
-#[path = "../../guest/message.rs"]
-mod message;
-#[path = "../../guest/modules.rs"]
-mod modules;
 #[path = "../../patience.rs"]
 #[allow(dead_code)] // what mig-test alone uses of it
 mod patience;
 mod pci;
-#[path = "../../guest/picture.rs"]
-mod picture;
-#[path = "../../random.rs"]
-mod random;
 mod serial;
 mod tty;
 mod vfio;
@@ -47,13 +34,13 @@ use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
+use mig_common::message::{Counters, Message, Registers};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::mount::{mount, MountFlags};
 use rustix::system::{reboot, RebootCommand};
 
 use console::DebugConsole;
-use message::{Counters, Message, Registers};
 use serial::port::Port;
 
 /// A progress message every so many lines of the first port.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::system::finit_module;
 
-use crate::modules::{self, Module};
+use mig_common::modules::{self, Module};
 
 /// MODULE_INIT_COMPRESSED_FILE of <linux/module.h>.
 const COMPRESSED: i32 = 4;

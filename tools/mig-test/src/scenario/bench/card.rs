@@ -12,6 +12,7 @@ use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma, PAGE};
 use crate::vfio::Mapping;
 
+// A file of the test modules, which Kbuild compiles and cargo does not.
 #[path = "../../../kmod/pin_registers.rs"]
 pub mod register;
 

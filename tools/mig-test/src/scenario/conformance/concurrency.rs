@@ -4,6 +4,7 @@
 //! and the device must work in the end.
 
 use anyhow::Result;
+use mig_common::random::Random;
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::VFIO_PCI_BAR0_REGION_INDEX;
 
@@ -13,7 +14,7 @@ use super::race::{race, some, whole, Seen, MARK};
 use super::session::capture;
 use super::target::{on_each, Target};
 use crate::event::Outcome;
-use crate::scenario::mgpu::random::Random;
+use crate::scenario::mgpu::random;
 use crate::scenario::Ctx;
 use crate::vfio::device::{Device, RegionInfo};
 use crate::vfio::migration::State;
@@ -27,7 +28,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let oracle = Oracle::new(device.migration_flags()?);
     let bar = device.region(VFIO_PCI_BAR0_REGION_INDEX, None)?;
-    let mut random = Random::prepare(ctx)?;
+    let mut random = random::prepare(ctx)?;
     let mut checks = Checks::default();
     device.reset()?;
     let new = capture(&device)?;
@@ -60,7 +61,7 @@ fn access(device: &Device, bar: &RegionInfo, random: &mut Random, seen: &mut See
     if device.read_byte(at).is_ok() {
         seen.done("read");
     }
-    if device.write_byte(at, random.next() as u8).is_ok() {
+    if device.write_byte(at, random.next_u64() as u8).is_ok() {
         seen.done("write");
     }
 }

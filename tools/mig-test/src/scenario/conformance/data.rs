@@ -3,7 +3,9 @@
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
-use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FEATURE_SET, VFIO_MIGRATION_PRE_COPY};
+use vfio_bindings::bindings::vfio::{
+    VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2, VFIO_DEVICE_FEATURE_SET, VFIO_MIGRATION_PRE_COPY,
+};
 
 use super::checks::Checks;
 use super::oracle::Oracle;
@@ -13,7 +15,7 @@ use super::target::{on_each, Target};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
-use crate::vfio::migration::{DataFile, State, FEATURE_MIG_PRECOPY_INFO_V2};
+use crate::vfio::migration::{DataFile, State};
 
 /// Length of `struct vfio_precopy_info`.
 const PRECOPY_INFO: u32 = 24;
@@ -233,9 +235,12 @@ fn precopy_info(
         1 << 31,
     );
     device.set_state(State::Running)?;
-    if device.can_set(FEATURE_MIG_PRECOPY_INFO_V2).is_ok() {
+    if device
+        .can_set(VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2)
+        .is_ok()
+    {
         device.feature(
-            VFIO_DEVICE_FEATURE_SET | FEATURE_MIG_PRECOPY_INFO_V2,
+            VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
             &[],
             None,
         )?;

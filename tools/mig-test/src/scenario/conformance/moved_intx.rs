@@ -4,6 +4,7 @@
 
 use anyhow::{ensure, Context, Result};
 use mdev_model::stream::{Header, Interrupt, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN};
+use mig_common::crc32c::crc32c;
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_ACTION_MASK as MASK, VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER,
     VFIO_IRQ_SET_ACTION_UNMASK as UNMASK, VFIO_PCI_INTX_IRQ_INDEX as INTX,
@@ -13,7 +14,6 @@ use vfio_bindings::bindings::vfio::{
 use super::checks::Checks;
 use super::session::capture;
 use super::target::{Target, Uart};
-use crate::guest::crc32c::crc32c;
 use crate::vfio::device::Device;
 use crate::vfio::irq::Event;
 use crate::vfio::migration::State;

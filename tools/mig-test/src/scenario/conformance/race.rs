@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Barrier;
 use std::thread;
 
+use mig_common::random::Random;
+
 use super::checks::Checks;
 use super::target::Target;
-use crate::random::Random;
 use crate::vfio::device::Device;
 
 /// The number of resets of a race.
@@ -96,7 +97,7 @@ fn run(device: &Device, random: &mut Random, acts: &[Act]) -> Seen {
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for act in acts {
-            let mut random = Random::new(random.next());
+            let mut random = Random::new(random.next_u64());
             let (operations, over, start) = (&operations, &over, &start);
             threads.push(scope.spawn(move || {
                 let mut seen = Seen::default();

@@ -8,12 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure, Result};
+use mig_common::random::Random;
 use rustix::io::Errno;
 
 use super::card::{iova, Card, Channel, Kind, CHANNELS, PAGES};
 use crate::health::pinned;
 use crate::patience;
-use crate::random::Random;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::mgpu::random::seed;
 use crate::scenario::Ctx;

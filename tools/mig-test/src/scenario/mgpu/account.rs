@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use anyhow::Result;
 use mgpu_model::uapi::reg;
+use mig_common::random::Random;
 use serde::Serialize;
 
 use super::card::{iova, Card, Command, DATA, FENCE, GUEST, IOVA, VRAM};
-use super::random::Random;
+use super::random;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::Ctx;
 use crate::vfio::account::Account;
@@ -37,7 +38,7 @@ struct Report {
 
 /// Lets the card work, and checks the account: between commands, and while they are executed.
 pub fn check(ctx: &mut Ctx, checks: &mut Checks, card: &Card, account: Account) -> Result<()> {
-    let mut random = Random::prepare(ctx)?;
+    let mut random = random::prepare(ctx)?;
     let name = account.name();
     checks.equal(
         format!("{name}: dirty pages of an idle card"),

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::{ensure, Result};
 use mgpu_model::uapi::{control, reg, status, BAR_VRAM, COMMAND_LEN};
 
-pub use crate::guest::command::Command;
 use crate::mdev::{Mdev, MdevType};
 use crate::patience;
 use crate::scenario::bed::load;
@@ -17,6 +16,7 @@ use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma};
 use crate::vfio::Mapping;
+pub use mig_common::command::Command;
 
 /// The module, and its parent device.
 pub const MODULE: &str = "mgpu_rs";

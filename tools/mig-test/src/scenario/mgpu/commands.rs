@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use mgpu_model::uapi::{control, display, interrupt, reg, BAR_VRAM, FORMAT_XRGB8888};
+use mig_common::random::Random;
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{
     VFIO_GFX_PLANE_TYPE_DMABUF as DMABUF, VFIO_GFX_PLANE_TYPE_PROBE as PROBE,
@@ -12,7 +13,7 @@ use vfio_bindings::bindings::vfio::{
 use super::card::{contents, iova, Card, Command, FENCE, MODULE, VRAM};
 use super::faults;
 use super::model::{random_command, Shadow};
-use super::random::Random;
+use super::random;
 use crate::event::Outcome;
 use crate::mdev::{random_uuid, MdevType};
 use crate::scenario::conformance::checks::Checks;
@@ -29,7 +30,7 @@ const BUDGET_MIB: u32 = 1024;
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Card::load(ctx)?;
-    let mut random = Random::prepare(ctx)?;
+    let mut random = random::prepare(ctx)?;
     let mut checks = Checks::default();
     let card = Card::started()?;
     ctx.step("random commands against a model");
@@ -58,7 +59,7 @@ fn model(checks: &mut Checks, card: &Card, random: &mut Random) -> Result<()> {
     for ring in 0..RINGS {
         let count = 1 + random.below(60);
         let commands: Vec<Command> = (0..count).map(|_| random_command(random)).collect();
-        let mark = random.next().to_le_bytes();
+        let mark = random.next_u64().to_le_bytes();
         let at = random.below(VRAM - mark.len());
         card.vram.write(at, &mark);
         shadow.vram[at..at + mark.len()].copy_from_slice(&mark);

@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::{reg, BAR_REGISTERS};
+use mig_common::message::Checked;
+use mig_common::picture::{pixel, HEIGHT, WIDTH};
+use mig_common::random::Random;
 use serde::Serialize;
 
-use super::random::{seed, Random};
+use super::random::seed;
 use crate::event::Outcome;
-use crate::guest::message::Checked;
-use crate::guest::picture::{pixel, HEIGHT, WIDTH};
 use crate::qemu::migration::{self, Figures, Stop};
 use crate::qemu::traffic::Sent;
 use crate::qemu::vm::{Role, Vm};
@@ -218,7 +219,7 @@ pub fn random(ctx: &mut Ctx) -> Result<Outcome> {
     let begin = Instant::now();
     for workload in 0..workloads {
         ctx.step(format!("workload {} of {workloads}", workload + 1));
-        let of_this = random.next();
+        let of_this = random.next_u64();
         journey.here.vm.gpu_work(of_this)?;
         journey.here.vm.gpu_batches(random.size(MOST) as u64)?;
         let (next, leg) = journey

@@ -17,12 +17,13 @@ use anyhow::{anyhow, ensure, Context, Result};
 use mgpu_model::engine::SLICE;
 use mgpu_model::error::Error;
 use mgpu_model::uapi::reg;
+use mig_common::random::Random;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::thread::{gettid, Pid};
 use serde::Serialize;
 
 use super::card::{iova, Card, Command, FENCE, IOVA, RING};
-use super::random::Random;
+use super::random;
 use crate::event::Outcome;
 use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
@@ -65,7 +66,7 @@ struct Report {
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Card::load(ctx)?;
-    let mut random = Random::prepare(ctx)?;
+    let mut random = random::prepare(ctx)?;
     let mut checks = Checks::default();
     let mut report = Report::default();
     let before = pinned()?;
@@ -112,7 +113,7 @@ impl Bed {
         let card = Card::started()?;
         let memory = Arc::new(Mapping::anonymous(LEN)?);
         let contents = Mapping::anonymous(LEN)?;
-        let bytes: Vec<u8> = (0..LEN).map(|_| random.next() as u8).collect();
+        let bytes: Vec<u8> = (0..LEN).map(|_| random.next_u64() as u8).collect();
         contents.write(0, &bytes);
         Ok(Bed {
             late: Late::new(memory.clone())?,
@@ -176,7 +177,7 @@ impl Bed {
     /// Unmaps the memory repeatedly, while the first card copies and the second one pins.
     fn goes(&self, checks: &mut Checks, random: &mut Random, report: &mut Report) -> Result<()> {
         let over = AtomicBool::new(false);
-        let seed = random.next();
+        let seed = random.next_u64();
         let (done, strange) = thread::scope(|scope| {
             let beside = scope.spawn(|| work(&self.beside, &over, Random::new(seed)));
             let done = (0..ROUNDS).try_for_each(|round| {

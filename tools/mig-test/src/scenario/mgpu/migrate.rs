@@ -11,13 +11,14 @@ use std::time::Duration;
 use anyhow::{anyhow, ensure, Context, Result};
 use mgpu_model::pages::PAGE;
 use mgpu_model::uapi::reg;
+use mig_common::random::Random;
 use rustix::io::Errno;
 use rustix::thread::{gettid, Pid};
 use serde::Serialize;
 
 use super::card::{contents, iova, Card, Command, DATA, FENCE, RING, VRAM};
 use super::model::Shadow;
-use super::random::Random;
+use super::random;
 use super::stream::Reader;
 use crate::event::Outcome;
 use crate::patience;
@@ -52,7 +53,7 @@ struct Report {
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Card::load(ctx)?;
-    let mut random = Random::prepare(ctx)?;
+    let mut random = random::prepare(ctx)?;
     let mut checks = Checks::default();
     let mut report = Report::default();
     for round in 0..ROUNDS {

@@ -3,10 +3,10 @@
 //! commands.
 
 use mgpu_model::uapi::{flag, opcode};
+use mig_common::crc32c::crc32c;
+use mig_common::random::Random;
 
 use super::card::{Command, DATA, GUEST, IOVA, VRAM};
-use super::random::Random;
-use crate::guest::crc32c::crc32c;
 
 /// The maximum of bytes of a random command.
 const LENGTH: usize = 300_000;
@@ -122,7 +122,7 @@ pub fn random_command(random: &mut Random) -> Command {
                 flags: of(to_vram, flag::DST_VRAM),
                 dst: somewhere(random, to_vram, length),
                 length: length as u32,
-                value: random.next() >> 32,
+                value: random.next_u64() >> 32,
                 ..command
             }
         }
@@ -170,7 +170,7 @@ pub fn random_command(random: &mut Random) -> Command {
         }
         opcode::FENCE => Command {
             dst: somewhere(random, false, 32) & !15,
-            value: random.next(),
+            value: random.next_u64(),
             ..command
         },
         _ => command,

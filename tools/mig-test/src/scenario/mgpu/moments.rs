@@ -11,11 +11,12 @@ use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::reg;
+use mig_common::random::Random;
 use serde::Serialize;
 
 use super::card::{contents, Card, FENCE, GUEST, IOVA, RING};
 use super::model::{random_command, Shadow};
-use super::random::{seed, Random};
+use super::random::seed;
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::account::Account;
@@ -65,7 +66,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         if workload % TOLD == 0 {
             ctx.step(format!("workload {} of {}", workload + 1, report.workloads));
         }
-        let of_this = random.next();
+        let of_this = random.next_u64();
         let account = match journey.card.device.has_log() && workload % 2 == 1 {
             true => Account::Log,
             false => Account::Container,

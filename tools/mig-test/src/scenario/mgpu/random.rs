@@ -2,8 +2,8 @@
 //! The random numbers of a run, whose seed is an option.
 
 use anyhow::{Context, Result};
+use mig_common::random::Random;
 
-pub use crate::random::Random;
 use crate::scenario::Ctx;
 
 /// The seed, unless the option `seed` overrides it.
@@ -19,9 +19,7 @@ pub fn seed(ctx: &mut Ctx) -> Result<u64> {
     Ok(seed)
 }
 
-impl Random {
-    /// The sequence of this run.
-    pub fn prepare(ctx: &mut Ctx) -> Result<Random> {
-        seed(ctx).map(Random::new)
-    }
+/// Returns the sequence of this run.
+pub fn prepare(ctx: &mut Ctx) -> Result<Random> {
+    seed(ctx).map(Random::new)
 }

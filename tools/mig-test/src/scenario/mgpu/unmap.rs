@@ -9,10 +9,11 @@ use std::thread;
 use anyhow::{ensure, Result};
 use mgpu_model::error::Error;
 use mgpu_model::uapi::reg;
+use mig_common::random::Random;
 use serde::Serialize;
 
 use super::card::{contents, iova, Card, Command, FENCE, GUEST, IOVA, RING};
-use super::random::Random;
+use super::random;
 use crate::event::Outcome;
 use crate::health::pinned;
 use crate::scenario::conformance::checks::Checks;
@@ -46,7 +47,7 @@ struct Report {
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Card::load(ctx)?;
-    let mut random = Random::prepare(ctx)?;
+    let mut random = random::prepare(ctx)?;
     let mut checks = Checks::default();
     let before = pinned()?;
     let card = Card::started()?;
@@ -120,7 +121,7 @@ fn storm(checks: &mut Checks, card: &Card, random: &mut Random) -> Result<Report
         }
     };
     let over = AtomicBool::new(false);
-    let seed = random.next();
+    let seed = random.next_u64();
     let (unmapped, worked) = thread::scope(|scope| {
         let over = &over;
         let worker = scope.spawn(move || work(card, over, Random::new(seed)));
@@ -169,7 +170,7 @@ fn work(card: &Card, over: &AtomicBool, mut random: Random) -> Result<Work> {
             // Not where the ring is.
             let at = AREA + (1 << 20) + random.below(GUEST - length - (1 << 20)) as u64;
             commands.push(match random.below(3) {
-                0 => Command::fill_guest(at, length, random.next() as u32),
+                0 => Command::fill_guest(at, length, random.next_u64() as u32),
                 1 => Command::download(at, 0, length),
                 _ => Command::upload(0, at, length),
             });

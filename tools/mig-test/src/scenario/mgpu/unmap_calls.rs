@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use mig_common::vfio::number;
 use rustix::mount::{mount, MountFlags};
 use vfio_bindings::bindings::vfio::{VFIO_BASE, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, VFIO_TYPE};
 
@@ -16,7 +17,7 @@ const PROBES: &str = "kprobe_events";
 /// The event's group and name.
 const EVENT: (&str, &str) = ("mig_test", "unmap_dirty");
 /// VFIO_IOMMU_UNMAP_DMA.
-const UNMAP_DMA: u32 = (VFIO_TYPE as u32) << 8 | (VFIO_BASE + 14);
+const UNMAP_DMA: u32 = (VFIO_TYPE as u32) << 8 | (VFIO_BASE + number::IOMMU_UNMAP_DMA);
 
 /// An account of those calls, of all processes, that begin at IOVA 0.
 pub struct UnmapCalls(());

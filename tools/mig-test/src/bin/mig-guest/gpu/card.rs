@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use mgpu_model::uapi::{
     self, control, reg, BAR_REGISTERS, BAR_VRAM, COMMAND_LEN, PCI_DEVICE_ID, PCI_VENDOR_ID,
 };
+use mig_common::command::Command;
 
 use super::dma::{Dma, PAGE};
 use super::iommu::Iommu;
-use crate::command::Command;
 use crate::memory::Memory;
 use crate::pci;
 

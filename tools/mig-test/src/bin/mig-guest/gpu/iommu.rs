@@ -9,15 +9,17 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use mig_common::modules;
+use mig_common::vfio::number;
+use mig_common::vfio::packet::Packet;
+use mig_common::vfio::sys::{with_fixed, with_sized, with_value};
 use vfio_bindings::bindings::vfio::{
     VFIO_TYPE1v2_IOMMU, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE,
 };
 
 use super::dma::Dma;
 use crate::memory::HUGE_PAGE;
-use crate::modules;
 use crate::pci;
-use crate::vfio::{number, with_fixed, with_sized, with_value, Packet};
 
 /// A card's group, and the container that it is in.
 pub struct Iommu {

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use card::Card;
 use work::{Plan, Work};
 
+use mig_common::message::{Checked, Message};
+
 use crate::console::DebugConsole;
-use crate::message::{Checked, Message};
 
 /// Rest of who has nothing to do.
 const FOREVER: Duration = Duration::from_secs(1 << 30);

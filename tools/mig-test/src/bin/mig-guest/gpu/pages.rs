@@ -5,11 +5,12 @@
 //! written; a copy also copies the value. So the expected contents of a page are one number, and a
 //! page that a migration has missed can be distinguished from a damaged one.
 
+use mig_common::message::Checked;
+
 use super::card::{Card, FREE};
 use super::dma::PAGE;
 use super::screen;
 use crate::memory::{Memory, HUGE_PAGE};
-use crate::message::Checked;
 
 /// Bits of a value that name the page; the others name the epoch.
 const PAGE_BITS: u32 = 13;

@@ -4,11 +4,11 @@
 use std::io;
 
 use mgpu_model::uapi::{display, flag, opcode, reg};
+use mig_common::command::Command;
+use mig_common::picture::{pixel, HEIGHT, WIDTH};
 
 use super::pages::PICTURE_AT;
 use super::work::Work;
-use crate::command::Command;
-use crate::picture::{pixel, HEIGHT, WIDTH};
 
 /// Bytes of a pixel.
 const PIXEL: usize = 4;

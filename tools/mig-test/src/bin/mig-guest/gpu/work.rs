@@ -7,13 +7,13 @@
 use std::io;
 
 use mgpu_model::uapi::{flag, opcode};
+use mig_common::command::Command;
+use mig_common::crc32c::crc32c;
+use mig_common::random::Random;
 
 use super::card::Card;
 use super::dma::PAGE;
 use super::pages::{fill, Pages, SUMS};
-use crate::command::Command;
-use crate::crc32c::crc32c;
-use crate::random::Random;
 
 /// The most pages that are written by one command.
 const RUN: usize = 16;

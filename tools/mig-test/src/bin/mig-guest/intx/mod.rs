@@ -15,10 +15,10 @@ mod vfio;
 use std::io;
 use std::str::FromStr;
 
-use crate::message::Interrupts;
 use crate::pci::{self, Config, COMMAND_INTX_DISABLE, STATUS_INTERRUPT};
 use crate::serial::uart::PCI_ID;
 use counts::Counts;
+use mig_common::message::Interrupts;
 
 /// Interrupt enable, and its bit for the transmitter's.
 const IER: u64 = 1;

@@ -10,8 +10,8 @@ use std::path::Path;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::Handed;
-use crate::modules;
 use crate::pci::{self, Config, COMMAND_INTX_DISABLE};
+use mig_common::modules;
 
 /// How long an interrupt may take, as with vfio-pci: a bound for what has gone wrong.
 const PATIENCE: Timespec = Timespec {

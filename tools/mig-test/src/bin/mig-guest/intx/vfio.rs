@@ -10,10 +10,10 @@ use vfio_bindings::bindings::vfio::{
 };
 
 use super::Handed;
-use crate::modules;
 use crate::pci;
 use crate::vfio::device::Device;
 use crate::vfio::irq::Event;
+use mig_common::modules;
 
 /// A device that vfio-pci has.
 pub struct Vfio {

@@ -8,11 +8,11 @@ pub mod uart;
 use std::env;
 use std::io;
 
+use mig_common::message::Registers;
+
 use pattern::LINE;
 use port::Port;
 use uart::Uart;
-
-use crate::message::Registers;
 
 /// Bytes in flight a port unless the kernel command line says `mig_window=N`: enough that the
 /// card's FIFO is filled to the brim over and over.

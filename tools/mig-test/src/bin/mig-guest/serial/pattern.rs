@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::message::Counters;
+use mig_common::message::Counters;
 
 /// Length of every line, its newline included. More than one FIFO's worth.
 pub const LINE: usize = 22;

@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 
+use mig_common::message::Counters;
 use rustix::fs::OFlags;
 
 use super::pattern::{line, Checker, LINE};
 use super::uart::Uart;
-use crate::message::Counters;
 use crate::tty;
 
 /// The line speed: slow enough to look real, fast enough that the driver keeps its FIFO trigger.

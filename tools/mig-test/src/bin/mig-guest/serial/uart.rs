@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::message::Registers;
+use mig_common::message::Registers;
+
 use crate::pci::{self, attribute};
 
 /// PCI vendor and device of the card.

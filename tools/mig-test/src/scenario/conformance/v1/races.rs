@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Result;
+use mig_common::random::Random;
 use rustix::io::Errno;
 
 use super::{capture, lacks};
@@ -15,7 +16,7 @@ use crate::scenario::conformance::checks::Checks;
 use crate::scenario::conformance::oracle::Oracle;
 use crate::scenario::conformance::race::{race, some, whole, Seen, MARK};
 use crate::scenario::conformance::target::{on_each, Target};
-use crate::scenario::mgpu::random::Random;
+use crate::scenario::mgpu::random;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 use crate::vfio::migration::State;
@@ -37,7 +38,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let (Some(region), Ok(flags)) = (device.migration_region()?, device.migration_flags()) else {
         return Ok(lacks(&target, "the device does not offer both protocols"));
     };
-    let mut random = Random::prepare(ctx)?;
+    let mut random = random::prepare(ctx)?;
     let mut checks = Checks::default();
     let oracle = Oracle::new(flags);
     device.reset()?;

@@ -3,6 +3,7 @@
 //! and the state must always be a legal one.
 
 use anyhow::Result;
+use mig_common::random::Random;
 use rustix::io::Errno;
 
 use super::{capture, enter, no_region};
@@ -10,7 +11,7 @@ use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::conformance::race::{whole, Seen, MARK};
 use crate::scenario::conformance::target::{on_each, Target};
-use crate::scenario::mgpu::random::Random;
+use crate::scenario::mgpu::random;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 use crate::vfio::v1::bits::{RESUMING, RUNNING, TARGETS};
@@ -40,7 +41,7 @@ fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let Some(region) = device.migration_region()? else {
         return Ok(no_region(&target));
     };
-    let mut random = Random::prepare(ctx)?;
+    let mut random = random::prepare(ctx)?;
     let mut checks = Checks::default();
     device.reset()?;
     let new = capture(&region, Way::Mapped)?;
@@ -219,7 +220,7 @@ fn access(device: &Device, region: &MigrationRegion, random: &mut Random, seen: 
         4 => region.start + random.below(region.window.len()) as u64,
         5 => region.start - 8 + random.below(16) as u64,
         6 => region.size - 8 + random.below(16) as u64,
-        _ => random.next() >> random.below(64),
+        _ => random.next_u64() >> random.below(64),
     };
     // What leads elsewhere than to this region is another test's.
     if offset >= 1 << 40 {
@@ -233,7 +234,7 @@ fn access(device: &Device, region: &MigrationRegion, random: &mut Random, seen: 
         return;
     }
     let value = match random.below(3) {
-        0 => random.next(),
+        0 => random.next_u64(),
         _ => random.below(10) as u64,
     };
     for (byte, from) in bytes.iter_mut().zip(value.to_ne_bytes()) {

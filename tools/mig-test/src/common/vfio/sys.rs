@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The ioctls of <linux/vfio.h> and <linux/userfaultfd.h>, and memory shared with the kernel: the
-//! only unsafe code of this program.
+//! only unsafe code of this crate and of `mig-test`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use linux_raw_sys::general::UFFDIO;
 use rustix::io::{Errno, Result};
 use rustix::ioctl::{self, opcode, Direction, Ioctl, IoctlOutput, Opcode};
 use rustix::mm::{
@@ -74,10 +75,11 @@ pub fn with_fixed(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int>
     with_opcode(fd, opcode_of(number), bytes)
 }
 
-/// Calls an ioctl of a userfaultfd; its argument is all of `bytes`.
-pub fn userfault(fd: impl AsFd, number: u8, bytes: &mut [u8]) -> Result<c_int> {
-    const UFFDIO: u8 = 0xaa;
-    let opcode = opcode::from_components(Direction::ReadWrite, UFFDIO, number, bytes.len());
+/// Calls an ioctl of a userfaultfd, whose number is one of `_UFFDIO_*`; its argument is all of
+/// `bytes`.
+pub fn userfault(fd: impl AsFd, number: u32, bytes: &mut [u8]) -> Result<c_int> {
+    let (group, number) = (UFFDIO as u8, number as u8);
+    let opcode = opcode::from_components(Direction::ReadWrite, group, number, bytes.len());
     with_opcode(fd, opcode, bytes)
 }
 
@@ -129,6 +131,7 @@ unsafe impl Send for Mapping {}
 // either.
 unsafe impl Sync for Mapping {}
 
+#[allow(clippy::len_without_is_empty)] // The kernel maps no empty range.
 impl Mapping {
     /// Allocates zeroed memory.
     pub fn anonymous(len: usize) -> Result<Mapping> {

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The ioctls of <linux/vfio.h>, as offsets from VFIO_BASE. One number can stand for an ioctl of
+//! containers and for one of devices.
+
+/// VFIO_SET_IOMMU.
+pub const SET_IOMMU: u32 = 2;
+/// VFIO_GROUP_GET_STATUS.
+pub const GROUP_GET_STATUS: u32 = 3;
+/// VFIO_GROUP_SET_CONTAINER.
+pub const GROUP_SET_CONTAINER: u32 = 4;
+/// VFIO_GROUP_UNSET_CONTAINER.
+pub const GROUP_UNSET_CONTAINER: u32 = 5;
+/// VFIO_GROUP_GET_DEVICE_FD.
+pub const GROUP_GET_DEVICE_FD: u32 = 6;
+/// VFIO_DEVICE_GET_INFO.
+pub const DEVICE_GET_INFO: u32 = 7;
+/// VFIO_DEVICE_GET_REGION_INFO.
+pub const DEVICE_GET_REGION_INFO: u32 = 8;
+/// VFIO_DEVICE_GET_IRQ_INFO.
+pub const DEVICE_GET_IRQ_INFO: u32 = 9;
+/// VFIO_DEVICE_SET_IRQS.
+pub const DEVICE_SET_IRQS: u32 = 10;
+/// VFIO_DEVICE_RESET.
+pub const DEVICE_RESET: u32 = 11;
+/// VFIO_IOMMU_MAP_DMA.
+pub const IOMMU_MAP_DMA: u32 = 13;
+/// VFIO_IOMMU_UNMAP_DMA.
+pub const IOMMU_UNMAP_DMA: u32 = 14;
+/// VFIO_DEVICE_QUERY_GFX_PLANE.
+pub const DEVICE_QUERY_GFX_PLANE: u32 = 14;
+/// VFIO_IOMMU_DIRTY_PAGES.
+pub const IOMMU_DIRTY_PAGES: u32 = 17;
+/// VFIO_DEVICE_FEATURE.
+pub const DEVICE_FEATURE: u32 = 17;
+/// VFIO_DEVICE_BIND_IOMMUFD.
+pub const DEVICE_BIND_IOMMUFD: u32 = 18;
+/// VFIO_DEVICE_ATTACH_IOMMUFD_PT.
+pub const DEVICE_ATTACH_IOMMUFD_PT: u32 = 19;
+/// VFIO_MIG_GET_PRECOPY_INFO.
+pub const MIG_GET_PRECOPY_INFO: u32 = 21;
