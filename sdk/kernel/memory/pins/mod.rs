@@ -20,11 +20,7 @@ mod unmap;
 use super::dirty_log::Log;
 use crate::base::{raw, wait::KernelThread};
 use activity::Activity;
-use core::{
-    mem::{self, MaybeUninit},
-    ops::RangeInclusive,
-    ptr::NonNull,
-};
+use core::{mem::MaybeUninit, ops::RangeInclusive, ptr::NonNull};
 use kernel::{
     error::to_result,
     new_mutex,
@@ -34,8 +30,8 @@ use kernel::{
 };
 use mdev_model::paging::Span;
 use pages::Pages;
+use table::Table;
 pub(super) use table::{Range, Stop};
-use table::{State, Table};
 use unmap::Id;
 
 /// How many pages VFIO pins in one call.
@@ -157,18 +153,19 @@ impl Pins {
             self.begin(&table, opening)?;
             table.enter(span).inspect_err(|_| self.activity.end())?
         };
-        let pinned = self.pin_pages(&range, prot).and_then(|pages| {
+        let mut pages = Pages::new();
+        let pinned = self.pin_pages(&range, prot, &mut pages).and_then(|()| {
             if stop.is_some() {
                 self.log
                     .hold(&range.span.all_numbers(PAGE_SIZE))
                     .inspect_err(|_| self.unpin_pages(range.span.start, range.span.pages))?;
             }
-            Ok(pages)
+            Ok(())
         });
         self.end_call(thread);
         let result = match pinned {
-            Ok(pages) => {
-                *range.state.lock() = State::Live(pages, stop);
+            Ok(()) => {
+                range.state.lock().pinned(pages, stop);
                 Ok(range)
             }
             Err(error) => {
@@ -188,17 +185,16 @@ impl Pins {
         }
     }
 
-    /// Pins all of `range`, or nothing of it after an error.
+    /// Pins all of `range` and fills `pages`, or pins nothing of it after an error.
     ///
     /// The guest may have chosen the length, so memory is allocated for one call of VFIO at a time,
     /// after the previous one has shown that user space has mapped that much.
-    fn pin_pages(&self, range: &Range, prot: u32) -> Result<Pages> {
-        let mut pages = Pages::new();
+    fn pin_pages(&self, range: &Range, prot: u32, pages: &mut Pages) -> Result {
         let mut pinned = 0;
         let result = loop {
             let some = (range.span.pages - pinned).min(MAX_PAGES);
             if some == 0 {
-                return Ok(pages);
+                return Ok(());
             }
             let room = match pages.room(range.span.pages, some) {
                 Ok(room) => room,
@@ -242,10 +238,10 @@ impl Pins {
         }
     }
 
-    /// Unpins `range`, from which the caller has taken `live`; stops hardware first if it may be
+    /// Unpins `range`, from which the caller has taken `stop`; stops hardware first if it may be
     /// `running`.
-    fn unpin(&self, range: &Arc<Range>, live: State, running: bool) {
-        if let State::Live(_, Some(stop)) = &live {
+    fn unpin(&self, range: &Arc<Range>, stop: Option<Stop>, running: bool) {
+        if let Some(stop) = &stop {
             if running {
                 stop();
             }
@@ -254,14 +250,14 @@ impl Pins {
         self.unpin_pages(range.span.start, range.span.pages);
         self.forget(range);
         // `stop` may own what owns the guard, whose drop waits until the range has left the table.
-        drop(live);
+        drop(stop);
     }
 
     /// Unpins `range`, whose guard is dropped, or waits until another thread has done so.
     pub(crate) fn release(&self, range: &Arc<Range>) {
-        let live = mem::replace(&mut *range.state.lock(), State::Busy);
-        if let State::Live(..) = &live {
-            return self.unpin(range, live, false);
+        let live = range.state.lock().take();
+        if let Some(stop) = live {
+            return self.unpin(range, stop, false);
         }
         // Another thread has unpinned it, or is doing so.
         self.activity.wait(|| !self.table.lock().contains(range));
@@ -308,17 +304,16 @@ impl Pins {
             let Some((place, range)) = table.last_overlap(end, iovas) else {
                 return;
             };
-            let live = mem::replace(&mut *range.state.lock(), State::Busy);
+            let live = range.state.lock().take();
             drop(table);
             match live {
-                State::Live(..) => {
-                    self.unpin(&range, live, true);
+                Some(stop) => {
+                    self.unpin(&range, stop, true);
                     end = place;
                 }
-                State::Busy => {
+                None => {
                     self.wait_or_interrupt(|| {
-                        let is_busy = || matches!(*range.state.lock(), State::Busy);
-                        !self.table.lock().contains(&range) || !is_busy()
+                        !self.table.lock().contains(&range) || !range.state.lock().is_busy()
                     });
                     // It may still be there, and live.
                     end = place + 1;

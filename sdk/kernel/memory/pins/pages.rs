@@ -8,7 +8,7 @@ use core::ptr;
 use kernel::prelude::*;
 
 /// How many are kept in place.
-const FEW: usize = 4;
+const FEW: usize = 2;
 
 /// Pointers to pinned pages. It owns the pointers and not the pages.
 pub(crate) struct Pages {

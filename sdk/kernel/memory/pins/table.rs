@@ -23,11 +23,33 @@ use mdev_model::paging::{self, Piece, Span};
 /// Stops hardware that uses a range, before user space takes the range away.
 pub(crate) type Stop = KBox<dyn Fn() + Send + Sync>;
 
-pub(super) enum State {
-    /// A thread is pinning or unpinning it, or it is unpinned for good.
-    Busy,
-    /// Pinned; for hardware, if there is a `Stop`.
-    Live(Pages, Option<Stop>),
+pub(super) struct State {
+    /// Whether the range is pinned. If not, a thread is pinning or unpinning it, or it is unpinned
+    /// for good.
+    live: bool,
+    /// The pages, while the range is live.
+    pages: Pages,
+    /// For a live range of hardware.
+    stop: Option<Stop>,
+}
+
+impl State {
+    /// Returns whether the range is not live.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.live
+    }
+
+    /// Makes the range live.
+    pub(super) fn pinned(&mut self, pages: Pages, stop: Option<Stop>) {
+        self.pages = pages;
+        self.stop = stop;
+        self.live = true;
+    }
+
+    /// Makes the range busy, if it is live, and returns how to stop its hardware.
+    pub(super) fn take(&mut self) -> Option<Option<Stop>> {
+        mem::take(&mut self.live).then(|| self.stop.take())
+    }
 }
 
 /// A range of whole pages of guest memory that is pinned, was, or is about to be.
@@ -74,11 +96,11 @@ impl Range {
         mut each: impl FnMut(NonNull<raw::page>, Piece) -> Result,
     ) -> Result {
         let state = self.state.lock();
-        let State::Live(pages, _) = &*state else {
+        if state.is_busy() {
             return Err(EFAULT);
-        };
+        }
         allowed()?;
-        let pages = pages.get(self.span.pages);
+        let pages = state.pages.get(self.span.pages);
         for piece in paging::pieces(PAGE_SIZE, offset, len) {
             let page = NonNull::new(*pages.get(piece.page).ok_or(EINVAL)?).ok_or(EINVAL)?;
             each(page, piece)?;
@@ -268,7 +290,10 @@ impl Table {
                 pin_init!(Range {
                     span,
                     place: Atomic::new(0),
-                    state <- new_mutex!(State::Busy, "mdev_range"),
+                    state <- new_mutex!(
+                        State { live: false, pages: Pages::new(), stop: None },
+                        "mdev_range"
+                    ),
                 }),
                 GFP_KERNEL_ACCOUNT,
             )?,
