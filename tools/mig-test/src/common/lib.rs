@@ -7,4 +7,5 @@ pub mod message;
 pub mod modules;
 pub mod picture;
 pub mod random;
+pub mod tsc;
 pub mod vfio;

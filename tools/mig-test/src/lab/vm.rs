@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
+use mig_common::tsc::Moment;
 
 use super::boot_image::INITRAMFS;
 use super::chroot::{place, Chroot};
@@ -148,6 +149,16 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
             )
         }
     };
+    if matches!(
+        machine.accelerator,
+        Accelerator::Tcg | Accelerator::TcgRacing
+    ) {
+        // The kernel would calibrate its clock against a timer, whose readings come late where the
+        // translator waits for a processor: a clock that ran 18 times too fast was seen.
+        if let Some(khz) = Moment::now().and_then(Moment::rate) {
+            parameters += &format!(" tsc_early_khz={khz}");
+        }
+    }
     if qemu_root::loses_wakeups(lab_qemu.fact("qemu")) {
         // A timer that ticks by itself is heard with the next tick; one that is set anew each time,
         // never.
