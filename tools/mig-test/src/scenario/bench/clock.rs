@@ -3,6 +3,8 @@
 
 use rustix::time::{clock_gettime, ClockId};
 
+use crate::event::Outcome;
+
 /// Returns the minimum time of a number of calls: that of a call without interrupts. The first call
 /// does not count, because it fills caches and takes first-time paths.
 pub fn least<E>(times: u64, mut call: impl FnMut() -> Result<(), E>) -> Result<u64, E> {
@@ -14,6 +16,20 @@ pub fn least<E>(times: u64, mut call: impl FnMut() -> Result<(), E>) -> Result<u
         least = least.min(now() - start);
     }
     Ok(least)
+}
+
+/// Fails if a ratio, named by the figure that it is of, is above `bound`; `peer` names the peer.
+pub fn within(bound: f64, peer: &str, ratios: impl Iterator<Item = (String, f64)>) -> Outcome {
+    let above: Vec<String> = ratios
+        .filter(|(_, ratio)| *ratio > bound)
+        .map(|(what, ratio)| format!("{what} ({ratio})"))
+        .collect();
+    match above.is_empty() {
+        true => Outcome::Passed,
+        false => Outcome::Failed {
+            reason: format!("above {bound} of {peer}: {}", above.join(", ")),
+        },
+    }
 }
 
 /// Returns the ratio of `a` to `b`, with three decimals.

@@ -5,7 +5,7 @@
 use anyhow::{ensure, Result};
 use serde::Serialize;
 
-use super::clock::{now, ratio};
+use super::clock::{now, ratio, within};
 use crate::event::Outcome;
 use crate::scenario::memory::card::{iova, register, Card, IOVA};
 use crate::scenario::Ctx;
@@ -45,19 +45,10 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             ratio: ratio(many, few),
         })
         .collect();
-    let dearer: Vec<String> = rows
-        .iter()
-        .filter(|row| row.ratio > BOUND)
-        .map(|row| format!("{} costs {} times as much", row.what, row.ratio))
-        .collect();
+    let ratios = rows.iter().map(|row| (row.what.to_owned(), row.ratio));
+    let outcome = within(BOUND, "the same beside few pins", ratios);
     ctx.report(rows)?;
-    Ok(if dearer.is_empty() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed {
-            reason: format!("beside {MANY} pins, above {BOUND}: {}", dearer.join(", ")),
-        }
-    })
+    Ok(outcome)
 }
 
 /// What each step costs, for one of so many pins.

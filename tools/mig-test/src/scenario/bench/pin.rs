@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::card::{register, Card, C, RUST};
-use super::clock::{least, ratio};
+use super::clock::{least, ratio, within};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::dma::PAGE;
@@ -50,19 +50,11 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             ratio: ratio(sdk, c),
         })
         .collect();
-    let dearer: Vec<String> = rows
-        .iter()
-        .filter(|row| row.ratio > BOUND)
-        .map(|row| format!("{} pages cost {} times as much", row.pages, row.ratio))
-        .collect();
+    let ratios = rows.iter();
+    let ratios = ratios.map(|row| (format!("{} pages", row.pages), row.ratio));
+    let outcome = within(BOUND, "the C driver", ratios);
     ctx.report(rows)?;
-    Ok(if dearer.is_empty() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed {
-            reason: format!("above {BOUND} of C's: {}", dearer.join(", ")),
-        }
-    })
+    Ok(outcome)
 }
 
 /// Returns the cost of a round for each number of pages.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use vfio_bindings::bindings::vfio::VFIO_PCI_BAR0_REGION_INDEX;
 
-use super::clock::{least, ratio};
+use super::clock::{least, ratio, within};
 use crate::event::Outcome;
 use crate::mdev::MdevType;
 use crate::scenario::bed::{load, Driver, MTTY_C, MTTY_RS, ONE_PORT};
@@ -62,19 +62,11 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             })
         })
         .collect();
-    let dearer: Vec<String> = rows
-        .iter()
-        .filter(|row| row.mtty_rs_instructions > row.mtty_c_instructions)
-        .map(|row| format!("{} {}", row.register, row.access))
-        .collect();
+    let ratios = rows.iter();
+    let ratios = ratios.map(|row| (format!("{} {}", row.register, row.access), row.ratio));
+    let outcome = within(1.0, "mainline's mtty", ratios);
     ctx.report(rows)?;
-    Ok(if dearer.is_empty() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed {
-            reason: format!("dearer through mtty_rs: {}", dearer.join(", ")),
-        }
-    })
+    Ok(outcome)
 }
 
 /// Returns the instructions of a read and of a write of each register.
