@@ -40,20 +40,13 @@ impl Activity {
         self.quiesced.store(quiesced, Relaxed);
     }
 
-    /// Returns EBUSY while the device is quiesced. The table or the range in question must be
-    /// locked.
-    #[inline]
-    pub(super) fn check(&self) -> Result {
-        match self.quiesced.load(Relaxed) {
-            true => Err(EBUSY),
-            false => Ok(()),
-        }
-    }
-
-    /// Begins a pin or a copy, which must [`end`](Self::end). The table must be locked.
+    /// Begins a pin or a copy, which must [`end`](Self::end); EBUSY while the device is quiesced.
+    /// The table must be locked.
     #[inline]
     pub(super) fn begin(&self) -> Result {
-        self.check()?;
+        if self.quiesced.load(Relaxed) {
+            return Err(EBUSY);
+        }
         self.under_way.add(1, Relaxed);
         Ok(())
     }

@@ -109,25 +109,24 @@ impl Pins {
     ///
     /// EINTR if this thread is killed before those under way are over; accesses are allowed then.
     pub(crate) fn quiesce(&self) -> Result {
-        let table = self.table.lock();
-        self.activity.set_quiesced(true);
-        // An access through a guard checks with its range locked, so it is over or is refused.
-        table.ranges.iter().for_each(|r| drop(r.state.lock()));
-        drop(table);
+        self.set_quiesced(&self.table.lock(), true);
         let idle = self.activity.wait_killable(|| self.activity.is_idle());
-        idle.inspect_err(|_| self.resume())
+        idle.inspect_err(|_| self.resume())?;
+        // Once more, for the ranges that were being pinned.
+        self.set_quiesced(&self.table.lock(), true);
+        Ok(())
     }
 
     /// Allows accesses again.
     pub(crate) fn resume(&self) {
-        let _table = self.table.lock();
-        self.activity.set_quiesced(false);
+        self.set_quiesced(&self.table.lock(), false);
     }
 
-    /// Returns EBUSY while the device is quiesced. The range in question must be locked.
-    #[inline]
-    pub(super) fn check_running(&self) -> Result {
-        self.activity.check()
+    fn set_quiesced(&self, table: &Table, quiesced: bool) {
+        self.activity.set_quiesced(quiesced);
+        // An access through a guard holds its range's lock, so it is over or is refused.
+        let states = table.ranges.iter().map(|range| range.state.lock());
+        states.for_each(|mut state| state.set_quiesced(quiesced));
     }
 
     /// Begins a pin or a copy of the opening with the number `opening`.

@@ -23,32 +23,50 @@ use mdev_model::paging::{self, Piece, Span};
 /// Stops hardware that uses a range, before user space takes the range away.
 pub(crate) type Stop = KBox<dyn Fn() + Send + Sync>;
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A thread is pinning or unpinning the range, or it is unpinned for good.
+    Busy,
+    /// It is pinned.
+    Live,
+    /// It is pinned, and its device is quiesced.
+    Quiesced,
+}
+
 pub(super) struct State {
-    /// Whether the range is pinned. If not, a thread is pinning or unpinning it, or it is unpinned
-    /// for good.
-    live: bool,
-    /// The pages, while the range is live.
+    phase: Phase,
+    /// The pages, while the range is pinned.
     pages: Pages,
-    /// For a live range of hardware.
+    /// For a pinned range of hardware.
     stop: Option<Stop>,
 }
 
 impl State {
-    /// Returns whether the range is not live.
+    /// Returns whether the range is busy.
     pub(super) fn is_busy(&self) -> bool {
-        !self.live
+        self.phase == Phase::Busy
+    }
+
+    /// Refuses or allows accesses to the range, if it is pinned.
+    pub(super) fn set_quiesced(&mut self, quiesced: bool) {
+        self.phase = match (self.phase, quiesced) {
+            (Phase::Busy, _) => Phase::Busy,
+            (_, true) => Phase::Quiesced,
+            (_, false) => Phase::Live,
+        };
     }
 
     /// Makes the range live.
     pub(super) fn pinned(&mut self, pages: Pages, stop: Option<Stop>) {
         self.pages = pages;
         self.stop = stop;
-        self.live = true;
+        self.phase = Phase::Live;
     }
 
-    /// Makes the range busy, if it is live, and returns how to stop its hardware.
+    /// Makes the range busy, if it is pinned, and returns how to stop its hardware.
     pub(super) fn take(&mut self) -> Option<Option<Stop>> {
-        mem::take(&mut self.live).then(|| self.stop.take())
+        let pinned = mem::replace(&mut self.phase, Phase::Busy) != Phase::Busy;
+        pinned.then(|| self.stop.take())
     }
 }
 
@@ -75,35 +93,40 @@ impl Range {
         len: usize,
         mut each: impl FnMut(&Page) -> Result,
     ) -> Result {
-        let always = || Ok(());
-        self.with_pieces(offset, len, always, None, |page, _| {
+        self.with_pieces(offset, len, true, None, |page, _| {
+            let page = NonNull::new(page).ok_or(EINVAL)?;
             // SAFETY: `with_pieces` keeps the page pinned during the call.
             let page = unsafe { BorrowedPage::from_raw(page) };
             each(&page)
         })
     }
 
-    /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above, unless
-    /// `allowed`, which is called with the range locked, returns an error. With `written` they are
-    /// marked as written there, before the range can be unmapped.
+    /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above; of a quiesced
+    /// device only if that is `allowed`. With `written` they are marked as written there, before
+    /// the range can be unmapped.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT if the range was unmapped before; EBUSY for a quiesced device.
     #[inline]
     pub(crate) fn with_pieces(
         &self,
         offset: usize,
         len: usize,
-        allowed: impl FnOnce() -> Result,
+        allowed: bool,
         written: Option<&Log>,
-        mut each: impl FnMut(NonNull<raw::page>, Piece) -> Result,
+        mut each: impl FnMut(*mut raw::page, Piece) -> Result,
     ) -> Result {
         let state = self.state.lock();
-        if state.is_busy() {
-            return Err(EFAULT);
+        match state.phase {
+            Phase::Live => {}
+            Phase::Quiesced if allowed => {}
+            Phase::Quiesced => return Err(EBUSY),
+            Phase::Busy => return Err(EFAULT),
         }
-        allowed()?;
         let pages = state.pages.get(self.span.pages);
         for piece in paging::pieces(PAGE_SIZE, offset, len) {
-            let page = NonNull::new(*pages.get(piece.page).ok_or(EINVAL)?).ok_or(EINVAL)?;
-            each(page, piece)?;
+            each(*pages.get(piece.page).ok_or(EINVAL)?, piece)?;
         }
         if let Some(log) = written.filter(|log| len > 0 && log.is_started()) {
             log.mark(&self.span.numbers(PAGE_SIZE, offset, len));
@@ -291,7 +314,7 @@ impl Table {
                     span,
                     place: Atomic::new(0),
                     state <- new_mutex!(
-                        State { live: false, pages: Pages::new(), stop: None },
+                        State { phase: Phase::Busy, pages: Pages::new(), stop: None },
                         "mdev_range"
                     ),
                 }),
