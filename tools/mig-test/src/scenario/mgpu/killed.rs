@@ -125,13 +125,16 @@ fn stuck(pid: Pid) -> String {
 /// Runs the VMM: begins to wait, prints the name of its mdev, and is killed.
 pub fn vmm(way: Way, order: Order) -> Result<()> {
     let memory = Arc::new(Mapping::anonymous(PAGE)?);
-    let (late, card) = match order {
+    let (late, mut card) = match order {
         Order::DeviceFirst => {
             let card = Card::started()?;
             (Late::new(memory.clone())?, card)
         }
         Order::FaultsFirst => (Late::new(memory.clone())?, Card::started()?),
     };
+    // A mapping of the device would keep it open until the memory of the process is gone, which the
+    // waiting thread holds: the userfaultfd would be closed first in any order.
+    card.vram = Mapping::anonymous(PAGE)?;
     card.device.space.map_dma(Dma {
         iova: AREA,
         memory: &memory,
