@@ -58,8 +58,8 @@ pub const KEPT_WRITE: u32 = 8;
 pub const KEPT_WALK: u32 = 9;
 /// `pin_write` and an immediate drop of its guard, OFFSET times. WALKED is the number of successes.
 pub const PIN_OFTEN: u32 = 10;
-/// `pin_dma` of the range, OFFSET times; the channel keeps all the guards until UNPIN. WALKED is how
-/// often it succeeded.
+/// `pin_dma` of the range, OFFSET times; the channel keeps all the guards until UNPIN. WALKED is
+/// the number of successes.
 pub const PIN_MANY: u32 = 19;
 
 /// `DeviceMemory::read` into the buffer.

@@ -2,8 +2,8 @@
 
 //! `Migrate` for the drivers of this folder, which have no state to migrate.
 
-/// Implements `Migrate` for `$card`, with the driver's name `$driver` and its only type `$kind`. The
-/// card can be quiesced, and a transfer fails at its start with ENOTSUPP.
+/// Implements `Migrate` for `$card`, with the driver's name `$driver` and its only type `$kind`.
+/// The card can be quiesced, and a transfer fails at its start with ENOTSUPP.
 macro_rules! does_not_migrate {
     ($card:ty, $driver:literal, $kind:literal) => {
         const _: () = {

@@ -333,20 +333,9 @@ impl Vm {
         self.console.gpu_draw(&mut self.process, number)
     }
 
-    /// Runs rounds of interrupts in the guest's program, which drives the card.
-    pub fn intx_rounds(&mut self, rounds: u64) -> Result<Interrupts> {
-        let order = format!("rounds {rounds}");
-        self.console.intx(&mut self.process, &order)
-    }
-
-    /// Begins a round: the card asserts its line, and INTx is disabled.
-    pub fn intx_raise(&mut self) -> Result<Interrupts> {
-        self.console.intx(&mut self.process, "raise")
-    }
-
-    /// Finishes the round.
-    pub fn intx_finish(&mut self) -> Result<Interrupts> {
-        self.console.intx(&mut self.process, "finish")
+    /// Sends an order about interrupts to the guest's program, which drives the card.
+    pub fn intx(&mut self, order: &str) -> Result<Interrupts> {
+        self.console.intx(&mut self.process, order)
     }
 
     /// Returns what the guest's kernel has printed here.

@@ -50,21 +50,21 @@ pub fn uio(ctx: &mut Ctx) -> Result<Outcome> {
     let mut source = bed.start("source", &UIO, ONE_PORT, Role::Source)?;
     source.vm.await_ready()?;
     ctx.step(format!("{ROUNDS} rounds at the source"));
-    let rounds = |vm: &mut Vm| vm.intx_rounds(ROUNDS);
+    let rounds = |vm: &mut Vm| vm.intx(&format!("rounds {ROUNDS}"));
     ensure_exact(
         &counted(&mut source.vm, rounds)?,
         ROUNDS,
         2 * ROUNDS,
         2 * ROUNDS,
     )?;
-    let raised = counted(&mut source.vm, Vm::intx_raise)?;
+    let raised = counted(&mut source.vm, |vm| vm.intx("raise"))?;
     ensure_exact(&raised, ROUNDS, 2 * ROUNDS + 1, 2 * ROUNDS + 1)?;
 
     ctx.step("migrating with the line asserted and INTx disabled");
     let mut destination = bed.start("destination", &UIO, ONE_PORT, Role::Destination)?;
     let socket = bed.socket("migration");
     migration::migrate(&mut source.vm, &mut destination.vm, &socket)?;
-    let finished = counted(&mut destination.vm, Vm::intx_finish)?;
+    let finished = counted(&mut destination.vm, |vm| vm.intx("finish"))?;
     ensure_exact(&finished, ROUNDS + 1, 2 * ROUNDS + 2, 2 * ROUNDS + 2)?;
     ctx.step(format!("{ROUNDS} rounds at the destination"));
     let all = counted(&mut destination.vm, rounds)?;
@@ -83,7 +83,7 @@ pub fn vfio(ctx: &mut Ctx) -> Result<Outcome> {
     let mut host = bed.start("guest", &VFIO, ONE_PORT, Role::Source)?;
     host.vm.await_ready()?;
     ctx.step(format!("{ROUNDS} rounds"));
-    let all = counted(&mut host.vm, |vm| vm.intx_rounds(ROUNDS))?;
+    let all = counted(&mut host.vm, |vm| vm.intx(&format!("rounds {ROUNDS}")))?;
     // When the line is still asserted, the guest's vfio-pci signals within the unmask and leaves
     // INTx disabled. So its kernel takes one interrupt in each round.
     ensure_exact(&all, ROUNDS, 2 * ROUNDS, ROUNDS)?;

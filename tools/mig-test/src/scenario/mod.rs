@@ -7,6 +7,7 @@ mod bench;
 mod cancel;
 mod conformance;
 mod demo;
+mod entry;
 mod file;
 mod guest_drivers;
 mod intx;

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Every scenario, in the order in which `mig-test test` runs them.
 
-use std::time::Duration;
-
-use anyhow::Result;
-
+use super::entry::{migrates, plain, races};
+use super::Scenario;
 use super::{
     bench, cancel, conformance, demo, file, guest_drivers, intx, live, memory, mgpu, parameter,
     refusal, sysfs,
 };
-use super::{Ctx, Scenario};
-use crate::event::Outcome;
-use crate::lab::modules::{Apart, GUIDE, TESTS};
+use crate::lab::modules::{GUIDE, TESTS};
 
 /// The scenarios.
 pub fn all() -> &'static [Scenario] {
@@ -369,41 +365,3 @@ const SCENARIOS: &[Scenario] = &[
         bench::window::run,
     ),
 ];
-
-type Run = fn(&mut Ctx) -> Result<Outcome>;
-
-/// Creates a scenario for the usual VM, which the lab aborts after a number of silent minutes.
-const fn plain(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
-    Scenario {
-        name,
-        about,
-        deadline: Duration::from_secs(60 * minutes),
-        races: false,
-        migrates: false,
-        modules: &[],
-        run,
-    }
-}
-
-impl Scenario {
-    /// Creates the same with separate modules.
-    const fn loading(self, modules: &'static [Apart<'static>]) -> Self {
-        Scenario { modules, ..self }
-    }
-}
-
-/// Creates one that races threads.
-const fn races(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
-    Scenario {
-        races: true,
-        ..plain(name, about, minutes, run)
-    }
-}
-
-/// Creates one that migrates guests.
-const fn migrates(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
-    Scenario {
-        migrates: true,
-        ..plain(name, about, minutes, run)
-    }
-}

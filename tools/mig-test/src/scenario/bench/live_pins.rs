@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a pin for hardware costs beside many others that live: to pin it, to unpin it, to report the
-//! DMA log, and to take all of them back in one unmap.
+//! What a pin for hardware costs beside many others that live: to pin it, to unpin it, to report
+//! the DMA log, and to take all of them back in one unmap.
 
 use anyhow::{ensure, Result};
 use serde::Serialize;

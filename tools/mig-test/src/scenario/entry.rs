@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kinds of entries in the table of scenarios.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Ctx, Scenario};
+use crate::event::Outcome;
+use crate::lab::modules::Apart;
+
+/// The code of a scenario.
+pub type Run = fn(&mut Ctx) -> Result<Outcome>;
+
+/// Creates a scenario for the usual VM, which the lab aborts after a number of silent minutes.
+pub const fn plain(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
+    Scenario {
+        name,
+        about,
+        deadline: Duration::from_secs(60 * minutes),
+        races: false,
+        migrates: false,
+        modules: &[],
+        run,
+    }
+}
+
+impl Scenario {
+    /// Creates the same with separate modules.
+    pub const fn loading(self, modules: &'static [Apart<'static>]) -> Self {
+        Scenario { modules, ..self }
+    }
+}
+
+/// Creates one that races threads.
+pub const fn races(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
+    Scenario {
+        races: true,
+        ..plain(name, about, minutes, run)
+    }
+}
+
+/// Creates one that migrates guests.
+pub const fn migrates(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
+    Scenario {
+        migrates: true,
+        ..plain(name, about, minutes, run)
+    }
+}
