@@ -6,10 +6,7 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use linux_raw_sys::general::{
-    uffd_msg, _UFFDIO_API, _UFFDIO_COPY, _UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MISSING, UFFD_API,
-    UFFD_EVENT_PAGEFAULT,
-};
+use linux_raw_sys::general as header;
 use mig_common::vfio::packet::Packet;
 use mig_common::vfio::sys::{self, Mapping};
 use rustix::event::{poll, PollFd, PollFlags};
@@ -18,10 +15,10 @@ use rustix::io::{read, Errno, Result};
 use super::dma::PAGE;
 
 /// The size of a `struct uffd_msg`.
-const MESSAGE: usize = size_of::<uffd_msg>();
+const MESSAGE: usize = size_of::<header::uffd_msg>();
 /// The offsets of its members.
-const EVENT: usize = offset_of!(uffd_msg, event);
-const ADDRESS: usize = offset_of!(uffd_msg, arg.pagefault.address);
+const EVENT: usize = offset_of!(header::uffd_msg, event);
+const ADDRESS: usize = offset_of!(header::uffd_msg, arg.pagefault.address);
 
 /// Memory whose pages are missing until they are provided.
 pub struct Late {
@@ -33,14 +30,17 @@ impl Late {
     /// Takes ownership of new memory.
     pub fn new(memory: Arc<Mapping>) -> Result<Late> {
         let fd = sys::new_userfault()?;
-        let mut api = Packet(Vec::new()).u64(UFFD_API.into()).u64(0).u64(0);
-        sys::userfault(&fd, _UFFDIO_API, &mut api.0)?;
+        let mut api = Packet(Vec::new())
+            .u64(header::UFFD_API.into())
+            .u64(0)
+            .u64(0);
+        sys::userfault(&fd, header::_UFFDIO_API, &mut api.0)?;
         let mut range = Packet(Vec::new())
             .u64(memory.address())
             .u64(memory.len() as u64)
-            .u64(UFFDIO_REGISTER_MODE_MISSING.into())
+            .u64(header::UFFDIO_REGISTER_MODE_MISSING.into())
             .u64(0);
-        sys::userfault(&fd, _UFFDIO_REGISTER, &mut range.0)?;
+        sys::userfault(&fd, header::_UFFDIO_REGISTER, &mut range.0)?;
         Ok(Late { fd, memory })
     }
 
@@ -57,7 +57,7 @@ impl Late {
         }
         let mut message = [0; MESSAGE];
         let count = read(&self.fd, &mut message)?;
-        if count != MESSAGE || u32::from(message[EVENT]) != UFFD_EVENT_PAGEFAULT {
+        if count != MESSAGE || u32::from(message[EVENT]) != header::UFFD_EVENT_PAGEFAULT {
             return Err(Errno::PROTO);
         }
         let address = Packet(message.to_vec()).read_u64(ADDRESS);
@@ -78,6 +78,6 @@ impl Late {
             .u64(PAGE as u64)
             .u64(0)
             .u64(0);
-        sys::userfault(&self.fd, _UFFDIO_COPY, &mut copy.0).map(drop)
+        sys::userfault(&self.fd, header::_UFFDIO_COPY, &mut copy.0).map(drop)
     }
 }
