@@ -109,20 +109,22 @@ impl Pins {
     ///
     /// EINTR if this thread is killed before those under way are over; accesses are allowed then.
     pub(crate) fn quiesce(&self) -> Result {
-        self.set_quiesced(&self.table.lock(), true);
+        let table = self.table.lock();
+        self.activity.set_quiesced(true);
+        drop(table);
         let idle = self.activity.wait_killable(|| self.activity.is_idle());
-        idle.inspect_err(|_| self.resume())?;
-        // Once more, for the ranges that were being pinned.
-        self.set_quiesced(&self.table.lock(), true);
-        Ok(())
+        // After the wait, so that the ranges that were being pinned are among them.
+        self.set_quiesced(idle.is_ok());
+        idle
     }
 
     /// Allows accesses again.
     pub(crate) fn resume(&self) {
-        self.set_quiesced(&self.table.lock(), false);
+        self.set_quiesced(false);
     }
 
-    fn set_quiesced(&self, table: &Table, quiesced: bool) {
+    fn set_quiesced(&self, quiesced: bool) {
+        let table = self.table.lock();
         self.activity.set_quiesced(quiesced);
         // An access through a guard holds its range's lock, so it is over or is refused.
         let states = table.ranges.iter().map(|range| range.state.lock());
