@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether another thread of this process waits in the kernel. There is no event for that.
+//! Waiting for what the kernel has no event for, such as another thread's wait in it.
 
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Result;
 use rustix::thread::Pid;
 
 use crate::patience;
@@ -16,12 +17,17 @@ const IN_IOCTL: &str = "16 ";
 pub fn in_ioctl(thread: Pid, at_most: Duration) -> bool {
     let file = format!("/proc/self/task/{}/syscall", thread.as_raw_nonzero());
     let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(IN_IOCTL));
+    until(at_most, || Ok(waits())).is_ok_and(|waits| waits)
+}
+
+/// Looks again and again until something `is_so`, and returns whether it is within `at_most`.
+pub fn until(at_most: Duration, is_so: impl Fn() -> Result<bool>) -> Result<bool> {
     let deadline = patience::until(at_most);
-    while !waits() {
+    while !is_so()? {
         if deadline.is_over() {
-            return false;
+            return Ok(false);
         }
         thread::yield_now();
     }
-    true
+    Ok(true)
 }

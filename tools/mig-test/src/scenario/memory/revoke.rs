@@ -12,6 +12,7 @@ use super::card::{iova, Card, Kind, PAGES, READ_ONLY};
 use crate::health::pinned;
 use crate::patience;
 use crate::scenario::conformance::checks::Checks;
+use crate::scenario::waiting::until;
 use crate::vfio::dma::PAGE;
 
 /// What is mapped apart from the rest.
@@ -89,7 +90,7 @@ pub fn under_way(checks: &mut Checks, card: &Card) -> Result<()> {
     thread::scope(|scope| {
         let unmap = scope.spawn(|| card.unmap(0, PAGES));
         let first_is_asked = || anyhow::Ok(card.stops()? != stops);
-        until(|| Ok(first_is_asked()? || other.stops()? != 0))?;
+        until(PATIENCE, || Ok(first_is_asked()? || other.stops()? != 0))?;
         let asked = if first_is_asked()? { card } else { other };
         let pin = again(asked);
         let elsewhere = asked.channel(2).pin(Kind::Read, READ_ONLY, PAGE);
@@ -108,15 +109,6 @@ pub fn under_way(checks: &mut Checks, card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// Polls a condition, for which the kernel has no event, until it holds or the time is over.
-fn until(is_so: impl Fn() -> Result<bool>) -> Result<()> {
-    let deadline = patience::until(PATIENCE);
-    while !is_so()? && !deadline.is_over() {
-        thread::yield_now();
-    }
-    Ok(())
-}
-
 /// Unmaps what a driver has pinned during its open: from its first pin on, a container requires
 /// that the memory is unpinned.
 pub fn opening(checks: &mut Checks, card: &Card) -> Result<()> {
@@ -126,7 +118,10 @@ pub fn opening(checks: &mut Checks, card: &Card) -> Result<()> {
     let stops = other.stops()?;
     let other = thread::scope(|scope| {
         let opened = scope.spawn(|| other.reopen());
-        until(|| Ok(pinned()? != nothing || opened.is_finished()))?;
+        until(
+            PATIENCE,
+            || Ok(pinned()? != nothing || opened.is_finished()),
+        )?;
         checks.that("the driver has not got to its pin", pinned()? != nothing);
         checks.that("the open has not waited", !opened.is_finished());
         card.unmap(0, PAGES)?;
