@@ -8,7 +8,7 @@ use rustix::time::{clock_gettime, ClockId};
 
 /// The counter and the clock at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+struct Moment {
     counter: u64,
     clock: Duration,
 }
@@ -20,7 +20,7 @@ const SPAN: Duration = Duration::from_millis(20);
 
 impl Moment {
     /// Reads both; the counter is read between two readings of the clock.
-    pub fn now() -> Option<Moment> {
+    fn now() -> Option<Moment> {
         let readings = (0..READINGS).filter_map(|_| {
             let before = clock();
             let counter = counter()?;
@@ -32,15 +32,15 @@ impl Moment {
             .min_by_key(|(took, _)| *took)
             .map(|(_, moment)| moment)
     }
+}
 
-    /// Returns the rate in kHz from this moment until now; reads again until enough time has
-    /// passed. `None` on a machine without such a counter.
-    pub fn rate(self) -> Option<u64> {
-        loop {
-            let now = Moment::now()?;
-            if now.clock >= self.clock + SPAN {
-                return rate(self, now);
-            }
+/// Measures the rate in kHz. `None` on a machine without such a counter.
+pub fn measure() -> Option<u64> {
+    let start = Moment::now()?;
+    loop {
+        let now = Moment::now()?;
+        if now.clock >= start.clock + SPAN {
+            return rate(start, now);
         }
     }
 }
@@ -83,9 +83,7 @@ mod tests {
 
     #[test]
     fn two_measurements_agree() {
-        let first = Moment::now();
-        let rates = [first, first].map(|moment| moment.and_then(Moment::rate));
-        if let [Some(a), Some(b)] = rates {
+        if let (Some(a), Some(b)) = (measure(), measure()) {
             assert!(a.abs_diff(b) < a / 100, "{a} and {b} kHz");
         }
     }

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use mig_common::tsc::Moment;
+use mig_common::tsc;
 
 use super::boot_image::INITRAMFS;
 use super::chroot::{place, Chroot};
@@ -155,7 +155,7 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
     ) {
         // The kernel would calibrate its clock against a timer, whose readings come late where the
         // translator waits for a processor: a clock that ran 18 times too fast was seen.
-        if let Some(khz) = Moment::now().and_then(Moment::rate) {
+        if let Some(khz) = tsc::measure() {
             parameters += &format!(" tsc_early_khz={khz}");
         }
     }
