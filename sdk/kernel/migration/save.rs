@@ -225,9 +225,11 @@ impl<O: Operations> Outgoing<O> {
         if let Some(e) = self.failed {
             return Err(e);
         }
-        if self.saved.len() == 0 {
-            self.refill(open).inspect_err(|e| self.failed = Some(*e))?;
+        let ready = self.saved.len();
+        if ready > 0 {
+            return Ok(ready);
         }
+        self.refill(open).inspect_err(|e| self.failed = Some(*e))?;
         Ok(self.saved.len())
     }
 

@@ -154,7 +154,10 @@ impl Pins {
             self.begin(&table, opening)?;
             table.enter(span).inspect_err(|_| self.activity.end())?
         };
-        let mut pages = Pages::new();
+        let mut pages = match Pages::fit_in_place(range.span.pages) {
+            true => Pages::new(),
+            false => range.state.lock().spare_pages(),
+        };
         let pinned = self.pin_pages(&range, prot, &mut pages).and_then(|()| {
             if stop.is_some() {
                 self.log

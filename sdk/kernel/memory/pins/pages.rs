@@ -3,6 +3,7 @@
 //! Pointers to the pages of a pinned range: a few of them in place, so that a small pin does not
 //! allocate for them.
 
+use super::MAX_PAGES;
 use crate::base::raw;
 use core::ptr;
 use kernel::prelude::*;
@@ -27,10 +28,25 @@ impl Pages {
         }
     }
 
+    /// Returns whether the pointers of a range of `total` pages fit in place.
+    #[inline]
+    pub(crate) fn fit_in_place(total: usize) -> bool {
+        total <= FEW
+    }
+
+    /// Removes the pointers, and keeps the memory for as many as one call of VFIO needs.
+    pub(crate) fn emptied(mut self) -> Self {
+        if self.many.capacity() > MAX_PAGES {
+            return Self::new();
+        }
+        self.many.clear();
+        self
+    }
+
     /// Returns room for `more` pointers after the present ones, in a range of `total` pages. A
     /// range of at most [`FEW`] pages must be filled at once.
     pub(crate) fn room(&mut self, total: usize, more: usize) -> Result<*mut *mut raw::page> {
-        if total <= FEW {
+        if Self::fit_in_place(total) {
             return Ok(self.few.as_mut_ptr());
         }
         self.many.reserve(more, GFP_KERNEL_ACCOUNT)?;

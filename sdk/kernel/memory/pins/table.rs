@@ -35,7 +35,7 @@ enum Phase {
 
 pub(super) struct State {
     phase: Phase,
-    /// The pages, while the range is pinned.
+    /// The pages while the range is pinned, and the memory for them afterwards.
     pages: Pages,
     /// For a pinned range of hardware.
     stop: Option<Stop>,
@@ -54,6 +54,11 @@ impl State {
             (_, true) => Phase::Quiesced,
             (_, false) => Phase::Live,
         };
+    }
+
+    /// Takes the memory that a recycled range has for its pages, which are unpinned.
+    pub(super) fn spare_pages(&mut self) -> Pages {
+        mem::replace(&mut self.pages, Pages::new()).emptied()
     }
 
     /// Makes the range live.
