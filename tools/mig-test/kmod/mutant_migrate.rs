@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Saving and loading a workbench: memory as pages, in PRE_COPY and STOP_COPY, then the registers.
+//! All types have the same kind, so a state of each can be loaded into each.
+
+use super::mutant::defect::Defect;
+use super::mutant::register::{MEMORY_SIZE, PAGE};
+use super::mutant::state::State;
+use super::OpenMutant;
+use core::ops::Range;
+use kernel::sync::{
+    atomic::{Atomic, Relaxed},
+    Arc,
+};
+use kernel::{page::PAGE_SIZE, prelude::*};
+use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
+use mdev_sdk::{Context, DeviceMemory, Migrate, Pending, Phase, Progress, RecordWriter};
+
+/// [`State::encode`].
+const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
+/// A page's number in the memory, then its bytes. A page without a record is zero.
+const MEMORY: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
+/// A counter, which only a device with the defect `SaveAddsTime` writes and takes.
+const TIME: Tag = Tag(Tag::FIRST_DRIVER.0 + 2);
+
+/// The size in bytes of a record of a page.
+const PAGE_RECORD: usize = HEADER_LEN + 1 + PAGE;
+const ZEROS: [u8; PAGE] = [0; PAGE];
+
+/// The number of states that were saved, for the defect `SaveAddsTime`.
+static SAVED: Atomic<u32> = Atomic::new(0);
+
+/// The progress of a saving session.
+pub(crate) struct Saving {
+    /// The offset in the memory at which to continue.
+    at: usize,
+    /// Whether this is the first pass, which sends the initial data.
+    is_first: bool,
+}
+
+/// The staged state of a device.
+pub(crate) struct Arrived {
+    state: Option<State>,
+    memory: Arc<DeviceMemory>,
+    /// A bit for each page that has arrived, for the defect `LoadMerges`.
+    pages: u32,
+    /// For `commit`, which must not allocate.
+    buffer: KVec<u8>,
+}
+
+impl OpenMutant {
+    /// Takes the next dirty pages to be saved.
+    fn take_dirty(&self, saving: &Saving, phase: Phase) -> Result<Option<Range<usize>>> {
+        let bench = &self.bench;
+        // PRE_COPY: one pass, because the guest may go on writing. STOP_COPY: all dirty pages.
+        let mut from = match phase {
+            Phase::StopCopy if bench.has(Defect::PagesLostAfterFirstPass) => {
+                match saving.is_first {
+                    true => saving.at,
+                    false => MEMORY_SIZE,
+                }
+            }
+            Phase::StopCopy => 0,
+            Phase::PreCopy => saving.at,
+        };
+        loop {
+            let mut run = bench.memory.take_dirty(from, PAGE);
+            if run.is_none() && bench.has(Defect::PrecopyNeverEnds) {
+                run = bench.memory.take_dirty(0, PAGE);
+            }
+            match run {
+                Some(run) if self.skips(&run)? => from = run.end,
+                run => return Ok(run),
+            }
+        }
+    }
+
+    /// Returns whether a defect leaves out these dirty pages.
+    fn skips(&self, run: &Range<usize>) -> Result<bool> {
+        let bench = &self.bench;
+        if bench.has(Defect::LastPageSkipped) {
+            return Ok(run.end == MEMORY_SIZE);
+        }
+        if bench.has(Defect::ZeroPageSkipped) {
+            let mut page = KVec::from_elem(0, run.len(), GFP_KERNEL)?;
+            bench.memory.read(run.start, &mut page)?;
+            return Ok(page.iter().all(|byte| *byte == 0));
+        }
+        Ok(false)
+    }
+
+    /// Saves what is saved last: the registers, and the job in them.
+    fn save_registers(&self, out: &mut RecordWriter<'_>) -> Result {
+        let bench = &self.bench;
+        let state = bench.device.lock().saved();
+        out.record(REGISTERS, &state.encode())?;
+        if bench.has(Defect::SaveAddsTime) {
+            let time = SAVED.fetch_add(1, Relaxed);
+            out.record(TIME, &time.to_le_bytes())?;
+        }
+        if bench.has(Defect::SaveDestroys) {
+            bench.memory.clear()?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the memory that has arrived.
+    fn commit_memory(&self, arrived: &mut Arrived) -> Result {
+        let bench = &self.bench;
+        let (old, new) = (&bench.memory, &arrived.memory);
+        if bench.has(Defect::MemoryNotCommitted) {
+            return Ok(());
+        }
+        if bench.has(Defect::LoadMerges) {
+            let page = &mut arrived.buffer[..PAGE];
+            for number in 0..MEMORY_SIZE / PAGE {
+                if arrived.pages & 1 << number != 0 {
+                    new.read(number * PAGE, page)?;
+                    old.write(number * PAGE, page)?;
+                }
+            }
+            return Ok(());
+        }
+        old.copy_from(new, &mut arrived.buffer)?;
+        if bench.has(Defect::MemoryPartlyCommitted) {
+            old.write(MEMORY_SIZE - PAGE, &ZEROS)?;
+        }
+        Ok(())
+    }
+}
+
+#[vtable]
+impl Migrate for OpenMutant {
+    const FORMAT: Format = Format {
+        name: name("mutant_rs"),
+        version: 1,
+        oldest: 1,
+        readable_by: 1,
+    };
+    const RECORDS: &'static [(Tag, usize)] =
+        &[(REGISTERS, State::LEN), (MEMORY, 1 + PAGE), (TIME, 4)];
+    type Saving = Saving;
+    type Loading = Arrived;
+
+    fn kind(&self) -> Name {
+        name("mutant")
+    }
+
+    fn geometry(&self) -> [u64; 2] {
+        [self.bench.memory.size() as u64, 0]
+    }
+
+    fn quiesce(&self, cx: &Context) -> Result {
+        let bench = &self.bench;
+        if bench.has(Defect::QuiesceNothing) {
+            return Ok(());
+        }
+        if bench.has(Defect::QuiesceBusy) && bench.device.lock().is_busy() {
+            return Err(EBUSY);
+        }
+        bench.stop().inspect_err(|_| self.go_on())?;
+        if bench.has(Defect::InterruptClearedByQuiesce) {
+            let mut device = bench.device.lock();
+            device.lose_done();
+            cx.set_interrupt(device.interrupt());
+        }
+        Ok(())
+    }
+
+    fn resume(&self, cx: &Context) {
+        let bench = &self.bench;
+        if bench.has(Defect::InterruptPulsed) && bench.was_loaded.xchg(0, Relaxed) != 0 {
+            let device = bench.device.lock();
+            let level = device.interrupt();
+            for pulsed in [!level, level, !level, level] {
+                cx.set_interrupt(pulsed);
+            }
+        }
+        if bench.has(Defect::ResumeForgets) {
+            return bench.device.lock().go_on();
+        }
+        self.go_on();
+    }
+
+    fn start_saving(&self) -> Result<Saving> {
+        let bench = &self.bench;
+        let is_second = bench.was_saved.xchg(1, Relaxed) != 0;
+        if !(is_second && bench.has(Defect::SecondSessionEmpty)) {
+            bench.memory.start_tracking();
+        }
+        Ok(Saving {
+            at: 0,
+            is_first: true,
+        })
+    }
+
+    fn pending(&self, saving: Option<&Saving>) -> Pending {
+        let (bench, memory) = (&self.bench, &self.bench.memory);
+        let records = |bytes: u64| bytes / PAGE as u64 * PAGE_RECORD as u64;
+        let left = records(saving.map_or(memory.used_bytes(), |_| memory.dirty_bytes(0)));
+        let initial = match saving {
+            None => left,
+            // Dirty pages before `at` were sent and then written again: not initial any more.
+            Some(saving) if saving.is_first => records(memory.dirty_bytes(saving.at)),
+            Some(_) if bench.has(Defect::InitialNeverEnds) => PAGE_RECORD as u64,
+            Some(_) => 0,
+        };
+        let mut pending = Pending {
+            initial,
+            dirty: left.saturating_sub(initial),
+            stop_copy: left + (HEADER_LEN + State::LEN) as u64,
+        };
+        if bench.has(Defect::SaveAddsTime) {
+            pending.stop_copy += HEADER_LEN as u64 + 4;
+        }
+        if bench.has(Defect::SizeTooSmall) {
+            pending.stop_copy = 8;
+        }
+        if bench.has(Defect::DirtyAtStart) && saving.is_some_and(|s| s.is_first && s.at == 0) {
+            pending.dirty += PAGE_RECORD as u64;
+        }
+        pending
+    }
+
+    fn save(
+        &self,
+        saving: &mut Saving,
+        phase: Phase,
+        out: &mut RecordWriter<'_>,
+    ) -> Result<Progress> {
+        if let Some(run) = self.take_dirty(saving, phase)? {
+            saving.at = run.end;
+            // A page of the host may hold several pages of the records.
+            for start in run.step_by(PAGE) {
+                let (number, bytes) = ((start / PAGE) as u8, start..start + PAGE);
+                out.memory_record(MEMORY, &[number], &self.bench.memory, bytes)?;
+            }
+            return Ok(Progress::More);
+        }
+        *saving = Saving {
+            at: 0,
+            is_first: false,
+        };
+        if phase == Phase::StopCopy {
+            self.save_registers(out)?;
+        }
+        Ok(Progress::Done)
+    }
+
+    fn start_loading(&self) -> Result<Arrived> {
+        let bench = &self.bench;
+        if bench.has(Defect::LoadFailsOnceBusy) && bench.was_loaded.load(Relaxed) != 0 {
+            return Err(EBUSY);
+        }
+        Ok(Arrived {
+            state: None,
+            memory: DeviceMemory::new(MEMORY_SIZE)?,
+            pages: 0,
+            buffer: KVec::from_elem(0, PAGE_SIZE, GFP_KERNEL)?,
+        })
+    }
+
+    fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
+        let bench = &self.bench;
+        let bad = LoadError::BadState;
+        match (tag, payload) {
+            (MEMORY, [number, page @ ..]) if page.len() == PAGE => {
+                let written = arrived.memory.write(usize::from(*number) * PAGE, page);
+                written.map_err(|_| bad("a page that the device has not"))?;
+                arrived.pages |= 1 << number;
+            }
+            (REGISTERS, _) => {
+                let state = State::decode(payload, bench.defect).map_err(bad)?;
+                if bench.has(Defect::LoadChangesDevice) {
+                    bench.device.lock().restore(state);
+                }
+                arrived.state = Some(state);
+            }
+            (TIME, _) if bench.has(Defect::SaveAddsTime) => {}
+            _ => return Err(bad("a record that no workbench writes")),
+        }
+        Ok(())
+    }
+
+    fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
+        if arrived.state.is_none() && !self.bench.has(Defect::MissingRecordTaken) {
+            return Err(LoadError::BadState("the registers are missing"));
+        }
+        Ok(())
+    }
+
+    fn commit(&self, cx: &Context, mut arrived: Arrived) {
+        let bench = &self.bench;
+        if let Err(e) = self.commit_memory(&mut arrived) {
+            dev_err!(cx.device(), "mutant: memory not taken over: {e:?}\n");
+        }
+        if let Some(state) = arrived.state {
+            let mut device = bench.device.lock();
+            device.restore(state);
+            if !bench.has(Defect::InterruptLost) {
+                cx.set_interrupt(device.interrupt());
+            }
+        }
+        bench.was_loaded.store(1, Relaxed);
+    }
+}

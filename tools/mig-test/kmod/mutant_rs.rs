@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A workbench that migrates while it works, and a type of mdev for each defect of
+//! `mutant/defect.rs`: devices with which the conformance scenarios are tested. The scenarios must
+//! find each defect, and nothing in `mutant-sound`.
+//!
+//! A defect is planted where the code asks for it by `has`; without these lines the code is that
+//! of a sound driver. The registers are in `mutant/register.rs`.
+
+#![forbid(unsafe_code)]
+
+pub mod mutant;
+mod mutant_migrate;
+
+use kernel::sync::{atomic::Atomic, Arc, Mutex};
+use kernel::{new_mutex, prelude::*};
+use mdev_sdk::model::config::{Bar, Identity};
+use mdev_sdk::{
+    Budget, Context, DeviceMemory, Driver, NewDevice, Operations, Progress, Share, Task, Type,
+    WaitQueue, Worker,
+};
+use mutant::defect::Defect;
+use mutant::device::{Failed, Step, Workbench};
+use mutant::register::{MEMORY_SIZE, PAGE, REGISTERS_SIZE};
+
+mdev_sdk::module_mdev_driver! {
+    driver: Mutant,
+    parent: c"mutant",
+    parent_driver: c"mutant",
+    parent_data: budgets()?,
+    name: "mutant_rs",
+    authors: ["The mdev SDK authors"],
+    description: "Devices with one defect each, for tests of the mdev SDK's conformance scenarios",
+    license: "GPL",
+}
+
+/// The maximum of devices of each type.
+const DEVICES_MAX: u32 = 16;
+const MEMORY_BAR: usize = 1;
+
+/// A type for each defect, in the order of [`Defect::ALL`].
+const TYPES: [Type; Defect::ALL.len()] = {
+    let mut types = [const {
+        Type {
+            sysfs_name: c"",
+            name: c"Workbench",
+            description: c"",
+        }
+    }; Defect::ALL.len()];
+    let mut index = 0;
+    while index < types.len() {
+        let (_, name, sentence) = Defect::ALL[index];
+        types[index].sysfs_name = name;
+        types[index].description = sentence;
+        index += 1;
+    }
+    types
+};
+
+/// Creates the budget of each type.
+fn budgets() -> Result<KVec<Budget>> {
+    let mut budgets = KVec::new();
+    for _ in &TYPES {
+        budgets.push(Budget::new(DEVICES_MAX)?, GFP_KERNEL)?;
+    }
+    Ok(budgets)
+}
+
+/// A device from `create` to `remove`.
+struct Mutant {
+    defect: Defect,
+    _share: Share,
+}
+
+/// What the callbacks and the worker share.
+#[pin_data]
+struct Bench {
+    cx: Arc<Context>,
+    defect: Defect,
+    memory: Arc<DeviceMemory>,
+    #[pin]
+    device: Mutex<Workbench>,
+    #[pin]
+    idle: WaitQueue,
+    /// Whether a saving session was started, for the defect `SecondSessionEmpty`.
+    was_saved: Atomic<u32>,
+    /// Whether a load was committed: for `InterruptPulsed`, which clears it, and
+    /// `LoadFailsOnceBusy`.
+    was_loaded: Atomic<u32>,
+}
+
+impl Bench {
+    /// Returns whether the device has `defect`.
+    fn has(&self, defect: Defect) -> bool {
+        self.defect == defect
+    }
+
+    /// Stops the job between two steps.
+    ///
+    /// # Errors
+    ///
+    /// EINTR if the thread is killed while it waits for the end of a step.
+    fn stop(&self) -> Result {
+        self.device.lock().stop();
+        self.idle
+            .wait_killable(|| !self.device.lock().is_stepping())
+    }
+
+    /// Does the part of a step that accesses memory, without the lock: it may wait for user space.
+    fn copy(&self, step: Step) -> Result {
+        let mut page = KVec::from_elem(0, PAGE, GFP_KERNEL)?;
+        match step {
+            Step::Rounds => {}
+            Step::ToDevice { iova, at } => {
+                self.cx.memory().read(iova, &mut page)?;
+                self.memory.write(at, &page)?;
+            }
+            Step::ToGuest { iova, at } => {
+                self.memory.read(at, &mut page)?;
+                self.cx.memory().write(iova, &page)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The task that does a job, step by step.
+struct Job(Arc<Bench>);
+
+impl Task for Job {
+    fn step(&self) -> Progress {
+        let bench = &self.0;
+        let begun = bench.device.lock().begin();
+        let Some(step) = begun else {
+            return Progress::Done;
+        };
+        let copied = bench.copy(step);
+        let mut device = bench.device.lock();
+        device.end(copied.map_err(|_| Failed));
+        bench.cx.set_interrupt(device.interrupt());
+        bench.idle.wake_all();
+        Progress::More
+    }
+}
+
+/// An open device. The worker is the first field, so that it ends before the rest is dropped.
+struct OpenMutant {
+    worker: Worker<Job>,
+    bench: Arc<Bench>,
+}
+
+impl OpenMutant {
+    fn new(cx: Arc<Context>, defect: Defect) -> Result<Self> {
+        let memory = DeviceMemory::new(MEMORY_SIZE)?;
+        let device = Workbench::new(defect);
+        let bench = pin_init!(Bench {
+            cx,
+            defect,
+            memory,
+            device <- new_mutex!(device, "mutant_device"),
+            idle <- WaitQueue::new(),
+            was_saved: Atomic::new(0),
+            was_loaded: Atomic::new(0),
+        });
+        let bench = Arc::pin_init(bench, GFP_KERNEL)?;
+        let worker = Worker::new(&bench.cx, Job(bench.clone()))?;
+        Ok(OpenMutant { worker, bench })
+    }
+
+    /// Lets the job go on after a stop.
+    fn go_on(&self) {
+        self.bench.device.lock().go_on();
+        self.worker.kick();
+    }
+}
+
+impl Drop for OpenMutant {
+    fn drop(&mut self) {
+        // The drop of the worker waits until no step follows.
+        self.bench.device.lock().stop();
+    }
+}
+
+#[vtable]
+impl Driver for Mutant {
+    const OWNER: &'static ThisModule = mdev_sdk::this_module!();
+    const NAME: &'static CStr = c"mutant_rs";
+    const TYPES: &'static [Type] = &TYPES;
+    type Parent = KVec<Budget>;
+    type Open = OpenMutant;
+
+    fn available(budgets: &KVec<Budget>, type_index: usize) -> u32 {
+        budgets[type_index].available(1)
+    }
+
+    fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
+        Ok(Mutant {
+            defect: Defect::ALL[new.type_index].0,
+            _share: new.parent[new.type_index].take(1)?,
+        })
+    }
+
+    fn identity(&self) -> Identity {
+        let memory = |size: usize, prefetchable| Bar::Memory32 {
+            size: size as u32,
+            prefetchable,
+        };
+        let mut bars = [Bar::None; 6];
+        bars[0] = memory(REGISTERS_SIZE, false);
+        bars[MEMORY_BAR] = memory(MEMORY_SIZE, true);
+        Identity {
+            vendor: 0x4d55,
+            device: 0x5454,
+            subsystem_vendor: 0x4d55,
+            subsystem: 0x5454,
+            class: 0xff_00_00,
+            revision: 0,
+            intx: true,
+            msi: true,
+            msix: None,
+            bars,
+        }
+    }
+
+    fn open(&self, cx: Arc<Context>) -> impl PinInit<OpenMutant, Error> {
+        OpenMutant::new(cx, self.defect)
+    }
+}
+
+#[vtable]
+impl Operations for OpenMutant {
+    fn read(&self, _cx: &Context, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
+        self.bench.device.lock().read(offset, data);
+        Ok(())
+    }
+
+    fn write(&self, cx: &Context, _bar: usize, offset: u64, data: &[u8]) -> Result {
+        let mut device = self.bench.device.lock();
+        // A stopped device keeps a new job until it is resumed.
+        if device.write(offset, data) {
+            self.worker.kick();
+        }
+        cx.set_interrupt(device.interrupt());
+        Ok(())
+    }
+
+    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+        (bar == MEMORY_BAR).then_some(&self.bench.memory)
+    }
+
+    fn reset(&self, cx: &Context) -> Result {
+        let bench = &self.bench;
+        let was_stopped = bench.device.lock().is_stopped();
+        bench.stop()?;
+        if !bench.has(Defect::ResetKeepsMemory) {
+            if let Err(e) = bench.memory.clear() {
+                dev_err!(cx.device(), "mutant: memory not cleared: {e:?}\n");
+            }
+        }
+        let mut device = bench.device.lock();
+        device.reset(was_stopped);
+        cx.set_interrupt(device.interrupt());
+        drop(device);
+        if bench.has(Defect::ResetKeepsJob) {
+            self.worker.kick();
+        }
+        Ok(())
+    }
+}
