@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::conform::command;
 use crate::lab::{self, modules::Goal, Choice, Kernel, Lab};
 use crate::qemu::version::Qemu;
 use crate::scenario::mgpu::killed::{vmm, Order, Way};
@@ -56,6 +57,16 @@ Examples:
   mig-test run conformance-states --module FOLDER --option mdev=PARENT/TYPE
   mig-test run demo --qemu 11.1")]
     Run(RunArgs),
+    /// Check that a device keeps every rule that a migration depends on; one verdict a rule
+    #[command(after_help = "\
+Examples:
+  mig-test conform                                    each driver of this project
+  mig-test conform --module FOLDER --mdev PARENT/TYPE --exercise FILE
+  mig-test conform --driver mtty --rule move          the kernel's sample in C, one group of rules
+  mig-test conform --here --device /sys/bus/mdev/devices/UUID --format ktap
+
+Exit codes: 0 no rule is violated, 1 some are, 2 the machine or the command line is not suitable.")]
+    Conform(ConformArgs),
     /// Run all scenarios but the benchmarks; KTAP, and counts in the last line
     Test(TestArgs),
     /// Measure in instructions, which repeats exactly
@@ -149,6 +160,14 @@ impl PlatformArgs {
             ..self.kernel.choice()
         }
     }
+}
+
+#[derive(Args)]
+pub struct ConformArgs {
+    #[command(flatten)]
+    what: command::Selection,
+    #[command(flatten)]
+    kernel: KernelArgs,
 }
 
 #[derive(Args)]
@@ -256,6 +275,18 @@ pub fn main() -> Result<()> {
             commands::check(&args.names, &options)?;
             lab::brought::check(&args.modules, &options)?;
             commands::run(&open(&[args.platform.choice()])?, &args, &options)
+        }
+        Command::Conform(args) if args.what.list => {
+            command::list();
+            Ok(())
+        }
+        Command::Conform(args) if args.what.here => command::run(None, &args.what),
+        Command::Conform(args) => {
+            // Before the lab is set up, which may take long.
+            args.what.options()?;
+            let lab = open(&[args.kernel.choice()])?;
+            let platform = lab.platform(args.kernel.choice());
+            command::run(Some((&lab, platform)), &args.what)
         }
         Command::Test(args) => {
             let choices = args.choices();

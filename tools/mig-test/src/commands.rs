@@ -82,15 +82,15 @@ pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
 pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Result<()> {
     job::forget_files(lab)?;
     let platform = lab.platform(args.platform.choice());
-    let kernel = platform.kernel;
-    lab.require(kernel)?;
-    let apart = if args.no_build {
-        modules::OURS.into()
-    } else {
-        lab.build_test_modules(kernel, &scenario::modules(&args.names))?;
-        modules::current(lab, kernel)?
-    };
-    let options = &brought::install(lab, kernel, &apart, &args.modules, options)?;
+    lab.require(platform.kernel)?;
+    let options = &prepare(
+        lab,
+        platform,
+        &args.names,
+        &args.modules,
+        options,
+        args.no_build,
+    )?;
     let accelerator = if args.icount {
         Accelerator::Icount
     } else {
@@ -112,6 +112,44 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
         write_verdicts(lab, machine.platform, file, &verdicts)?;
     }
     judge(&verdicts)
+}
+
+/// Builds and installs the modules of scenarios, and `modules` of the user's. Returns the options,
+/// with those that load the latter.
+fn prepare(
+    lab: &Lab,
+    platform: Platform,
+    names: &[String],
+    modules: &[PathBuf],
+    options: &BTreeMap<String, String>,
+    no_build: bool,
+) -> Result<BTreeMap<String, String>> {
+    let kernel = platform.kernel;
+    let apart = if no_build {
+        modules::OURS.into()
+    } else {
+        lab.build_test_modules(kernel, &scenario::modules(names))?;
+        modules::current(lab, kernel)?
+    };
+    brought::install(lab, kernel, &apart, modules, options)
+}
+
+/// Runs scenarios with modules of the user's, reports progress, and returns the verdicts.
+pub fn brought(
+    lab: &Lab,
+    platform: Platform,
+    names: &[String],
+    modules: &[PathBuf],
+    options: &BTreeMap<String, String>,
+) -> Result<Vec<Verdict>> {
+    job::forget_files(lab)?;
+    lab.require(platform.kernel)?;
+    let options = prepare(lab, platform, names, modules, options, false)?;
+    let machine = Machine {
+        accelerator: lab.accelerator()?,
+        platform,
+    };
+    narrated(lab, machine, names, &options)
 }
 
 /// Runs the benchmarks.
@@ -283,7 +321,7 @@ fn write_report(file: &Path, report: &Value) -> Result<()> {
 }
 
 /// Returns an error unless everything passed or was skipped.
-fn judge(verdicts: &[Verdict]) -> Result<()> {
+pub fn judge(verdicts: &[Verdict]) -> Result<()> {
     let mut failed = Vec::new();
     for verdict in verdicts {
         match &verdict.outcome {

@@ -5,6 +5,7 @@ mod agent;
 mod checks;
 mod cli;
 mod commands;
+mod conform;
 mod counts;
 mod event;
 mod failure;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The checksum of the toy GPU's CRC32C command, by a table.
+//! The checksum of the toy GPU's CRC32C command and of streams, by a table.
 
 /// The effect of each byte on a checksum.
 const TABLE: [u32; 256] = {
@@ -20,9 +20,16 @@ const TABLE: [u32; 256] = {
 
 /// CRC32C.
 pub fn crc32c(bytes: impl IntoIterator<Item = u8>) -> u32 {
-    !bytes.into_iter().fold(!0, |crc, byte| {
-        (crc >> 8) ^ TABLE[(crc as u8 ^ byte) as usize]
-    })
+    !bytes.into_iter().fold(!0, step)
+}
+
+/// Continues a CRC32C from `seed`, without inversion at either end.
+pub fn update(seed: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().copied().fold(seed, step)
+}
+
+fn step(crc: u32, byte: u8) -> u32 {
+    (crc >> 8) ^ TABLE[(crc as u8 ^ byte) as usize]
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use anyhow::{ensure, Context, Result};
 use super::modules::{self, Apart, Goal};
 use super::{stage, Kernel, Lab};
 use crate::failure::unusable;
-use crate::scenario::target::{DEVICE, MDEV, MODULES};
+use crate::scenario::source::{DEVICE, MDEV, MODULES};
 
 /// A module of this project, whose vermagic every module for the same kernel shares.
 const OURS: &str = "sdk/kernel/mdev_sdk.ko";

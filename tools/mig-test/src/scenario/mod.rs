@@ -21,7 +21,9 @@ mod sysfs;
 mod table;
 mod waiting;
 
-pub use conformance::target;
+pub use bed::load;
+pub use conformance::oracle::{arc, Oracle};
+pub use conformance::{source, target, UAPI, V1};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ use crate::qemu::version::Qemu;
 
 pub use options::check as check_options;
 pub use table::all;
+pub use waiting::until;
 
 /// A named test. A scenario that returns an error has failed, with the error as its reason.
 pub struct Scenario {

@@ -27,6 +27,13 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("mgpu-late-memory", &["seed"]),
     ("guest-memory", &["seed"]),
     ("intx-in-flight", &["driver", "moves"]),
+    (
+        "conform",
+        &[
+            "device", "driver", "exercise", "mark", "mdev", "rules", "seed", "full",
+        ],
+    ),
+    ("conform-mutants", &["mutant"]),
     ("conformance-concurrency", TARGET_AND_SEED),
     ("conformance-v1-registers", TARGET_AND_SEED),
     ("conformance-v1-races", TARGET_AND_SEED),

@@ -7,6 +7,7 @@ use super::{
     bench, cancel, conformance, demo, file, guest_drivers, intx, live, memory, mgpu, parameter,
     refusal, sysfs,
 };
+use crate::conform;
 use crate::lab::modules::{GUIDE, TESTS};
 
 /// The scenarios.
@@ -221,6 +222,20 @@ const SCENARIOS: &[Scenario] = &[
         conformance::v1::races::run,
     )
     .loading(&[GUIDE]),
+    races(
+        "conform",
+        "every rule of mig-test conform that no other scenario checks, for each driver",
+        3,
+        conform::run,
+    )
+    .loading(&[GUIDE]),
+    races(
+        "conform-mutants",
+        "drivers with one defect each: conform finds every one, and nothing in the sound one",
+        5,
+        conform::mutants::run,
+    )
+    .loading(&[TESTS]),
     races(
         "guest-memory",
         "each call of the SDK's GuestMemory: copies, pins, limits, unmaps, the DMA log",

@@ -40,7 +40,12 @@ impl Event {
 
     /// Waits until it has been signalled; returns the number of signals, or 0 at the timeout.
     pub fn await_signal(&self) -> Result<u64> {
-        let timeout = Timespec::try_from(patience::of(PATIENCE)).map_err(|_| Errno::INVAL)?;
+        self.await_within(PATIENCE)
+    }
+
+    /// Waits until it has been signalled, for as long as what usually takes less than `usual`.
+    pub fn await_within(&self, usual: Duration) -> Result<u64> {
+        let timeout = Timespec::try_from(patience::of(usual)).map_err(|_| Errno::INVAL)?;
         poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))?;
         self.take()
     }

@@ -3,7 +3,7 @@
 //! would not make. Works with any device that is bound to VFIO, through its group or its own file.
 
 pub mod account;
-mod capability;
+pub mod capability;
 pub mod device;
 pub mod dma;
 mod dma_log;

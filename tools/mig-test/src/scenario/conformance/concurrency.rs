@@ -12,7 +12,8 @@ use super::checks::Checks;
 use super::oracle::Oracle;
 use super::race::{race, some, whole, Seen, MARK};
 use super::session::capture;
-use super::target::{on_each, Target};
+use super::source::on_each;
+use super::target::Target;
 use crate::event::Outcome;
 use crate::scenario::mgpu::random;
 use crate::scenario::Ctx;
@@ -24,7 +25,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let oracle = Oracle::new(device.migration_flags()?);
     let bar = device.region(VFIO_PCI_BAR0_REGION_INDEX, None)?;

@@ -11,7 +11,8 @@ use super::checks::Checks;
 use super::oracle::Oracle;
 use super::places::pieces;
 use super::session::{capture, enter, read_in_pieces};
-use super::target::{on_each, Target};
+use super::source::on_each;
+use super::target::Target;
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -29,7 +30,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let oracle = Oracle::new(device.migration_flags()?);
     let mut checks = Checks::default();

@@ -7,7 +7,8 @@ use rustix::io::Errno;
 use super::checks::Checks;
 use super::oracle::{has_file, Oracle};
 use super::session::{capture, enter};
-use super::target::{on_each, Target};
+use super::source::on_each;
+use super::target::Target;
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::migration::{DataFile, State};
@@ -20,7 +21,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let mut device = target.open()?;
     let oracle = Oracle::new(device.migration_flags()?);
     let stream = capture(&device)?;

@@ -2,7 +2,7 @@
 //! The legal state changes and their effect on the data file, derived from the direct arcs that
 //! <linux/vfio.h> lists and its rules for combining them. Independent of the SDK's own table.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use vfio_bindings::bindings::vfio::{
     VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY, VFIO_MIGRATION_STOP_COPY,
@@ -85,6 +85,16 @@ impl Oracle {
             }
     }
 
+    /// Returns the names of all direct arcs.
+    pub fn names(&self) -> BTreeSet<String> {
+        let from = |from: &State| {
+            self.arcs(*from)
+                .map(|(to, _)| arc(*from, to))
+                .collect::<Vec<_>>()
+        };
+        State::TARGETS.iter().flat_map(from).collect()
+    }
+
     fn arcs(&self, from: State) -> impl Iterator<Item = (State, File)> + '_ {
         let p2p = if self.has(VFIO_MIGRATION_P2P) {
             P2p::With
@@ -132,6 +142,11 @@ impl Oracle {
         }
         None
     }
+}
+
+/// Returns the name of an arc.
+pub fn arc(from: State, to: State) -> String {
+    format!("{from:?} to {to:?}")
 }
 
 /// Returns whether a state has a data file.

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use super::checks::Checks;
 use super::places::places;
 use super::session::capture;
-use super::target::{on_each, Target};
+use super::source::on_each;
+use super::target::Target;
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -23,7 +24,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     target.mark(&device, SAVED)?;
     let stream = capture(&device)?;

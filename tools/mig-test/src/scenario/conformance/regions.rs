@@ -9,7 +9,8 @@ use vfio_bindings::bindings::vfio::{
 };
 
 use super::checks::Checks;
-use super::target::{on_each, Target};
+use super::source::on_each;
+use super::target::Target;
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -27,7 +28,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let mut checks = Checks::default();
     ctx.step("configuration space");

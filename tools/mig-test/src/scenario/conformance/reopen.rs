@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 
 use super::checks::Checks;
 use super::oracle::Oracle;
-use super::target::{on_each, Target};
+use super::source::on_each;
+use super::target::Target;
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::migration::State;
@@ -39,7 +40,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let name = target.path().file_name().context("a device has a name")?;
     let file = Path::new(DEBUGFS).join(name).join("migration/state");
     if !file.exists() {

@@ -7,7 +7,8 @@ use rustix::io::Errno;
 use super::checks::Checks;
 use super::oracle::{File, Oracle};
 use super::session::{capture, enter};
-use super::target::{on_each, Target};
+use super::source::on_each;
+use super::target::Target;
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -21,7 +22,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let oracle = Oracle::new(device.migration_flags()?);
     let stream = capture(&device)?;

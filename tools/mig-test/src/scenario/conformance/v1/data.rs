@@ -9,7 +9,8 @@ use super::{capture, no_region};
 use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::conformance::places::{pieces, places};
-use crate::scenario::conformance::target::{on_each, Target};
+use crate::scenario::conformance::source::on_each;
+use crate::scenario::conformance::target::Target;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
 use crate::vfio::v1::bits::{PRE_COPY, RESUMING, RUNNING, STOP, STOP_COPY};
@@ -27,7 +28,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let Some(region) = device.migration_region()? else {
         return Ok(no_region(&target));

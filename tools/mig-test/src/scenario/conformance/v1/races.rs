@@ -15,7 +15,8 @@ use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::conformance::oracle::Oracle;
 use crate::scenario::conformance::race::{race, some, whole, Seen, MARK};
-use crate::scenario::conformance::target::{on_each, Target};
+use crate::scenario::conformance::source::on_each;
+use crate::scenario::conformance::target::Target;
 use crate::scenario::mgpu::random;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -33,7 +34,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let (Some(region), Ok(flags)) = (device.migration_region()?, device.migration_flags()) else {
         return Ok(lacks(&target, "the device does not offer both protocols"));

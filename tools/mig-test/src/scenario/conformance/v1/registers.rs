@@ -10,7 +10,8 @@ use super::{capture, enter, no_region};
 use crate::event::Outcome;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::conformance::race::{whole, Seen, MARK};
-use crate::scenario::conformance::target::{on_each, Target};
+use crate::scenario::conformance::source::on_each;
+use crate::scenario::conformance::target::Target;
 use crate::scenario::mgpu::random;
 use crate::scenario::Ctx;
 use crate::vfio::device::Device;
@@ -36,7 +37,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     on_each(ctx, test)
 }
 
-fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
+/// Tests one device.
+pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let device = target.open()?;
     let Some(region) = device.migration_region()? else {
         return Ok(no_region(&target));

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Exercises: an author's description of how a device works, in TOML. Documentation/conformance.md
+//! describes the file.
+
+use std::fmt;
+
+use anyhow::{bail, ensure, Context, Result};
+use serde::{Deserialize, Deserializer};
+
+use super::place::{Place, Register};
+
+/// The largest memory of an exercise, in bytes.
+const MEMORY_MAX: usize = 64 << 20;
+const PAGE: usize = 4096;
+
+/// A description of a device's work.
+#[derive(Debug, Default)]
+pub struct Exercise {
+    /// Guest memory.
+    pub memory: Vec<GuestMemory>,
+    /// What is done with the device; each begins after a reset.
+    pub works: Vec<Work>,
+    /// Registers with values that no guest can bring about.
+    pub legal: Vec<Legal>,
+    /// The condition under which the device has no work.
+    pub rest: Option<Condition>,
+    /// The types of interrupt with which the works are run; empty for all that the device has.
+    pub interrupts: Vec<String>,
+}
+
+/// A range of guest memory.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestMemory {
+    /// Its name in places, like `buffer:0x10`.
+    pub name: String,
+    /// The IOVA, a multiple of 4096.
+    pub iova: Number,
+    /// The length in bytes, a multiple of 4096.
+    pub size: Number,
+    /// What it contains at the start.
+    #[serde(default)]
+    pub fill: Fill,
+}
+
+/// What is written to a range.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fill {
+    /// Zeros.
+    #[default]
+    Zero,
+    /// Words of four bytes that count from 1.
+    Count,
+    /// Bytes 0xff.
+    Ones,
+}
+
+impl Fill {
+    /// Returns `len` bytes of it.
+    pub fn bytes(self, len: usize) -> Vec<u8> {
+        match self {
+            Fill::Zero => vec![0; len],
+            Fill::Ones => vec![0xff; len],
+            Fill::Count => {
+                let mut bytes = vec![0; len];
+                for (word, number) in bytes.chunks_mut(4).zip(1u32..) {
+                    word.copy_from_slice(&number.to_le_bytes()[..word.len()]);
+                }
+                bytes
+            }
+        }
+    }
+}
+
+/// A sequence of steps.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Its name in reports.
+    pub name: String,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a guest.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Writes a register.
+    Write(Register, u64),
+    /// Reads a register, which must have a value.
+    Read(Condition),
+    /// Reads a register until it has a value.
+    Wait(Condition),
+    /// Waits for an interrupt; with a condition, for one whose cause it is.
+    Interrupt(Option<Condition>),
+    /// Fills a range of a BAR or of guest memory.
+    Fill(Place, usize, Fill),
+    /// Writes words of four bytes to a BAR or to guest memory.
+    Words(Place, Vec<u32>),
+    /// Two ranges must be equal.
+    Equal(Place, Place, usize),
+}
+
+/// A register with a value under a mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    /// The register.
+    pub register: Register,
+    /// The bits that are compared.
+    pub mask: u64,
+    /// Their value.
+    pub value: u64,
+}
+
+/// The values that a register can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Legal {
+    /// The register.
+    pub register: Register,
+    /// The bits that can be 1.
+    pub bits: u64,
+    /// All values are below this, if it is given.
+    pub below: Option<u64>,
+}
+
+/// A number, which TOML limits to 63 bits; a longer one is a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number(pub u64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "a number, or a string like \"0xffffffffffffffff\""
+        )]
+        enum Either {
+            Number(u64),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Number(number) => Ok(Number(number)),
+            Either::Text(text) => super::place::number(&text)
+                .map(Number)
+                .ok_or_else(|| serde::de::Error::custom(format!("{text} is not a number"))),
+        }
+    }
+}
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    memory: Vec<GuestMemory>,
+    #[serde(default)]
+    interrupts: Vec<String>,
+    rest: Option<Line>,
+    #[serde(default)]
+    register: Vec<LegalLine>,
+    #[serde(default)]
+    work: Vec<WorkLines>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkLines {
+    name: String,
+    steps: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LegalLine {
+    at: String,
+    width: usize,
+    bits: Option<Number>,
+    below: Option<Number>,
+}
+
+/// A step. One of its first seven members says what it does.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Line {
+    write: Option<Number>,
+    read: Option<Number>,
+    wait: Option<Number>,
+    interrupt: Option<Number>,
+    fill: Option<Fill>,
+    words: Option<Vec<u32>>,
+    equal: Option<[String; 2]>,
+    at: Option<String>,
+    width: Option<usize>,
+    mask: Option<Number>,
+    size: Option<Number>,
+}
+
+impl Exercise {
+    /// Parses the text of a file.
+    pub fn parse(text: &str) -> Result<Exercise> {
+        let file: File = toml::from_str(text)?;
+        ensure!(
+            !file.work.is_empty(),
+            "there is no [[work]]: say what the device does"
+        );
+        let mut works = Vec::new();
+        for work in file.work {
+            ensure!(
+                !work.steps.is_empty(),
+                "the work \"{}\" has no steps",
+                work.name
+            );
+            let mut steps = Vec::new();
+            for (index, line) in work.steps.iter().enumerate() {
+                let place = || format!("step {} of the work \"{}\"", index + 1, work.name);
+                steps.push(line.step(&file.memory).with_context(place)?);
+            }
+            works.push(Work {
+                name: work.name,
+                steps,
+            });
+        }
+        for memory in &file.memory {
+            memory
+                .check()
+                .with_context(|| format!("the memory \"{}\"", memory.name))?;
+        }
+        for name in &file.interrupts {
+            ensure!(
+                super::rig::INTERRUPTS
+                    .iter()
+                    .any(|(known, _)| known == name),
+                "there is no type of interrupt \"{name}\"; say intx, msi or msix"
+            );
+        }
+        let legal = file.register.iter().map(|line| {
+            Ok(Legal {
+                register: Register::parse(&line.at, line.width)?,
+                bits: line.bits.map_or(u64::MAX, |bits| bits.0),
+                below: line.below.map(|below| below.0),
+            })
+        });
+        Ok(Exercise {
+            legal: legal.collect::<Result<_>>().context("a [[register]]")?,
+            rest: file
+                .rest
+                .map(|line| line.condition(line.wait))
+                .transpose()
+                .context("rest")?,
+            memory: file.memory,
+            interrupts: file.interrupts,
+            works,
+        })
+    }
+}
+
+impl GuestMemory {
+    fn check(&self) -> Result<()> {
+        let (iova, size) = (self.iova.0, self.size.0 as usize);
+        ensure!(
+            size > 0 && size <= MEMORY_MAX,
+            "size is from 4096 to {MEMORY_MAX} bytes"
+        );
+        ensure!(
+            iova as usize % PAGE == 0 && size % PAGE == 0,
+            "iova and size are multiples of 4096"
+        );
+        Ok(())
+    }
+}
+
+impl Line {
+    fn step(&self, memory: &[GuestMemory]) -> Result<Step> {
+        let kinds = [
+            self.write.is_some(),
+            self.read.is_some(),
+            self.wait.is_some(),
+            self.interrupt.is_some(),
+            self.fill.is_some(),
+            self.words.is_some(),
+            self.equal.is_some(),
+        ];
+        let kinds = kinds.iter().filter(|is| **is).count();
+        ensure!(
+            kinds == 1,
+            "a step has exactly one of write, read, wait, interrupt, fill, words, equal, and not {kinds}"
+        );
+        let place = |text: &str| Place::parse(text, memory.iter().map(|one| one.name.as_str()));
+        Ok(if let Some(value) = self.write {
+            Step::Write(self.register()?, value.0)
+        } else if self.read.is_some() {
+            Step::Read(self.condition(self.read)?)
+        } else if self.wait.is_some() {
+            Step::Wait(self.condition(self.wait)?)
+        } else if self.interrupt.is_some() {
+            let cause = self
+                .at
+                .is_some()
+                .then(|| self.condition(self.interrupt))
+                .transpose()?;
+            Step::Interrupt(cause)
+        } else if let Some(fill) = self.fill {
+            let at = self
+                .at
+                .as_deref()
+                .context("fill needs at = \"BAR:OFFSET\" or a memory")?;
+            Step::Fill(place(at)?, self.size()?, fill)
+        } else if let Some(words) = &self.words {
+            let at = self
+                .at
+                .as_deref()
+                .context("words needs at = \"BAR:OFFSET\" or a memory")?;
+            Step::Words(place(at)?, words.clone())
+        } else if let Some([left, right]) = &self.equal {
+            Step::Equal(place(left)?, place(right)?, self.size()?)
+        } else {
+            bail!("a step without an action")
+        })
+    }
+
+    fn register(&self) -> Result<Register> {
+        let at = self
+            .at
+            .as_deref()
+            .context("at = \"BAR:OFFSET\" is missing")?;
+        Register::parse(at, self.width.context("width = 1, 2, 4 or 8 is missing")?)
+    }
+
+    fn condition(&self, value: Option<Number>) -> Result<Condition> {
+        let (value, register) = (value.context("a value is missing")?.0, self.register()?);
+        let mask = self.mask.map_or(u64::MAX, |mask| mask.0) & register.ones();
+        ensure!(
+            value & !mask == 0,
+            "the value {value:#x} has bits outside of the mask {mask:#x}: it would never be read"
+        );
+        Ok(Condition {
+            register,
+            mask,
+            value,
+        })
+    }
+
+    fn size(&self) -> Result<usize> {
+        let size = self.size.context("size = BYTES is missing")?.0 as usize;
+        ensure!(
+            (1..=MEMORY_MAX).contains(&size),
+            "size is from 1 to {MEMORY_MAX} bytes"
+        );
+        Ok(size)
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mask == self.register.ones() {
+            true => write!(f, "{} to be {:#x}", self.register, self.value),
+            false => write!(
+                f,
+                "{} & {:#x} to be {:#x}",
+                self.register, self.mask, self.value
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Write(register, value) => write!(f, "write {value:#x} to {register}"),
+            Step::Read(wanted) => write!(f, "read {wanted}"),
+            Step::Wait(wanted) => write!(f, "wait for {wanted}"),
+            Step::Interrupt(None) => write!(f, "wait for an interrupt"),
+            Step::Interrupt(Some(cause)) => write!(f, "wait for an interrupt and {cause}"),
+            Step::Fill(at, size, _) => write!(f, "fill {size} bytes at {at}"),
+            Step::Words(at, words) => write!(f, "write {} words to {at}", words.len()),
+            Step::Equal(left, right, size) => {
+                write!(f, "{size} bytes at {left} and {right} to be equal")
+            }
+        }
+    }
+}

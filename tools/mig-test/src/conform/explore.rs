@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Finds out what can be read and what keeps a value, without knowing the device: walks the BARs
+//! that are not memory by each width, writes and reads back.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::exercise::{Exercise, Fill, Step, Work};
+use super::place::{Place, Register};
+use super::rig::Rig;
+use super::snapshot::Readable;
+
+/// Bytes at the beginning of a BAR that are walked by each width; what follows is sampled.
+const WALKED: u64 = 4096;
+/// The distance of samples in a larger BAR.
+const SAMPLED: u64 = 1 << 16;
+/// Widths of accesses, the largest first.
+const WIDTHS: [usize; 4] = [8, 4, 2, 1];
+/// Registers that are written in one work.
+const WRITTEN: usize = 64;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What can be read and has shown something.
+    pub readable: Readable,
+    /// Registers that keep what is written to them, with the value of a test.
+    pub keeping: Vec<(Register, u64)>,
+    /// Whether a BAR is memory.
+    pub has_memory: bool,
+    /// The types of interrupt.
+    pub interrupts: Vec<&'static str>,
+}
+
+/// Explores a device, which is reset before and after.
+pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
+    rig.reset()?;
+    let places = places(rig);
+    let mut shown = BTreeSet::new();
+    let mut look = |rig: &Rig| -> Result<()> {
+        for register in &places {
+            if !shown.contains(register) {
+                let value = rig.read(register).unwrap_or(0);
+                if value != 0 && value != register.ones() {
+                    shown.insert(*register);
+                }
+            }
+        }
+        Ok(())
+    };
+    look(rig)?;
+    let mut keeping = Vec::new();
+    for register in &places {
+        if let Some(value) = keeps(rig, register)? {
+            keeping.push((*register, value));
+        }
+    }
+    look(rig)?;
+    rig.reset()?;
+    // Some of them were kept only because of what was written to another one.
+    for _ in 0..2 {
+        for (register, value) in &keeping {
+            rig.write(register, *value)?;
+        }
+        let holds = |(register, value): &(Register, u64)| rig.read(register).ok() == Some(*value);
+        keeping.retain(holds);
+    }
+    look(rig)?;
+    for step in exercise.works.iter().flat_map(|work| &work.steps) {
+        if let Step::Write(register, _) = step {
+            shown.insert(*register);
+        }
+    }
+    rig.reset()?;
+    Ok(Found {
+        readable: Readable {
+            registers: shown.into_iter().collect(),
+            ..Readable::default()
+        },
+        keeping,
+        has_memory: rig.bars.iter().any(|bar| bar.memory.is_some()),
+        interrupts: rig.interrupts().into_iter().map(|(name, _)| name).collect(),
+    })
+}
+
+/// Returns all registers that there may be in the BARs that are no memory.
+fn places(rig: &Rig) -> Vec<Register> {
+    let mut places = Vec::new();
+    for bar in rig.bars.iter().filter(|bar| bar.memory.is_none()) {
+        let walked = bar.size.min(WALKED);
+        for width in WIDTHS {
+            let offsets = (0..walked).step_by(width);
+            let sampled = (walked..bar.size).step_by(SAMPLED as usize);
+            places.extend(offsets.chain(sampled).map(|offset| Register {
+                bar: bar.index,
+                offset,
+                width,
+            }));
+        }
+    }
+    places
+}
+
+/// Returns a value that the register keeps, if there is one.
+fn keeps(rig: &Rig, register: &Register) -> Result<Option<u64>> {
+    let old = rig.read(register).unwrap_or(0);
+    let mut kept = 0;
+    // Each byte of them differs from each other one. Small values are for fields of few bits.
+    for value in [0xa5b6_c7d8_e9fa_0b1c, 0x5a49_3827_1605_f4e3, 0x3, 0x1] {
+        let value = value & register.ones();
+        if rig.write(register, value).is_err() {
+            return Ok(None);
+        }
+        if rig.read(register).ok() == Some(value) && value != old {
+            kept = value;
+            break;
+        }
+    }
+    // As it was, for the next one.
+    rig.write(register, old)?;
+    Ok((kept != 0).then_some(kept))
+}
+
+impl Found {
+    /// Returns the work that the suite does by itself: it writes everything that keeps a value, and
+    /// fills memory.
+    pub fn work(&self, rig: &Rig) -> Work {
+        let mut steps: Vec<Step> = Vec::new();
+        for bar in rig.bars.iter().filter(|bar| bar.memory.is_some()) {
+            let last = bar.size - bar.size.min(4096);
+            for at in [0, last / 8192 * 4096, last] {
+                let size = bar.size.min(4096) as usize;
+                steps.push(Step::Fill(Place::Bar(bar.index, at), size, Fill::Count));
+            }
+        }
+        // Without those that are a part of another one.
+        let inside = |(one, _): &&(Register, u64)| {
+            let end = one.offset + one.width as u64;
+            !self.keeping.iter().any(|(other, _)| {
+                other.bar == one.bar
+                    && other.width > one.width
+                    && other.offset <= one.offset
+                    && end <= other.offset + other.width as u64
+            })
+        };
+        let written = self.keeping.iter().filter(inside).take(WRITTEN);
+        steps.extend(written.map(|(register, value)| Step::Write(*register, *value)));
+        Work {
+            name: "what the registers keep".into(),
+            steps,
+        }
+    }
+}

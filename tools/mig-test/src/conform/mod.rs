@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `mig-test conform`: checks that a VFIO device keeps every rule that a migration depends on, one
+//! rule a check. Documentation/conformance.md describes it.
+//!
+//! | file | |
+//! |---|---|
+//! | `rule`, `report`, `show` | the rules, the verdicts on them, and how they are printed |
+//! | `exercise`, `place` | an author's description of how a device works |
+//! | `explore` | what can be found out without one |
+//! | `rig`, `snapshot`, `play` | a device that can work, what a guest sees of it, and its work |
+//! | `suite` | a device in the suite |
+//! | `front`, `command` | the scenario, and the command in front of it |
+//! | `moves`, `ways`, `promises`, `streams` | the checks |
+//! | `mutants` | drivers with a defect each, which the suite must find |
+
+pub mod command;
+mod exercise;
+mod explore;
+mod front;
+mod moves;
+pub mod mutants;
+pub mod place;
+mod play;
+mod promises;
+mod report;
+mod rig;
+mod rule;
+mod show;
+mod snapshot;
+mod streams;
+mod suite;
+mod ways;
+
+pub use front::{run, FULL, NAME};

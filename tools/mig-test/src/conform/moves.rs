@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Plays works with a move at each of their steps, on each way, and compares with the same work
+//! without a move.
+
+use anyhow::Result;
+use mig_common::random::Random;
+
+use super::exercise::{Step, Work};
+use super::play::{Fault, Outcome, Player};
+use super::rig::Rig;
+use super::snapshot::{Part, Snapshot};
+use super::suite::Suite;
+use super::ways::{pause, Move, Way};
+
+/// What a part of what a guest sees is a rule of.
+const PARTS: [(Part, &str); 3] = [
+    (Part::Registers, "move.registers"),
+    (Part::DeviceMemory, "move.device-memory"),
+    (Part::GuestMemory, "move.guest-memory"),
+];
+
+/// The rules that moves can violate.
+const RULES: [&str; 12] = [
+    "move.completes",
+    "move.registers",
+    "move.device-memory",
+    "move.guest-memory",
+    "move.interrupts",
+    "cancel.state",
+    "stop.device",
+    "stop.guest-memory",
+    "stop.interrupts",
+    "stop.same",
+    "load.same",
+    "size.stop-copy",
+];
+
+/// Plays a work without a move.
+pub fn undisturbed(
+    suite: &Suite<'_>,
+    rig: &Rig,
+    work: &Work,
+    interrupt: Option<u32>,
+) -> Result<Result<Outcome, Fault>> {
+    rig.reset()?;
+    let mut player = Player::begin(suite.exercise, work, rig, interrupt)?;
+    if let Some(fault) = player.play(rig, usize::MAX)? {
+        rig.listen(None)?;
+        return Ok(Err(fault));
+    }
+    player.end(rig, &suite.readable).map(Ok)
+}
+
+/// Plays the works without a move, twice each, and remembers what differs by itself.
+pub fn alone(suite: &mut Suite<'_>) -> Result<()> {
+    let source = suite.open()?;
+    for (work, interrupt) in suite.works() {
+        suite.told(&format!("{work} without a move"));
+        let played = suite.work(&work);
+        let first = undisturbed(suite, &source, &played, interrupt)?;
+        let second = undisturbed(suite, &source, &played, interrupt)?;
+        match first.and_then(|first| second.map(|second| (first, second))) {
+            Ok((first, second)) => {
+                let differing = first.snapshot.all_differing(&second.snapshot);
+                suite.readable.volatile.extend(differing);
+            }
+            Err(fault) => {
+                suite
+                    .report
+                    .fail(fault.rule, format!("{work}: {}", fault.shows));
+                suite.forget(&work);
+            }
+        }
+    }
+    for rule in ["work.alone", "work.interrupts"] {
+        suite.passed(rule);
+    }
+    Ok(())
+}
+
+/// Plays the works with a move at each step.
+pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
+    let (source, other) = suite.open_two()?;
+    // Without another one, the device is reset and continues itself.
+    let destination = other.as_ref().unwrap_or(&source);
+    let ways: Vec<Way> = Way::ALL
+        .into_iter()
+        .filter(|way| suite.offers(*way))
+        .collect();
+    let mut random = Random::new(suite.seed);
+    for (name, interrupt) in suite.works() {
+        let work = suite.work(&name);
+        let alone = match undisturbed(suite, &source, &work, interrupt)? {
+            Ok(alone) => alone,
+            Err(fault) => {
+                suite
+                    .report
+                    .fail(fault.rule, format!("{name}: {}", fault.shows));
+                continue;
+            }
+        };
+        for way in &ways {
+            suite.told(&format!("{name}, moved by {way}"));
+            for step in 0..=work.steps.len() {
+                let at_work = step > 0 && matches!(work.steps[step - 1], Step::Write(..));
+                for waits in [false, true].into_iter().take(if at_work { 2 } else { 1 }) {
+                    let case = Case {
+                        work: &work,
+                        interrupt,
+                        way: *way,
+                        step,
+                        waits,
+                    };
+                    if case.way == Way::Used {
+                        // To a device that has another state.
+                        undisturbed(suite, destination, &work, None)?.ok();
+                    } else {
+                        destination.reset()?;
+                    }
+                    case.run(suite, &source, destination, &alone, &mut random)?;
+                    if suite.is_enough() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+    for rule in RULES {
+        suite.passed(rule);
+    }
+    Ok(())
+}
+
+struct Case<'a> {
+    work: &'a Work,
+    interrupt: Option<u32>,
+    way: Way,
+    /// The number of steps before the move.
+    step: usize,
+    /// Whether the device works on for a while before.
+    waits: bool,
+}
+
+impl Case<'_> {
+    fn run(
+        &self,
+        suite: &mut Suite<'_>,
+        source: &Rig,
+        destination: &Rig,
+        alone: &Outcome,
+        random: &mut Random,
+    ) -> Result<()> {
+        source.reset()?;
+        let result = self.play(suite, source, destination, alone, random)?;
+        suite.moves += 1;
+        if let Err(fault) = result {
+            let when = match self.step {
+                0 => "before the first step".into(),
+                step => format!("after step {step}, {}", self.work.steps[step - 1]),
+            };
+            let rule = self.rule_of(fault.rule);
+            suite.report.fail(
+                rule,
+                format!(
+                    "{}: moved by {} {when}: {}",
+                    self.work.name, self.way, fault.shows
+                ),
+            );
+            source.listen(None)?;
+            destination.listen(None)?;
+            destination.reset()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the rule of a fault after a move.
+    fn rule_of(&self, rule: &'static str) -> &'static str {
+        match rule {
+            _ if self.way.is_cancelled()
+                && (rule.starts_with("work.") || rule.starts_with("move.")) =>
+            {
+                "cancel.state"
+            }
+            "work.alone" => "move.registers",
+            "work.interrupts" => "move.interrupts",
+            other => other,
+        }
+    }
+
+    fn play(
+        &self,
+        suite: &mut Suite<'_>,
+        source: &Rig,
+        destination: &Rig,
+        alone: &Outcome,
+        random: &mut Random,
+    ) -> Result<Result<(), Fault>> {
+        let mut player = Player::begin(suite.exercise, self.work, source, self.interrupt)?;
+        if let Some(fault) = player.play(source, self.step)? {
+            return Ok(Err(fault));
+        }
+        if self.waits {
+            pause(random, source)?;
+        }
+        let one = Move {
+            source,
+            destination,
+            readable: &suite.readable,
+            interrupt: self.interrupt,
+            way: self.way,
+        };
+        let stream = match one.make(&mut player)? {
+            Ok(stream) => stream,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        suite.seen(stream);
+        let place = if self.way.is_cancelled() {
+            source
+        } else {
+            destination
+        };
+        if let Some(fault) = player.play(place, usize::MAX)? {
+            return Ok(Err(fault));
+        }
+        let outcome = match player.end(place, &suite.readable) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let (rule, shows) = ("move.registers", format!("{error:#}"));
+                return Ok(Err(Fault { rule, shows }));
+            }
+        };
+        for (part, rule) in PARTS {
+            if let Some(shows) = alone.snapshot.differs(&outcome.snapshot, part) {
+                return Ok(Err(Fault { rule, shows }));
+            }
+        }
+        if outcome.spurious > alone.spurious + 1 {
+            let shows = format!("{} signals without a cause", outcome.spurious);
+            return Ok(Err(Fault {
+                rule: "move.interrupts",
+                shows,
+            }));
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// Resets the device at each step of each work, in each state; it must be as new and work.
+pub fn reset(suite: &mut Suite<'_>) -> Result<()> {
+    use crate::vfio::migration::State;
+    let rig = suite.open()?;
+    rig.reset()?;
+    let fresh = Snapshot::take(&rig, &suite.readable)?;
+    let states: Vec<State> = State::TARGETS
+        .into_iter()
+        .filter(|state| suite.has(*state))
+        .collect();
+    for (name, interrupt) in suite.works() {
+        let work = suite.work(&name);
+        suite.told(&format!("{name}, reset"));
+        let Ok(alone) = undisturbed(suite, &rig, &work, interrupt)? else {
+            continue;
+        };
+        for step in 1..=work.steps.len() {
+            let state = states[step % states.len()];
+            rig.reset()?;
+            let mut player = Player::begin(suite.exercise, &work, &rig, interrupt)?;
+            player.play(&rig, step)?;
+            let set = rig.set_state(state);
+            let file = set.as_ref().ok().and_then(Option::as_ref);
+            if let (Some(file), true) = (file, state != State::Resuming) {
+                file.read(&mut [0; 100]).ok();
+            }
+            let when = format!(
+                "{name}: reset in {state:?} after step {step}, {}",
+                work.steps[step - 1]
+            );
+            rig.listen(None)?;
+            rig.reset()?;
+            let parts = [Part::Registers, Part::DeviceMemory];
+            let now = Snapshot::take(&rig, &suite.readable)?;
+            if let Some(what) = fresh.differs_in(&now, &parts) {
+                suite.report.fail("reset.fresh", format!("{when}: {what}"));
+            }
+            if rig.device.state() != Ok(State::Running) {
+                let state = rig.device.state();
+                suite
+                    .report
+                    .fail("reset.runs", format!("{when}: the state is {state:?}"));
+            }
+            let mut player = Player::begin(suite.exercise, &work, &rig, interrupt)?;
+            match player.play(&rig, usize::MAX)? {
+                Some(fault) => {
+                    suite
+                        .report
+                        .fail("reset.runs", format!("{when}: {}", fault.shows));
+                    rig.listen(None)?;
+                }
+                None => {
+                    let outcome = player.end(&rig, &suite.readable)?;
+                    let all = [Part::Registers, Part::DeviceMemory, Part::GuestMemory];
+                    if let Some(what) = alone.snapshot.differs_in(&outcome.snapshot, &all) {
+                        suite
+                            .report
+                            .fail("reset.runs", format!("{when}: at the end {what}"));
+                    }
+                }
+            }
+            if suite.is_enough() {
+                return Ok(());
+            }
+        }
+    }
+    for rule in ["reset.runs", "reset.fresh"] {
+        suite.passed(rule);
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Plays the work of an exercise on a device, step by step, as a guest would do it.
+
+use anyhow::{bail, ensure, Context, Result};
+
+use super::exercise::{Condition, Exercise, Step, Work};
+use super::place::Place;
+use super::rig::Rig;
+use super::snapshot::{Readable, Snapshot};
+
+/// A failure of the device, as the rule that it violates and what was found.
+#[derive(Debug)]
+pub struct Fault {
+    /// The rule.
+    pub rule: &'static str,
+    /// What was found.
+    pub shows: String,
+}
+
+/// A work that is played, and what has come of it so far.
+#[derive(Debug, Clone)]
+pub struct Player<'e> {
+    exercise: &'e Exercise,
+    work: &'e Work,
+    /// The number of steps done.
+    pub done: usize,
+    /// Interrupts that the work has waited for.
+    pub awaited: u64,
+    /// Signals without a cause.
+    pub spurious: u64,
+    /// Signals that have arrived and that the work has not waited for yet.
+    pub arrived: u64,
+}
+
+/// What a work leaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// What a guest can read at the end.
+    pub snapshot: Snapshot,
+    /// Signals that nothing waited for.
+    pub spurious: u64,
+}
+
+impl<'e> Player<'e> {
+    /// Begins a work: fills guest memory, and listens to `interrupt` of the device, which must have
+    /// been reset.
+    pub fn begin(
+        exercise: &'e Exercise,
+        work: &'e Work,
+        rig: &Rig,
+        interrupt: Option<u32>,
+    ) -> Result<Self> {
+        for (index, memory) in exercise.memory.iter().enumerate() {
+            let bytes = memory.fill.bytes(memory.size.0 as usize);
+            rig.write_bytes(Place::Memory(index, 0), &bytes)?;
+        }
+        rig.listen(interrupt)?;
+        Ok(Player {
+            exercise,
+            work,
+            done: 0,
+            awaited: 0,
+            spurious: 0,
+            arrived: 0,
+        })
+    }
+
+    /// Returns whether all steps are done.
+    pub fn is_over(&self) -> bool {
+        self.done == self.work.steps.len()
+    }
+
+    /// Plays steps until `end` of them are done.
+    pub fn play(&mut self, rig: &Rig, end: usize) -> Result<Option<Fault>> {
+        while self.done < end.min(self.work.steps.len()) {
+            let step = &self.work.steps[self.done];
+            let number = self.done + 1;
+            let at = || format!("step {number}, {step}");
+            if let Some(fault) = self.step(rig, step).with_context(at)? {
+                let shows = format!("{}: {}", at(), fault.shows);
+                return Ok(Some(Fault { shows, ..fault }));
+            }
+            self.done += 1;
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, rig: &Rig, step: &Step) -> Result<Option<Fault>> {
+        let fault = |shows: String| {
+            Ok(Some(Fault {
+                rule: "work.alone",
+                shows,
+            }))
+        };
+        match step {
+            Step::Write(register, value) => rig.write(register, *value)?,
+            Step::Read(wanted) => {
+                let found = rig.read(&wanted.register)? & wanted.mask;
+                if found != wanted.value {
+                    return fault(format!("it is {found:#x}"));
+                }
+            }
+            Step::Wait(wanted) => {
+                if !rig.until(|| wanted.holds(rig))? {
+                    let found = rig.read(&wanted.register)?;
+                    return fault(format!("it stays {found:#x}"));
+                }
+            }
+            Step::Interrupt(cause) => return self.interrupt(rig, cause.as_ref()),
+            Step::Fill(place, size, fill) => rig.write_bytes(*place, &fill.bytes(*size))?,
+            Step::Words(place, words) => {
+                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                rig.write_bytes(*place, &bytes)?;
+            }
+            Step::Equal(left, right, size) => {
+                let (mut one, mut other) = (vec![0; *size], vec![0; *size]);
+                rig.read_bytes(*left, &mut one)?;
+                rig.read_bytes(*right, &mut other)?;
+                if one != other {
+                    let differs = one.iter().zip(&other).position(|(one, other)| one != other);
+                    let at = differs.unwrap_or_default();
+                    return fault(format!(
+                        "byte {at:#x} is {:#04x} there and {:#04x} here",
+                        one[at], other[at]
+                    ));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for an interrupt as a guest's handler does: a signal without the cause is spurious.
+    fn interrupt(&mut self, rig: &Rig, cause: Option<&Condition>) -> Result<Option<Fault>> {
+        loop {
+            let mut signals = std::mem::take(&mut self.arrived);
+            if signals == 0 {
+                rig.unmask()?;
+                signals = rig.await_signal()?;
+            }
+            if signals == 0 {
+                let shows = "it does not come".into();
+                return Ok(Some(Fault {
+                    rule: "work.interrupts",
+                    shows,
+                }));
+            }
+            if cause.map_or(Ok(true), |cause| cause.holds(rig))? {
+                self.spurious += signals - 1;
+                self.awaited += 1;
+                return Ok(None);
+            }
+            self.spurious += signals;
+        }
+    }
+
+    /// Ends the work: waits for the device to rest, and returns what it leaves.
+    pub fn end(mut self, rig: &Rig, readable: &Readable) -> Result<Outcome> {
+        ensure!(
+            self.is_over(),
+            "the work \"{}\" is not over",
+            self.work.name
+        );
+        if let Some(rest) = &self.exercise.rest {
+            if !rig.until(|| rest.holds(rig))? {
+                bail!(
+                    "the device does not come to rest after the work \"{}\"",
+                    self.work.name
+                );
+            }
+        }
+        rig.unmask()?;
+        self.spurious += self.arrived + rig.signals()?;
+        rig.listen(None)?;
+        Ok(Outcome {
+            snapshot: Snapshot::take_all(rig, readable)?,
+            spurious: self.spurious,
+        })
+    }
+}
+
+impl Condition {
+    /// Returns whether the register has the value.
+    pub fn holds(&self, rig: &Rig) -> Result<bool> {
+        Ok(rig.read(&self.register)? & self.mask == self.value)
+    }
+}

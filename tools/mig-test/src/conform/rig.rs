@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An open device under test, in a place where it can work: with guest memory and an interrupt.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use rustix::io::Errno;
+use vfio_bindings::bindings::vfio::{
+    VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK as UNMASK,
+    VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_INTX_IRQ_INDEX as INTX, VFIO_PCI_MSIX_IRQ_INDEX as MSIX,
+    VFIO_PCI_MSI_IRQ_INDEX as MSI, VFIO_REGION_INFO_FLAG_MMAP,
+};
+
+use super::exercise::Exercise;
+use super::place::{Place, Register, BARS};
+use crate::scenario::{arc, Oracle};
+use crate::vfio::capability::Capability;
+use crate::vfio::device::Device;
+use crate::vfio::dma::{Access, Dma};
+use crate::vfio::irq::Event;
+use crate::vfio::migration::{DataFile, State};
+use crate::vfio::Mapping;
+
+/// The types of interrupt, by their names in exercises.
+pub const INTERRUPTS: [(&str, u32); 3] = [("intx", INTX), ("msi", MSI), ("msix", MSIX)];
+/// The time in which a device that works signals, and ends what it has begun.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Guest memory, which all devices of a test share: those that are stopped must not touch it.
+pub type Guest = Rc<Vec<(u64, Arc<Mapping>)>>;
+
+/// Allocates the guest memory of an exercise.
+pub fn guest_memory(exercise: &Exercise) -> Result<Guest> {
+    let memory = exercise.memory.iter().map(|one| {
+        let mapping = Mapping::anonymous(one.size.0 as usize)?;
+        Ok((one.iova.0, Arc::new(mapping)))
+    });
+    Ok(Rc::new(memory.collect::<Result<_>>()?))
+}
+
+/// The state changes that were made with all devices of a test.
+pub type Arcs = Rc<RefCell<BTreeSet<String>>>;
+
+/// A BAR.
+pub struct Bar {
+    /// Its index.
+    pub index: u32,
+    /// Its position in the device file.
+    pub position: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// All of it, if it can be mapped.
+    pub memory: Option<Mapping>,
+}
+
+/// An open device.
+pub struct Rig {
+    /// The device.
+    pub device: Device,
+    /// Its BARs, without those of size 0.
+    pub bars: Vec<Bar>,
+    /// Its guest memory.
+    pub guest: Guest,
+    interrupt: RefCell<Option<Interrupt>>,
+    arcs: Arcs,
+    oracle: Rc<Oracle>,
+}
+
+/// An interrupt that is listened to.
+struct Interrupt {
+    index: u32,
+    event: Event,
+    /// Whether INTx was signalled, which masks it.
+    is_masked: bool,
+}
+
+impl Rig {
+    /// Opens the device in a sysfs folder.
+    pub fn open(path: &Path, guest: &Guest, arcs: &Arcs, oracle: &Rc<Oracle>) -> Result<Rig> {
+        let device = Device::open(path)?;
+        let mut bars = Vec::new();
+        for index in 0..BARS {
+            let region = device.region(index, None)?;
+            if region.size == 0 {
+                continue;
+            }
+            let map = || device.map(region.offset, region.size as usize);
+            let is_memory = region.flags & VFIO_REGION_INFO_FLAG_MMAP != 0
+                && is_whole(&device.capabilities(index)?, region.size);
+            bars.push(Bar {
+                index,
+                position: region.offset,
+                size: region.size,
+                memory: is_memory.then(map).transpose().context("map a BAR")?,
+            });
+        }
+        for (iova, memory) in guest.iter() {
+            device.space.map_dma(Dma {
+                iova: *iova,
+                memory,
+                offset: 0,
+                len: memory.len(),
+                access: Access::ReadWrite,
+            })?;
+        }
+        Ok(Rig {
+            device,
+            bars,
+            guest: guest.clone(),
+            interrupt: RefCell::default(),
+            arcs: arcs.clone(),
+            oracle: oracle.clone(),
+        })
+    }
+
+    /// Changes the state, and remembers the arcs on the way.
+    pub fn set_state(&self, to: State) -> Result<Option<DataFile>, Errno> {
+        let mut from = self.device.state()?;
+        let file = self.device.set_state(to)?;
+        for (next, _) in self.oracle.way(from, to).unwrap_or_default() {
+            self.arcs.borrow_mut().insert(arc(from, next));
+            from = next;
+        }
+        Ok(file)
+    }
+
+    /// Returns the BAR with this index.
+    pub fn bar(&self, index: u32) -> Result<&Bar> {
+        let found = self.bars.iter().find(|bar| bar.index == index);
+        found.with_context(|| format!("the device has no BAR {index}"))
+    }
+
+    /// Reads a register.
+    pub fn read(&self, register: &Register) -> Result<u64> {
+        let mut bytes = [0; 8];
+        let piece = &mut bytes[..register.width];
+        let count = self.device.read(self.position(register)?, piece);
+        let count = count.with_context(|| format!("read {register}"))?;
+        ensure!(
+            count == register.width,
+            "a read of {register} gives {count} bytes"
+        );
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Writes a register.
+    pub fn write(&self, register: &Register, value: u64) -> Result<()> {
+        let bytes = value.to_le_bytes();
+        let count = self
+            .device
+            .write(self.position(register)?, &bytes[..register.width]);
+        let count = count.with_context(|| format!("write {value:#x} to {register}"))?;
+        ensure!(
+            count == register.width,
+            "a write of {register} takes {count} bytes"
+        );
+        Ok(())
+    }
+
+    fn position(&self, register: &Register) -> Result<u64> {
+        let bar = self.bar(register.bar)?;
+        ensure!(
+            register.offset + register.width as u64 <= bar.size,
+            "{register} is beyond the {} bytes of BAR {}",
+            bar.size,
+            bar.index
+        );
+        Ok(bar.position + register.offset)
+    }
+
+    /// Reads bytes of a BAR or of guest memory.
+    pub fn read_bytes(&self, place: Place, bytes: &mut [u8]) -> Result<()> {
+        match place {
+            Place::Memory(index, offset) => {
+                self.checked(index, offset, bytes.len())?
+                    .read(offset as usize, bytes);
+            }
+            Place::Bar(index, offset) => {
+                let bar = self.bar(index)?;
+                bar.check(offset, bytes.len())?;
+                match &bar.memory {
+                    Some(memory) => memory.read(offset as usize, bytes),
+                    None => {
+                        let position = bar.position + offset;
+                        for (at, piece) in (position..).step_by(4).zip(bytes.chunks_mut(4)) {
+                            self.device.read(at, piece)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes bytes to a BAR or to guest memory.
+    pub fn write_bytes(&self, place: Place, bytes: &[u8]) -> Result<()> {
+        match place {
+            Place::Memory(index, offset) => {
+                self.checked(index, offset, bytes.len())?
+                    .write(offset as usize, bytes);
+            }
+            Place::Bar(index, offset) => {
+                let bar = self.bar(index)?;
+                bar.check(offset, bytes.len())?;
+                match &bar.memory {
+                    Some(memory) => memory.write(offset as usize, bytes),
+                    None => {
+                        let position = bar.position + offset;
+                        for (at, piece) in (position..).step_by(4).zip(bytes.chunks(4)) {
+                            self.device.write(at, piece)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn checked(&self, index: usize, offset: u64, len: usize) -> Result<&Mapping> {
+        let (_, memory) = &self.guest[index];
+        let end = (offset as usize).checked_add(len);
+        ensure!(
+            end.is_some_and(|end| end <= memory.len()),
+            "{len} bytes at {offset:#x} are beyond the memory's {} bytes",
+            memory.len()
+        );
+        Ok(memory)
+    }
+
+    /// Returns the bytes of configuration space.
+    pub fn config_space(&self) -> Result<Vec<u8>> {
+        let region = self.device.region(VFIO_PCI_CONFIG_REGION_INDEX, None)?;
+        let mut space = vec![0; region.size as usize];
+        self.device.read(region.offset, &mut space)?;
+        Ok(space)
+    }
+
+    /// Returns the types of interrupt that the device has.
+    pub fn interrupts(&self) -> Vec<(&'static str, u32)> {
+        let has = |index| {
+            self.device
+                .irq(index, None)
+                .is_ok_and(|info| info.count > 0)
+        };
+        let all = INTERRUPTS.into_iter();
+        all.filter(|(_, index)| has(*index)).collect()
+    }
+
+    /// Listens to an interrupt, or to none.
+    pub fn listen(&self, index: Option<u32>) -> Result<()> {
+        if let Some(old) = self.interrupt.take() {
+            self.device.disable(old.index)?;
+        }
+        if let Some(index) = index {
+            let event = Event::new()?;
+            self.device.connect(index, TRIGGER, event.number())?;
+            let is_masked = false;
+            self.interrupt.replace(Some(Interrupt {
+                index,
+                event,
+                is_masked,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Returns the number of signals since the last call. INTx stays masked after one.
+    pub fn signals(&self) -> Result<u64> {
+        let mut interrupt = self.interrupt.borrow_mut();
+        let Some(interrupt) = interrupt.as_mut() else {
+            return Ok(0);
+        };
+        let signals = interrupt.event.take()?;
+        interrupt.is_masked |= signals > 0;
+        Ok(signals)
+    }
+
+    /// Unmasks INTx after a signal, as at the end of a guest's handler.
+    pub fn unmask(&self) -> Result<()> {
+        if let Some(interrupt) = self.interrupt.borrow_mut().as_mut() {
+            if interrupt.index == INTX && interrupt.is_masked {
+                interrupt.is_masked = false;
+                self.device.act(INTX, UNMASK)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a signal; returns their number, or 0 if there is none.
+    pub fn await_signal(&self) -> Result<u64> {
+        let mut interrupt = self.interrupt.borrow_mut();
+        let Some(interrupt) = interrupt.as_mut() else {
+            return Ok(0);
+        };
+        let signals = interrupt.event.await_within(PATIENCE)?;
+        interrupt.is_masked |= signals > 0;
+        Ok(signals)
+    }
+
+    /// Resets the device.
+    pub fn reset(&self) -> Result<()> {
+        self.device.reset().context("VFIO_DEVICE_RESET")
+    }
+
+    /// Waits until `is_so`; returns whether it came to be.
+    pub fn until(&self, is_so: impl Fn() -> Result<bool>) -> Result<bool> {
+        crate::scenario::until(PATIENCE, is_so)
+    }
+}
+
+/// Returns whether a BAR that can be mapped can be mapped as a whole; what cannot be is registers.
+fn is_whole(capabilities: &[Capability], size: u64) -> bool {
+    let areas = capabilities.iter().find_map(|one| match one {
+        Capability::SparseMmap(areas) => Some(areas),
+        _ => None,
+    });
+    areas.is_none_or(|areas| areas.iter().any(|area| *area == (0..size)))
+}
+
+impl Bar {
+    fn check(&self, offset: u64, len: usize) -> Result<()> {
+        ensure!(
+            offset
+                .checked_add(len as u64)
+                .is_some_and(|end| end <= self.size),
+            "{len} bytes at {offset:#x} are beyond the {} bytes of BAR {}",
+            self.size,
+            self.index
+        );
+        Ok(())
+    }
+}

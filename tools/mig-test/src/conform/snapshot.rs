@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a guest can read of a device and of its own memory, at one moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use super::place::{Place, Register};
+use super::rig::Rig;
+
+/// Bytes that are compared, and named in a report, as one.
+const PAGE: usize = 4096;
+/// Bytes that are read at a time.
+const MANY: usize = 1 << 20;
+
+/// The parts of what a guest sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Registers and configuration space.
+    Registers,
+    /// BARs that are memory.
+    DeviceMemory,
+    /// Guest memory.
+    GuestMemory,
+}
+
+/// The values, by part and name; a page of zeros has none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot(BTreeMap<(Part, String), Value>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Number(u64),
+    Zeros,
+    Page(Box<[u8]>),
+}
+
+/// What is read, apart from memory.
+#[derive(Debug, Clone, Default)]
+pub struct Readable {
+    /// Registers that have shown something.
+    pub registers: Vec<Register>,
+    /// The names of what changes by itself.
+    pub volatile: BTreeSet<String>,
+    /// The pages of large BARs that the works touch: BAR, offset, bytes.
+    pub touched: Vec<(u32, u64, usize)>,
+}
+
+/// How much of large BARs is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it.
+    All,
+    /// What the works touch.
+    Touched,
+}
+
+/// A BAR of at most so many bytes is always read as a whole.
+const SMALL: u64 = 1 << 20;
+
+impl Snapshot {
+    /// Reads everything that the works can change.
+    pub fn take(rig: &Rig, readable: &Readable) -> Result<Snapshot> {
+        Snapshot::of(rig, readable, Depth::Touched)
+    }
+
+    /// Reads everything.
+    pub fn take_all(rig: &Rig, readable: &Readable) -> Result<Snapshot> {
+        Snapshot::of(rig, readable, Depth::All)
+    }
+
+    fn of(rig: &Rig, readable: &Readable, depth: Depth) -> Result<Snapshot> {
+        let mut values = BTreeMap::new();
+        let mut add = |part, name: String, value| {
+            if !readable.volatile.contains(&name) {
+                values.insert((part, name), value);
+            }
+        };
+        for (at, word) in (0..).step_by(4).zip(rig.config_space()?.chunks_exact(4)) {
+            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            let name = format!("configuration space {at:#04x}");
+            add(Part::Registers, name, Value::Number(word.into()));
+        }
+        for register in &readable.registers {
+            let value = Value::Number(rig.read(register)?);
+            add(Part::Registers, register.to_string(), value);
+        }
+        for bar in rig.bars.iter().filter(|bar| bar.memory.is_some()) {
+            let mut read = |start: u64, len: usize| {
+                let place = |at| Place::Bar(bar.index, start + at);
+                pages(rig, len, place, &mut |name, value| {
+                    add(Part::DeviceMemory, name, value);
+                })
+            };
+            if depth == Depth::All || bar.size <= SMALL {
+                read(0, bar.size as usize)?;
+                continue;
+            }
+            for (_, start, len) in readable.touched.iter().filter(|one| one.0 == bar.index) {
+                read(*start, *len)?;
+            }
+        }
+        for (index, (_, memory)) in rig.guest.iter().enumerate() {
+            let place = |at| Place::Memory(index, at);
+            pages(rig, memory.len(), place, &mut |name, value| {
+                add(Part::GuestMemory, name, value);
+            })?;
+        }
+        Ok(Snapshot(values))
+    }
+
+    /// Returns the first difference in a part: what it is in `other`, and what it is here.
+    pub fn differs(&self, other: &Snapshot, part: Part) -> Option<String> {
+        let keys = self.0.keys().chain(other.0.keys());
+        let first = keys
+            .filter(|key| key.0 == part && self.get(key) != other.get(key))
+            .min()?;
+        let (name, here, there) = (&first.1, self.get(first), other.get(first));
+        Some(match (here, there) {
+            (Value::Number(here), Value::Number(there)) => {
+                format!("{name} is {there:#x} instead of {here:#x}")
+            }
+            _ => {
+                let byte = |value: &Value, at| value.bytes().get(at).copied().unwrap_or_default();
+                let at = (0..PAGE).find(|at| byte(here, *at) != byte(there, *at));
+                let at = at.unwrap_or_default();
+                let (here, there) = (byte(here, at), byte(there, at));
+                format!("byte {at:#x} of {name} is {there:#04x} instead of {here:#04x}")
+            }
+        })
+    }
+
+    fn get(&self, key: &(Part, String)) -> &Value {
+        self.0.get(key).unwrap_or(&Value::Zeros)
+    }
+
+    /// Returns the first difference in any of `parts`.
+    pub fn differs_in(&self, other: &Snapshot, parts: &[Part]) -> Option<String> {
+        parts.iter().find_map(|part| self.differs(other, *part))
+    }
+
+    /// Returns the names of everything that differs.
+    pub fn all_differing(&self, other: &Snapshot) -> BTreeSet<String> {
+        let keys = self.0.keys().chain(other.0.keys());
+        let differing = keys.filter(|key| self.get(key) != other.get(key));
+        differing.map(|(_, name)| name.clone()).collect()
+    }
+}
+
+/// Adds the pages of a memory of `len` bytes that are not all zeros.
+fn pages(
+    rig: &Rig,
+    len: usize,
+    place: impl Fn(u64) -> Place,
+    add: &mut dyn FnMut(String, Value),
+) -> Result<()> {
+    const ZEROS: [u8; PAGE] = [0; PAGE];
+    let mut bytes = vec![0; MANY];
+    for begin in (0..len).step_by(MANY) {
+        let some = &mut bytes[..MANY.min(len - begin)];
+        rig.read_bytes(place(begin as u64), some)?;
+        for (index, page) in some.chunks(PAGE).enumerate() {
+            if page == &ZEROS[..page.len()] {
+                continue;
+            }
+            let place = place((begin + index * PAGE) as u64);
+            add(format!("the page at {place}"), Value::Page(page.into()));
+        }
+    }
+    Ok(())
+}
+
+impl Value {
+    /// Returns the bytes of a page; without those that are left out, which are zero.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Value::Page(bytes) => bytes,
+            Value::Number(_) | Value::Zeros => &[],
+        }
+    }
+}

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The ways in which a device at work is moved to another one, by either protocol, and what is
+//! required of the device on each of them.
+
+use std::fmt;
+
+use anyhow::{Context, Result};
+use mig_common::random::Random;
+use rustix::io::Errno;
+
+use super::play::{Fault, Player};
+use super::rig::Rig;
+use super::snapshot::{Part, Readable, Snapshot};
+use crate::vfio::migration::{DataFile, State};
+use crate::vfio::v1::{bits, Way as Window};
+
+/// Bytes of a large read or write.
+const LARGE: usize = 1 << 20;
+/// Sizes of small ones, which are repeated: none divides another.
+const SMALL: [usize; 5] = [1, 7, 64, 4099, 13];
+
+/// A way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Stopped, saved, loaded.
+    StopCopy,
+    /// The same, to a device that has worked before and was not reset.
+    Used,
+    /// Saved in pre-copy as far as it goes, then stopped, in pieces of odd sizes.
+    PreCopy,
+    /// Works on while it is in pre-copy: this many steps.
+    Working(usize),
+    /// A pre-copy is given up after a few bytes and begun anew.
+    Anew,
+    /// A stream is written up to its middle, given up by a reset, and written anew.
+    Again,
+    /// Protocol v1, stopped.
+    V1,
+    /// Protocol v1, with pre-copy.
+    V1PreCopy,
+    /// To nowhere: given up in pre-copy.
+    CancelledPreCopy,
+    /// To nowhere: given up when the state was saved.
+    CancelledStopCopy,
+}
+
+impl Way {
+    /// All ways, the simplest first.
+    pub const ALL: [Way; 11] = [
+        Way::StopCopy,
+        Way::CancelledStopCopy,
+        Way::CancelledPreCopy,
+        Way::Used,
+        Way::PreCopy,
+        Way::Working(1),
+        Way::Working(3),
+        Way::Anew,
+        Way::Again,
+        Way::V1,
+        Way::V1PreCopy,
+    ];
+
+    /// Returns whether the device continues where it was.
+    pub fn is_cancelled(self) -> bool {
+        matches!(self, Way::CancelledPreCopy | Way::CancelledStopCopy)
+    }
+
+    /// Returns whether it takes protocol v1.
+    pub fn is_v1(self) -> bool {
+        matches!(self, Way::V1 | Way::V1PreCopy)
+    }
+
+    /// Returns whether it takes PRE_COPY of protocol v2.
+    pub fn needs_pre_copy(self) -> bool {
+        use Way::{Anew, CancelledPreCopy, PreCopy, Working};
+        matches!(self, PreCopy | Working(_) | Anew | CancelledPreCopy)
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::StopCopy => "STOP_COPY",
+            Way::Used => "STOP_COPY to a device that has worked before",
+            Way::PreCopy => "PRE_COPY and STOP_COPY in odd pieces",
+            Way::Working(_) => "PRE_COPY while it works, and STOP_COPY",
+            Way::Anew => "PRE_COPY given up and begun anew, and STOP_COPY",
+            Way::Again => "STOP_COPY, loaded up to the middle, reset, and loaded anew",
+            Way::V1 => "protocol v1, stopped",
+            Way::V1PreCopy => "protocol v1 with pre-copy",
+            Way::CancelledPreCopy => "PRE_COPY and back to RUNNING",
+            Way::CancelledStopCopy => "STOP_COPY and back to RUNNING",
+        })
+    }
+}
+
+/// What is moved how.
+pub struct Move<'a> {
+    /// The device.
+    pub source: &'a Rig,
+    /// Where it continues.
+    pub destination: &'a Rig,
+    /// What is compared.
+    pub readable: &'a Readable,
+    /// The interrupt that the guest listens to.
+    pub interrupt: Option<u32>,
+    /// The way.
+    pub way: Way,
+}
+
+/// A failed call, as the violation of a rule.
+fn failed(what: &str) -> impl Fn(Errno) -> Fault + '_ {
+    move |errno| Fault {
+        rule: "move.completes",
+        shows: format!("{what} fails with {errno:?}"),
+    }
+}
+
+type Moved<T> = Result<Result<T, Fault>>;
+
+/// Returns early with a fault of the device.
+macro_rules! sound {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(fault) => return Ok(Err(fault)),
+        }
+    };
+}
+
+impl Move<'_> {
+    /// Moves the device, and returns the stream. `player` has worked on it and works on at the
+    /// destination.
+    pub fn make(&self, player: &mut Player<'_>) -> Moved<Vec<u8>> {
+        let stream = match self.way {
+            Way::V1 | Way::V1PreCopy => sound!(self.save_v1(player)?),
+            _ => sound!(self.save(player)?),
+        };
+        if self.way.is_cancelled() {
+            return Ok(Ok(stream));
+        }
+        if std::ptr::eq(self.source, self.destination) {
+            self.source.listen(None)?;
+            self.source.reset()?;
+        }
+        sound!(match self.way.is_v1() {
+            true => self.load_v1(&stream)?,
+            false => self.load(&stream)?,
+        });
+        if !std::ptr::eq(self.source, self.destination) {
+            self.source.listen(None)?;
+        }
+        Ok(Ok(stream))
+    }
+
+    fn set(&self, rig: &Rig, state: State) -> Result<Option<DataFile>, Fault> {
+        rig.set_state(state).map_err(failed(&format!("{state:?}")))
+    }
+
+    fn file(&self, rig: &Rig, state: State) -> Result<DataFile, Fault> {
+        let file = self.set(rig, state)?;
+        file.ok_or_else(|| failed(&format!("{state:?} without a data file"))(Errno::BADF))
+    }
+
+    fn save(&self, player: &mut Player<'_>) -> Moved<Vec<u8>> {
+        let source = self.source;
+        let mut stream = Vec::new();
+        let mut file = None;
+        if self.way == Way::Anew || self.way == Way::CancelledPreCopy {
+            let first = sound!(self.file(source, State::PreCopy));
+            sound!(read(&first, 4096, 1).map_err(failed("a read in PRE_COPY")));
+            sound!(self.set(source, State::Running));
+            if self.way == Way::CancelledPreCopy {
+                return Ok(Ok(Vec::new()));
+            }
+        }
+        if self.way.needs_pre_copy() {
+            let new = sound!(self.file(source, State::PreCopy));
+            let rounds = if let Way::Working(steps) = self.way {
+                steps
+            } else {
+                0
+            };
+            for _ in 0..rounds {
+                let some = read(&new, LARGE, 2).map_err(failed("a read in PRE_COPY"));
+                stream.extend(sound!(some));
+                if let Some(fault) = player.play(source, player.done + 1)? {
+                    return Ok(Err(fault));
+                }
+            }
+            let rest = read_small(&new).map_err(failed("a read in PRE_COPY"));
+            stream.extend(sound!(rest));
+            file = Some(new);
+        } else {
+            sound!(self.set(source, State::Stop));
+            player.arrived += source.signals()?;
+            if self.way == Way::StopCopy {
+                sound!(self.is_quiet()?);
+            }
+        }
+        let new = sound!(self.set(source, State::StopCopy));
+        player.arrived += source.signals()?;
+        let file = sound!(file.or(new).ok_or_else(|| failed("STOP_COPY")(Errno::BADF)));
+        let before = Snapshot::take(source, self.readable)?;
+        let promised = source.device.stop_copy_length();
+        let promised = sound!(promised.map_err(failed("VFIO_DEVICE_FEATURE_MIG_DATA_SIZE")));
+        let (rest, is_end) = sound!(file
+            .read_to_end(LARGE)
+            .map_err(failed("a read in STOP_COPY")));
+        if !is_end {
+            return Ok(Err(failed("the end of STOP_COPY")(Errno::NOMSG)));
+        }
+        if rest.len() as u64 > promised {
+            let shows = format!("it gives {} bytes, and promised {promised}", rest.len());
+            return Ok(Err(Fault {
+                rule: "size.stop-copy",
+                shows,
+            }));
+        }
+        stream.extend(rest);
+        sound!(self.has_been_quiet(&before)?);
+        if self.way == Way::CancelledStopCopy {
+            sound!(self.set(source, State::Running));
+        }
+        Ok(Ok(stream))
+    }
+
+    /// Checks that the stopped source saves the same twice, and changes nothing meanwhile.
+    fn is_quiet(&self) -> Moved<()> {
+        let source = self.source;
+        let before = Snapshot::take(source, self.readable)?;
+        let mut first = None;
+        for _ in 0..2 {
+            let file = sound!(self.file(source, State::StopCopy));
+            let (stream, _) = sound!(file
+                .read_to_end(LARGE)
+                .map_err(failed("a read in STOP_COPY")));
+            sound!(self.set(source, State::Stop));
+            match &first {
+                None => first = Some(stream),
+                Some(first) if *first == stream => {}
+                Some(first) => {
+                    let at = first
+                        .iter()
+                        .zip(&stream)
+                        .position(|(one, other)| one != other);
+                    let at = at.unwrap_or(first.len().min(stream.len()));
+                    let shows = format!(
+                        "of {} and {} bytes, those from {at} on differ",
+                        first.len(),
+                        stream.len()
+                    );
+                    return self.has_been_quiet(&before).map(|quiet| {
+                        quiet.and(Err(Fault {
+                            rule: "stop.same",
+                            shows,
+                        }))
+                    });
+                }
+            }
+        }
+        self.has_been_quiet(&before)
+    }
+
+    /// Checks that the stopped source has changed nothing since `before` and signals nothing.
+    fn has_been_quiet(&self, before: &Snapshot) -> Moved<()> {
+        let signals = self.source.signals()?;
+        let after = Snapshot::take(self.source, self.readable)?;
+        let fault = |rule, shows| Ok(Err(Fault { rule, shows }));
+        if let Some(what) = before.differs(&after, Part::GuestMemory) {
+            return fault("stop.guest-memory", what);
+        }
+        if let Some(what) = before.differs_in(&after, &[Part::Registers, Part::DeviceMemory]) {
+            return fault("stop.device", what);
+        }
+        if signals > 0 {
+            return fault("stop.interrupts", format!("it signals {signals} times"));
+        }
+        Ok(Ok(()))
+    }
+
+    fn load(&self, stream: &[u8]) -> Moved<()> {
+        let destination = self.destination;
+        let write = failed("a write in RESUMING");
+        sound!(self.set(destination, State::Stop));
+        if self.way == Way::Again {
+            let file = sound!(self.file(destination, State::Resuming));
+            let half = &stream[..stream.len() / 2];
+            sound!(file.write_split(half, &[LARGE]).map_err(&write));
+            destination.reset()?;
+            sound!(self.set(destination, State::Stop));
+        }
+        let file = sound!(self.file(destination, State::Resuming));
+        let sizes: &[usize] = if self.way == Way::PreCopy && stream.len() < LARGE {
+            &SMALL
+        } else {
+            &[LARGE]
+        };
+        sound!(file.write_split(stream, sizes).map_err(&write));
+        sound!(self.set(destination, State::Stop));
+        if self.way == Way::StopCopy || self.way == Way::Used {
+            let file = sound!(self.file(destination, State::StopCopy));
+            let (again, _) = sound!(file
+                .read_to_end(LARGE)
+                .map_err(failed("a read in STOP_COPY")));
+            sound!(self.set(destination, State::Stop));
+            if again != stream {
+                let at = again
+                    .iter()
+                    .zip(stream)
+                    .position(|(one, other)| one != other);
+                let at = at.unwrap_or(again.len().min(stream.len()));
+                let shows = format!(
+                    "of {} bytes loaded and {} saved, those from {at} on differ",
+                    stream.len(),
+                    again.len()
+                );
+                return Ok(Err(Fault {
+                    rule: "load.same",
+                    shows,
+                }));
+            }
+        }
+        destination.listen(self.interrupt)?;
+        sound!(self.set(destination, State::Running));
+        Ok(Ok(()))
+    }
+
+    fn save_v1(&self, player: &mut Player<'_>) -> Moved<Vec<u8>> {
+        let source = self.source;
+        let region = source
+            .device
+            .migration_region()?
+            .context("there is no migration region")?;
+        let mut stream = Vec::new();
+        if self.way == Way::V1PreCopy {
+            sound!(region
+                .set_state(bits::PRE_COPY)
+                .map_err(failed("PRE_COPY of v1")));
+            let mut take = || -> Result<(), Errno> {
+                for _ in 0..16 {
+                    if region.pending()? == 0
+                        || region.take_chunk(Window::Mapped, &mut stream)? == 0
+                    {
+                        break;
+                    }
+                }
+                Ok(())
+            };
+            sound!(take().map_err(failed("a chunk of pre-copy")));
+            if let Some(fault) = player.play(source, player.done + 1)? {
+                return Ok(Err(fault));
+            }
+        } else {
+            sound!(region.set_state(bits::STOP).map_err(failed("STOP of v1")));
+        }
+        sound!(region
+            .set_state(bits::STOP_COPY)
+            .map_err(failed("STOP_COPY of v1")));
+        player.arrived += source.signals()?;
+        let before = Snapshot::take(source, self.readable)?;
+        sound!(region
+            .drain(Window::Mapped, &mut stream)
+            .map_err(failed("a chunk of STOP_COPY")));
+        sound!(region.set_state(bits::STOP).map_err(failed("STOP of v1")));
+        sound!(self.has_been_quiet(&before)?);
+        Ok(Ok(stream))
+    }
+
+    fn load_v1(&self, stream: &[u8]) -> Moved<()> {
+        let destination = self.destination;
+        let region = destination.device.migration_region()?;
+        let region = region.context("there is no migration region")?;
+        sound!(region
+            .set_state(bits::RESUMING)
+            .map_err(failed("RESUMING of v1")));
+        sound!(region
+            .load(Window::Mapped, stream, &[LARGE])
+            .map_err(failed("a chunk of a load")));
+        sound!(region
+            .set_state(bits::STOP)
+            .map_err(failed("STOP after RESUMING of v1")));
+        destination.listen(self.interrupt)?;
+        sound!(region
+            .set_state(bits::RUNNING)
+            .map_err(failed("RUNNING of v1")));
+        Ok(Ok(()))
+    }
+}
+
+/// Reads at most `times` pieces of `size` bytes, until there is nothing for now.
+fn read(file: &DataFile, size: usize, times: usize) -> Result<Vec<u8>, Errno> {
+    let (mut all, mut piece) = (Vec::new(), vec![0; size]);
+    for _ in 0..times {
+        match file.read(&mut piece) {
+            Ok(0) | Err(Errno::NOMSG) => break,
+            Ok(count) => all.extend_from_slice(&piece[..count]),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// Reads to the end for now: first in small pieces, then in large ones.
+fn read_small(file: &DataFile) -> Result<Vec<u8>, Errno> {
+    let mut all = Vec::new();
+    for size in SMALL {
+        all.extend(read(file, size, 1)?);
+    }
+    // As much as a device whose pre-copy does not end may give: another check finds that.
+    all.extend(read(file, LARGE, 64)?);
+    Ok(all)
+}
+
+/// Lets the device work on for a random time.
+pub fn pause(random: &mut Random, rig: &Rig) -> Result<()> {
+    for _ in 0..random.below(400) {
+        // A system call, in which another thread may run.
+        rig.device.state()?;
+    }
+    Ok(())
+}
