@@ -8,11 +8,13 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::conform::command;
-use crate::lab::{self, modules::Goal, Choice, Kernel, Lab};
+use crate::lab::{brought, Choice, Kernel, Lab};
+use crate::lab_command::{self, LabCommand};
+use crate::migrate::{self, MigrateArgs};
 use crate::qemu::version::Qemu;
 use crate::scenario::mgpu::killed::{vmm, Order, Way};
 use crate::series::SeriesArgs;
-use crate::{agent, checks, commands, plan, tree};
+use crate::{agent, commands, plan, tree};
 
 /// Proves that VFIO mediated devices live-migrate: on a stock Debian kernel, under unmodified QEMU,
 /// in a virtual machine, so that nothing happens to this one.
@@ -47,6 +49,17 @@ Examples:
   mig-test demo
   mig-test demo --times 100 --load 4    100 times, with four busy threads beside it; counts")]
     Demo(DemoArgs),
+    /// Migrate a guest with a device of your own driver, while your program in the guest uses it
+    #[command(after_help = "\
+Examples:
+  mig-test migrate --module FOLDER --mdev PARENT/TYPE
+  mig-test migrate --module FOLDER --mdev PARENT/TYPE --guest-program FILE \\
+      --ready '100 rounds' --ok 'rounds, 0 wrong' --fail '[1-9] wrong' --moves 4
+  mig-test migrate --module FOLDER --mdev PARENT/TYPE --guest-module FILE.ko --ok 'all well'
+
+Programs and modules in the guest print to standard output and to the kernel's log. Without any,
+the only test is whether the guest runs on.")]
+    Migrate(MigrateArgs),
     /// Run scenarios by name
     #[command(after_help = "\
 Examples:
@@ -129,12 +142,12 @@ pub struct KernelArgs {
     /// The kernel: the newest of Debian's if this is left out. Another than the default one is
     /// fetched at its first use; the debug kernel is then built, which takes long
     #[arg(long, value_enum)]
-    kernel: Option<Kernel>,
+    pub kernel: Option<Kernel>,
 }
 
 impl KernelArgs {
     /// The same as the lab names it, with the usual QEMU.
-    fn choice(self) -> Choice {
+    pub fn choice(self) -> Choice {
         Choice {
             kernel: self.kernel,
             ..Choice::default()
@@ -209,46 +222,6 @@ pub struct RunArgs {
     pub platform: PlatformArgs,
 }
 
-#[derive(Subcommand)]
-enum LabCommand {
-    /// Build what is missing or outdated, and remove what is of no more use
-    Setup(PlatformArgs),
-    /// Say what is cached, of which version and size
-    Status,
-    /// Remove everything that is cached
-    Clean,
-    /// A shell in the lab VM, with the modules installed; exit or Ctrl-A X leaves it
-    Shell(PlatformArgs),
-    /// Build the kernel modules into target/kmod
-    Build {
-        /// From scratch, and fail on any warning
-        #[arg(long)]
-        strict: bool,
-        #[command(flatten)]
-        kernel: KernelArgs,
-    },
-    /// Run clippy on the kernel modules; fail on any warning
-    Clippy(KernelArgs),
-    /// Write the documentation of the SDK into target/doc; fail on any warning
-    Doc {
-        /// Compile the examples in it instead
-        #[arg(long)]
-        examples: bool,
-        #[command(flatten)]
-        kernel: KernelArgs,
-    },
-    /// Install the kernel modules
-    Install {
-        /// The root to install below
-        #[arg(long, value_name = "DIR", default_value = "/")]
-        root: PathBuf,
-        #[command(flatten)]
-        kernel: KernelArgs,
-    },
-    /// Write rust-project.json, which tells rust-analyzer about the kernel side
-    RustAnalyzer,
-}
-
 fn option(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
@@ -273,7 +246,7 @@ pub fn main() -> Result<()> {
         Command::Run(args) => {
             let options: BTreeMap<_, _> = args.options.iter().cloned().collect();
             commands::check(&args.names, &options)?;
-            lab::brought::check(&args.modules, &options)?;
+            brought::check(&args.modules, &options)?;
             commands::run(&open(&[args.platform.choice()])?, &args, &options)
         }
         Command::Conform(args) if args.what.list => {
@@ -288,6 +261,10 @@ pub fn main() -> Result<()> {
             let platform = lab.platform(args.kernel.choice());
             command::run(Some((&lab, platform)), &args.what)
         }
+        Command::Migrate(args) => {
+            args.check()?;
+            migrate::run(&open(&[args.platform.choice()])?, &args)
+        }
         Command::Test(args) => {
             let choices = args.choices();
             let built_for: &[_] = if args.tree { &plan::BUILT_FOR } else { &[] };
@@ -300,68 +277,9 @@ pub fn main() -> Result<()> {
             let lab = open(&[kernel.choice()])?;
             commands::bench(&lab, lab.platform(kernel.choice()), report.as_deref())
         }
-        Command::Lab(command) => lab(command, open),
+        Command::Lab(command) => lab_command::run(command, open),
         Command::Agent => agent::main(),
         Command::Vmm { way, order } => vmm(way, order),
-    }
-}
-
-fn lab(command: LabCommand, open: impl Fn(&[Choice]) -> Result<Lab>) -> Result<()> {
-    // The lab, and the kernel of it that a command is for.
-    let of = |kernel: KernelArgs| -> Result<(Lab, Kernel)> {
-        let lab = open(&[kernel.choice()])?;
-        let kernel = lab.platform(kernel.choice()).kernel;
-        lab.require(kernel)?;
-        Ok((lab, kernel))
-    };
-    match command {
-        LabCommand::Setup(args) => {
-            let lab = open(&[args.choice()])?;
-            lab.require(lab.platform(args.choice()).kernel)?;
-            drop(lab);
-            lab::tidy()
-        }
-        LabCommand::Status => lab::status(),
-        LabCommand::Clean => lab::clean(),
-        LabCommand::Shell(args) => {
-            let lab = open(&[args.choice()])?;
-            let platform = lab.platform(args.choice());
-            lab.require(platform.kernel)?;
-            lab.install_modules(platform.kernel)?;
-            lab.shell(platform)
-        }
-        LabCommand::Build { strict, kernel } => {
-            let (lab, kernel) = of(kernel)?;
-            if strict {
-                return lab::modules::strict(&lab, kernel, Goal::Fresh);
-            }
-            for warning in lab::modules::build(&lab, kernel, Goal::Modules)? {
-                eprintln!("{warning}");
-            }
-            let folder = lab.target.join(format!("kmod{}", lab.suffix(kernel)));
-            println!("the modules are in {}", folder.display());
-            Ok(())
-        }
-        LabCommand::Clippy(kernel) => {
-            let (lab, kernel) = of(kernel)?;
-            lab::modules::strict(&lab, kernel, Goal::Clippy)
-        }
-        LabCommand::Doc { examples, kernel } => {
-            let (lab, kernel) = of(kernel)?;
-            if examples {
-                return checks::examples(&lab, kernel).map(drop);
-            }
-            println!("{}", lab::doc::write(&lab, kernel)?.display());
-            Ok(())
-        }
-        LabCommand::Install { root, kernel } => {
-            let (lab, kernel) = of(kernel)?;
-            lab::install::install(&lab, kernel, &root)
-        }
-        LabCommand::RustAnalyzer => {
-            let (lab, _) = of(KernelArgs { kernel: None })?;
-            lab::install::rust_analyzer(&lab)
-        }
     }
 }
 

@@ -101,12 +101,24 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
         platform,
     };
     let report = args.report.as_deref();
-    let _load = Load::start(args.series.load);
-    if let Some(times) = args.series.times {
-        let stop = args.series.stop_at_failure;
-        return in_turns(lab, machine, &args.names, options, times, stop, report);
+    run_all(lab, machine, &args.names, options, &args.series, report)
+}
+
+/// Runs scenarios, whose modules are installed, as often as `series` says.
+pub fn run_all(
+    lab: &Lab,
+    machine: Machine,
+    names: &[String],
+    options: &BTreeMap<String, String>,
+    series: &SeriesArgs,
+    report: Option<&Path>,
+) -> Result<()> {
+    let _load = Load::start(series.load);
+    if let Some(times) = series.times {
+        let stop = series.stop_at_failure;
+        return in_turns(lab, machine, names, options, times, stop, report);
     }
-    let verdicts = narrated(lab, machine, &args.names, options)?;
+    let verdicts = narrated(lab, machine, names, options)?;
     show(&verdicts);
     if let Some(file) = report {
         write_verdicts(lab, machine.platform, file, &verdicts)?;

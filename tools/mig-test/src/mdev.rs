@@ -27,8 +27,8 @@ impl MdevType {
             .join(name);
         if !path.exists() {
             bail!(
-                "there is no mdev type {}; is the driver loaded?",
-                path.display()
+                "there is no mdev type {parent}/{name}, but {}; is its driver loaded?",
+                types()?.join(", ")
             );
         }
         Ok(MdevType { path })
@@ -61,6 +61,27 @@ impl MdevType {
             uuid,
         })
     }
+}
+
+/// Returns the types of all parents, as PARENT/TYPE.
+fn types() -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    // Without the module there is no such class.
+    for parent in fs::read_dir(PARENTS).into_iter().flatten() {
+        let parent = parent?;
+        for kind in fs::read_dir(parent.path().join("mdev_supported_types"))? {
+            let name = [parent.file_name(), kind?.file_name()];
+            found.push(
+                name.map(|part| part.to_string_lossy().into_owned())
+                    .join("/"),
+            );
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        found.push("none at all".into());
+    }
+    Ok(found)
 }
 
 /// Returns the names of all devices.

@@ -53,6 +53,21 @@ pub enum Message {
     },
     /// Answer to `intx rounds`, `intx raise` and `intx finish`.
     Interrupts(Interrupts),
+    /// A line that the author's program has printed.
+    Line {
+        /// Without its end.
+        text: String,
+    },
+    /// Messages of the guest's kernel since the guest program started.
+    Kernel {
+        /// In their order.
+        lines: Vec<String>,
+    },
+    /// The author's program has ended.
+    Ended {
+        /// Its exit status, as a sentence has it.
+        status: String,
+    },
     /// Something failed; the program continues if it can.
     Fault {
         /// What failed, and why.

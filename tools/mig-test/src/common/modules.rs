@@ -18,6 +18,12 @@ pub const VFIO: &[Module] = &[
 /// UIO, in the order of loading.
 pub const UIO: &[Module] = &[("drivers/uio/uio", ""), ("drivers/uio/uio_pci_generic", "")];
 
+/// The file of the initramfs that lists the author's own modules, one in each line, in the order of
+/// loading.
+pub const OWN: &str = "guest-modules";
+/// The file of the initramfs that is the author's own program.
+pub const PROGRAM: &str = "guest-program";
+
 /// Returns the file name of a module, which is at the top of the initramfs.
 pub fn file(place: &str) -> String {
     let name = place.rsplit('/').next().unwrap_or(place);

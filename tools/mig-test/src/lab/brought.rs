@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 
 use super::modules::{self, Apart, Goal};
-use super::{stage, Kernel, Lab};
+use super::{stage, stamp, Kernel, Lab};
 use crate::failure::unusable;
 use crate::scenario::source::{DEVICE, MDEV, MODULES};
 
@@ -37,19 +37,8 @@ pub fn install(
     options: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>> {
     let mut options = options.clone();
-    let mut files = Vec::new();
-    for path in given {
-        match fs::canonicalize(path) {
-            Ok(path) if path.is_dir() => files.extend(build(lab, kernel, &path)?),
-            Ok(path) => files.push(path),
-            Err(error) => unusable!(
-                "--module {}: {error}. Name a module, or the folder of its source.",
-                path.display()
-            ),
-        }
-    }
+    let files = find(lab, kernel, "--module", given)?;
     if !files.is_empty() {
-        fit(lab, kernel, &files)?;
         let names = files.iter().flat_map(|file| file.file_stem());
         let names = names.map(|name| name.to_string_lossy().replace('-', "_"));
         options.insert(MODULES.into(), names.collect::<Vec<_>>().join(","));
@@ -58,8 +47,68 @@ pub fn install(
     Ok(options)
 }
 
-/// Builds a folder against the project's modules. Returns the modules.
-fn build(lab: &Lab, kernel: Kernel, source: &Path) -> Result<Vec<PathBuf>> {
+/// Returns the modules of `given`, which are files, or folders of source that are built here. An
+/// error names the option of the command line.
+pub fn find(lab: &Lab, kernel: Kernel, option: &str, given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in given {
+        match fs::canonicalize(path) {
+            Ok(path) if path.is_dir() => files.extend(build(lab, kernel, &path, Goal::Fresh)?),
+            Ok(path) => files.push(path),
+            Err(error) => unusable!(
+                "{option} {}: {error}. Name a module, or the folder of its source.",
+                path.display()
+            ),
+        }
+    }
+    if !files.is_empty() {
+        fit(lab, kernel, &files)?;
+    }
+    Ok(files)
+}
+
+/// Installs the modules for a shell in the lab VM, and prints how to load them.
+pub fn install_for_shell(lab: &Lab, kernel: Kernel, given: &[PathBuf]) -> Result<()> {
+    lab.build_test_modules(kernel, &[])?;
+    let current = modules::current(lab, kernel)?;
+    let options = install(lab, kernel, &current, given, &BTreeMap::new())?;
+    let names = options
+        .get(MODULES)
+        .into_iter()
+        .flat_map(|names| names.split(','));
+    names.for_each(|name| println!("in the VM: modprobe {name}"));
+    Ok(())
+}
+
+/// Builds folders of source against the project's modules, or runs clippy on them. Any warning of
+/// clippy is an error. Prints where the modules are.
+pub fn make(lab: &Lab, kernel: Kernel, folders: &[PathBuf], goal: Goal) -> Result<()> {
+    modules::ensure(lab, kernel, goal)?;
+    for path in folders {
+        let source = match fs::canonicalize(path) {
+            Ok(source) if source.is_dir() => source,
+            Ok(_) => unusable!(
+                "--module {}: name the folder of its source.",
+                path.display()
+            ),
+            Err(error) => unusable!("--module {}: {error}.", path.display()),
+        };
+        for file in build(lab, kernel, &source, goal)? {
+            println!("{}", file.display());
+        }
+    }
+    Ok(())
+}
+
+/// Returns the folder for the build of a source folder: one for each, whatever their names.
+fn folder(source: &Path) -> String {
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    let digest = stamp::of(source.as_os_str().as_encoded_bytes());
+    format!("kmod-brought-{name}-{}", &digest[..8])
+}
+
+/// Builds a folder against the project's modules, or runs clippy on it. Returns the modules.
+fn build(lab: &Lab, kernel: Kernel, source: &Path, goal: Goal) -> Result<Vec<PathBuf>> {
     if !["Kbuild", "Makefile"]
         .iter()
         .any(|file| source.join(file).is_file())
@@ -70,17 +119,25 @@ fn build(lab: &Lab, kernel: Kernel, source: &Path) -> Result<Vec<PathBuf>> {
         );
     }
     let name = source.file_name().unwrap_or_default().to_string_lossy();
-    let folder = format!("kmod-brought-{name}");
+    let folder = folder(source);
+    let what = match goal {
+        Goal::Clippy => "running clippy on",
+        _ => "building",
+    };
     let warnings = modules::build_apart(
         lab,
         kernel,
         &Apart {
-            what: &format!("building {name}"),
+            what: &format!("{what} {name}"),
             source: &source.to_string_lossy(),
             folder: &folder,
         },
-        Goal::Fresh,
+        goal,
     )?;
+    if goal == Goal::Clippy {
+        modules::deny(&warnings)?;
+        return Ok(Vec::new());
+    }
     for warning in warnings {
         eprintln!("{warning}");
     }
@@ -147,6 +204,14 @@ mod tests {
     fn a_module_for_another_kernel_is_refused_with_both_vermagics() {
         let wrong = misfit(MODULE, Some("7.2.2 SMP")).unwrap();
         assert!(wrong.contains("vermagic is \"7.2.1 SMP mod_unload\", and not \"7.2.2 SMP\""));
+    }
+
+    #[test]
+    fn folders_of_one_name_are_built_apart() {
+        let [one, other] = ["/a/card", "/b/card"].map(|path| folder(Path::new(path)));
+        assert!(one.starts_with("kmod-brought-card-") && other.starts_with("kmod-brought-card-"));
+        assert_ne!(one, other);
+        assert_eq!(one, folder(Path::new("/a/card")));
     }
 
     #[test]

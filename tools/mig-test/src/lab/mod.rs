@@ -14,6 +14,7 @@ mod component;
 mod deb822;
 mod debug_kernel;
 pub mod doc;
+pub mod editor;
 pub mod format;
 pub mod install;
 pub mod job;

@@ -67,10 +67,22 @@ pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
     .map_err(|error| anyhow::anyhow!(in_project(&format!("{error:#}"))))?;
     progress.done();
     let warnings = warnings(&output);
-    if matches!(goal, Goal::Modules | Goal::Fresh) && warnings.is_empty() {
+    if goal != Goal::Analyzer && warnings.is_empty() {
         set_stamp(lab, &folder, &stamp)?;
     }
     Ok(warnings)
+}
+
+/// Builds what separate trees are built against, or checked against by clippy, unless it is there.
+pub fn ensure(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<()> {
+    if goal != Goal::Clippy {
+        return build(lab, kernel, Goal::Modules).map(drop);
+    }
+    let folder = format!("kmod-clippy{}", lab.suffix(kernel));
+    match is_stamped(lab, &folder, &source_stamp(lab, kernel)?) {
+        true => Ok(()),
+        false => deny(&build(lab, kernel, goal)?),
+    }
 }
 
 /// Modules in a tree of their own, built against the project's modules.
@@ -302,7 +314,8 @@ pub fn strict(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<()> {
     build_ours(lab, kernel, &TESTS, goal)
 }
 
-fn deny(warnings: &[String]) -> Result<()> {
+/// Refuses warnings.
+pub(super) fn deny(warnings: &[String]) -> Result<()> {
     ensure!(
         warnings.is_empty(),
         "the modules do not build cleanly:\n{}",

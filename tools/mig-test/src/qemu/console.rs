@@ -55,21 +55,24 @@ impl Console {
                     let last = lines[lines.len().saturating_sub(4)..].join(" | ");
                     format!("the guest's kernel said last: {last}")
                 })?;
-            // The firmware's words are of no interest.
-            let Some((_, json)) = line.split_once(PREFIX) else {
-                continue;
-            };
-            let message = serde_json::from_str(json)
-                .with_context(|| format!("unreadable message of the guest: {line}"))?;
-            match message {
-                Message::Fault { text } => bail!("the guest reports a fault: {text}"),
-                Message::Stalled(counters) => bail!(
-                    "the guest's data has stopped coming back: {}",
-                    serde_json::to_string(&counters)?
-                ),
-                message => return Ok(message),
+            if let Some(message) = parse(&line)? {
+                return Ok(message);
             }
         }
+    }
+
+    /// Returns the messages that the guest sent before it left this VM, which has ended. A line
+    /// that it continues elsewhere stays.
+    pub fn last_messages(&mut self) -> Result<Vec<Message>> {
+        let rest = self.messages.take_rest();
+        let end = rest.iter().rposition(|&byte| byte == b'\n');
+        let (lines, begun) = rest.split_at(end.map_or(0, |end| end + 1));
+        self.messages.prepend(begun.to_vec());
+        let lines = String::from_utf8_lossy(lines);
+        lines
+            .lines()
+            .filter_map(|line| parse(line).transpose())
+            .collect()
     }
 
     /// Skips messages until `pick` accepts one.
@@ -95,11 +98,16 @@ impl Console {
         })
     }
 
+    /// Requests a report; returns the number of its answer.
+    pub fn ask(&mut self) -> Result<u32> {
+        self.asked += 1;
+        self.tell(&format!("report {}", self.asked))?;
+        Ok(self.asked)
+    }
+
     /// Returns what each port has sent and received so far.
     pub fn report(&mut self, process: &mut Process) -> Result<Vec<Counters>> {
-        self.asked += 1;
-        let asked = self.asked;
-        self.tell(&format!("report {asked}"))?;
+        let asked = self.ask()?;
         self.await_message(process, "REPORT", |message| match message {
             Message::Report { number, counters } if number == asked => Some(counters),
             _ => None,
@@ -207,5 +215,23 @@ impl Console {
     /// Sends a command to the guest program.
     pub fn tell(&mut self, command: &str) -> Result<()> {
         self.commands.send(command)
+    }
+}
+
+/// Returns the message in a line of the debug console, unless it is the firmware's. A fault is an
+/// error.
+fn parse(line: &str) -> Result<Option<Message>> {
+    let Some((_, json)) = line.split_once(PREFIX) else {
+        return Ok(None);
+    };
+    let message = serde_json::from_str(json)
+        .with_context(|| format!("unreadable message of the guest: {line}"))?;
+    match message {
+        Message::Fault { text } => bail!("the guest reports a fault: {text}"),
+        Message::Stalled(counters) => bail!(
+            "the guest's data has stopped coming back: {}",
+            serde_json::to_string(&counters)?
+        ),
+        message => Ok(Some(message)),
     }
 }

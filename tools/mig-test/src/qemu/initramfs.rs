@@ -5,12 +5,12 @@
 //! (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel tree). `/dev/console`
 //! comes from the archive built into every kernel.
 
-/// Packs a program as `/init`, and other files.
+/// Packs a program as `/init`, and other files, which may be programs, too.
 pub fn pack(init: &[u8], files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Vec::with_capacity(init.len() + 512);
     entry(&mut archive, "init", 0o100_755, init);
     for (name, data) in files {
-        entry(&mut archive, name, 0o100_644, data);
+        entry(&mut archive, name, 0o100_755, data);
     }
     entry(&mut archive, "TRAILER!!!", 0, &[]);
     archive

@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod console;
+pub mod image;
 mod initramfs;
 pub mod interrupt;
 pub mod migration;

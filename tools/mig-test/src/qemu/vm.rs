@@ -7,12 +7,11 @@ use std::process::ExitStatus;
 
 use anyhow::{ensure, Context, Result};
 use mig_common::message::{Checked, Counters, Interrupts, Registers};
-use mig_common::modules::{self, Module};
 use serde_json::{json, Value};
 
 use super::channel::Channel;
 use super::console::Console;
-use super::initramfs;
+use super::image::Image;
 use super::process::{Process, PATIENCE};
 use super::qmp::Qmp;
 use super::screen::Screen;
@@ -21,54 +20,6 @@ use super::traffic::{self, Traffic};
 use super::version::Qemu;
 use crate::kernel_parameters::WATCH_NO_MEMORY;
 use crate::patience;
-
-/// The files that every VM of a scenario starts from.
-pub struct Image {
-    kernel: PathBuf,
-    initramfs: PathBuf,
-    /// Whether VMs have an IOMMU, which the guest uses for its devices.
-    iommu: bool,
-}
-
-impl Image {
-    /// Makes the guest's initramfs in `dir` from the guest program and modules of its kernel.
-    pub fn prepare(kernel: &Path, program: &Path, dir: &Path, modules: &[Module]) -> Result<Image> {
-        fs::create_dir_all(dir)?;
-        let init = fs::read(program).with_context(|| {
-            format!(
-                "read the guest program {}; is mig-guest built?",
-                program.display()
-            )
-        })?;
-        let initramfs = dir.join("guest.cpio");
-        let modules = modules.iter().map(|(place, _)| module(kernel, place));
-        let modules = modules.collect::<Result<Vec<_>>>()?;
-        fs::write(&initramfs, initramfs::pack(&init, &modules))?;
-        Ok(Image {
-            kernel: kernel.to_owned(),
-            initramfs,
-            iommu: false,
-        })
-    }
-
-    /// The same for VMs with an IOMMU.
-    pub fn with_iommu(self) -> Image {
-        Image {
-            iommu: true,
-            ..self
-        }
-    }
-}
-
-/// Returns a module of the guest's kernel, and the name of its file. The kernel is in the folder of
-/// its modules.
-fn module(kernel: &Path, place: &str) -> Result<(String, Vec<u8>)> {
-    let name = modules::file(place);
-    let path = kernel.with_file_name("kernel").join(place);
-    let path = path.with_file_name(&name);
-    let data = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    Ok((name, data))
-}
 
 /// Whether a VM boots its guest or waits for an incoming one.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -154,7 +105,7 @@ impl Vm {
                 "-cpu",
                 "host,-xsave",
                 "-m",
-                "128M",
+                &format!("{}M", setup.image.memory),
             ])
             .arg("-kernel")
             .arg(&setup.image.kernel)
@@ -336,6 +287,11 @@ impl Vm {
     /// Sends an order about interrupts to the guest's program, which drives the card.
     pub fn intx(&mut self, order: &str) -> Result<Interrupts> {
         self.console.intx(&mut self.process, order)
+    }
+
+    /// Returns the guest's consoles, and the process that its waits need.
+    pub fn console(&mut self) -> (&mut Console, &mut Process) {
+        (&mut self.console, &mut self.process)
     }
 
     /// Returns what the guest's kernel has printed here.

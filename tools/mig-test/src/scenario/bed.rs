@@ -14,9 +14,10 @@ use super::mgpu::guest::{ensure_whole, go_on};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::mdev::{Mdev, MdevType};
+use crate::qemu::image::Image;
 use crate::qemu::migration::{self, Figures};
 use crate::qemu::version::Qemu;
-use crate::qemu::vm::{Assigned, Image, Role, Setup, Vm};
+use crate::qemu::vm::{Assigned, Role, Setup, Vm};
 
 /// A driver of cards.
 #[derive(Debug, Clone, Copy)]
@@ -161,7 +162,13 @@ impl Bed {
     /// The same with modules of the guest's kernel, for the guest program to load.
     pub fn prepare_with(ctx: &mut Ctx, modules: &[Module]) -> Result<Bed> {
         let program = ctx.job.join("mig-guest");
-        let image = Image::prepare(Path::new(ctx.guest_kernel), &program, &ctx.dir, modules)?;
+        let image = Image::prepare(
+            Path::new(ctx.guest_kernel),
+            &program,
+            &ctx.dir,
+            modules,
+            vec![],
+        )?;
         Ok(Bed {
             qemu: ctx.qemu,
             dir: ctx.dir.clone(),

@@ -15,6 +15,7 @@ mod live;
 mod memory;
 pub mod mgpu;
 mod options;
+pub mod own_device;
 mod parameter;
 mod refusal;
 mod sysfs;

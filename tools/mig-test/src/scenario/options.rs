@@ -34,6 +34,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("conform-mutants", &["mutant"]),
+    ("own-device", &["moves"]),
     ("conformance-concurrency", TARGET_AND_SEED),
     ("conformance-v1-registers", TARGET_AND_SEED),
     ("conformance-v1-races", TARGET_AND_SEED),

@@ -4,8 +4,8 @@
 use super::entry::{migrates, plain, races};
 use super::Scenario;
 use super::{
-    bench, cancel, conformance, demo, file, guest_drivers, intx, live, memory, mgpu, parameter,
-    refusal, sysfs,
+    bench, cancel, conformance, demo, file, guest_drivers, intx, live, memory, mgpu, own_device,
+    parameter, refusal, sysfs,
 };
 use crate::conform;
 use crate::lab::modules::{GUIDE, TESTS};
@@ -94,6 +94,13 @@ const SCENARIOS: &[Scenario] = &[
         4,
         guest_drivers::vfio,
     ),
+    migrates(
+        "own-device",
+        "what mig-test migrate does, with the vendor guide's scratch card and a program that drives it",
+        8,
+        own_device::run,
+    )
+    .loading(&[GUIDE]),
     plain(
         "sysfs-limits",
         "the limit on ports, and what sysfs refuses",

@@ -9,6 +9,10 @@
 //! | `mig_iommu=1` | the toy GPU | it is behind the guest's IOMMU |
 //! | `mig_intx=uio` | the serial card | this program has it, through uio_pci_generic |
 //! | `mig_intx=vfio` | the serial card | the same through vfio-pci, behind the guest's IOMMU |
+//! | `mig_own=1` | a driver author's | loads the author's modules, runs the author's program |
+//!
+//! Started by another init, it is such an author's program: it drives the vendor guide's scratch
+//! card ([`scratch`]).
 //!
 //! Commands come over the first serial port, one per line: `report N`, `pause` (wait for everything
 //! in flight), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes unread
@@ -19,10 +23,12 @@ mod console;
 mod gpu;
 mod intx;
 mod memory;
+mod own;
 #[path = "../../patience.rs"]
 #[allow(dead_code)] // what mig-test alone uses of it
 mod patience;
 mod pci;
+mod scratch;
 mod serial;
 mod tty;
 mod vfio;
@@ -31,6 +37,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::process;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
@@ -52,6 +59,11 @@ const PATIENCE: Timespec = Timespec {
 };
 
 fn main() {
+    if process::id() != 1 {
+        let error = scratch::run().expect_err("it runs for ever");
+        eprintln!("scratch: {error}");
+        process::exit(1);
+    }
     let error = match start() {
         Ok(mut guest) => guest.run().expect_err("the guest runs for ever"),
         Err(error) => error,
@@ -87,12 +99,17 @@ fn start() -> io::Result<Guest> {
         Ok(driver) => Some(intx::start(&driver)?),
         Err(_) => None,
     };
-    if gpu.is_none() && ports.is_empty() && intx.is_none() {
+    let own = match wanted("mig_own") {
+        true => Some(own::Own::load()?),
+        false => None,
+    };
+    if gpu.is_none() && ports.is_empty() && intx.is_none() && own.is_none() {
         return Err(io::Error::other(
-            "the kernel command line names no card: mig_serial=1, mig_gpu=1, mig_intx=uio",
+            "the kernel command line names no card: mig_serial=1, mig_gpu=1, mig_intx=uio, mig_own=1",
         ));
     }
     console.say(&Message::Ready { found })?;
+    let own = own.map(|own| own.start(&console)).transpose()?;
     Ok(Guest {
         console,
         commands,
@@ -100,6 +117,7 @@ fn start() -> io::Result<Guest> {
         ports,
         gpu,
         intx,
+        own,
         mode: Mode::Running,
         reported: 0,
     })
@@ -121,6 +139,7 @@ struct Guest {
     ports: Vec<Port>,
     gpu: Option<Sender<gpu::Order>>,
     intx: Option<intx::Card>,
+    own: Option<own::Running>,
     mode: Mode,
     reported: u64,
 }
@@ -203,6 +222,9 @@ impl Guest {
         match command.split_once(' ').unwrap_or((command, "")) {
             ("report", number) => {
                 let number = number.parse().map_err(|_| io::Error::other("no number"))?;
+                if let Some(own) = &self.own {
+                    own.settle()?;
+                }
                 let counters = self.counters();
                 self.say(&Message::Report { number, counters })
             }

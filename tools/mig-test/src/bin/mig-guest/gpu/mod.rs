@@ -2,7 +2,7 @@
 //! The toy GPU: a thread that keeps it busy and knows the expected contents of every page.
 
 mod card;
-mod dma;
+pub mod dma;
 mod iommu;
 mod pages;
 mod screen;
