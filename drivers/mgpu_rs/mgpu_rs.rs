@@ -36,12 +36,12 @@ mod migrate;
 mod ring;
 mod transfer;
 
-use engine::{Engine, SLICE};
+use engine::SLICE;
 use kernel::{
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{lock::mutex::MutexGuard, Arc, Mutex},
+    sync::{Arc, Mutex},
 };
 use mdev_sdk::{
     crc32c,
@@ -49,8 +49,8 @@ use mdev_sdk::{
         config::{Bar, Identity, Msix},
         stream::{name, Name},
     },
-    Budget, Context, DeviceMemory, Driver, NewDevice, Operations, Plane, Progress, Share, Task,
-    Type, WaitQueue, Worker,
+    Budget, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Plane, Share, Step, Task,
+    Type,
 };
 use registers::{Effects, Registers};
 
@@ -99,62 +99,42 @@ struct Gpu {
     _vram_mib: Share,
 }
 
-/// The data that the callbacks and the worker share.
+/// The device's registers and VRAM, and its work: executing the commands of the ring.
 #[pin_data]
 struct Core {
-    cx: Arc<Context>,
     vram: Arc<DeviceMemory>,
     #[pin]
     registers: Mutex<Registers>,
-    /// Woken when no step is in progress.
-    #[pin]
-    idle: WaitQueue,
-    /// The buffer for the data of a step; only the worker locks it.
+    /// The buffer for the data of a step, which alone locks it.
     #[pin]
     scratch: Mutex<KVVec<u8>>,
 }
 
-impl Core {
-    /// Sets the interrupt's level from the registers, whose lock must be held. A rising edge sends
-    /// the message.
-    fn interrupt(&self, registers: &Registers, effects: Effects) {
-        if effects.message {
-            self.cx.set_interrupt(false);
-        }
-        self.cx.set_interrupt(registers.interrupt_level());
+/// Sets the interrupt's level from the registers, whose lock must be held. A rising edge sends the
+/// message.
+fn interrupt(cx: &Context, registers: &Registers, effects: Effects) {
+    if effects.message {
+        cx.set_interrupt(false);
     }
-
-    /// Stops giving out work, and waits until memory is not being accessed.
-    fn stop(&self) -> Result<MutexGuard<'_, Registers>> {
-        self.registers.lock().stop();
-        self.idle
-            .wait_killable(|| self.registers.lock().is_idle())?;
-        Ok(self.registers.lock())
-    }
+    cx.set_interrupt(registers.interrupt_level());
 }
 
-/// The task of the engine: executes steps until there are none.
-struct Steps(Arc<Core>);
-
-impl Task for Steps {
-    fn step(&self) -> Progress {
-        let core = &self.0;
-        let Some(work) = core.registers.lock().take_work() else {
-            return Progress::Done;
+impl Task for Core {
+    fn step(&self, cx: &Context) -> Step {
+        let Some(work) = self.registers.lock().take_work() else {
+            return Step::Idle;
         };
-        let outcome = Engine {
-            guest: &mut Guest(&core.cx),
-            vram: &mut Vram(&core.vram),
+        let outcome = engine::Engine {
+            guest: &mut Guest(cx),
+            vram: &mut Vram(&self.vram),
             crc32c,
-            scratch: &mut core.scratch.lock(),
+            scratch: &mut self.scratch.lock(),
         }
         .step(work);
-        let mut registers = core.registers.lock();
+        let mut registers = self.registers.lock();
         let effects = registers.publish(outcome);
-        core.interrupt(&registers, effects);
-        drop(registers);
-        core.idle.wake_all();
-        Progress::More
+        interrupt(cx, &registers, effects);
+        Step::More
     }
 }
 
@@ -202,27 +182,19 @@ impl memory::Vram for Vram<'_> {
     }
 }
 
-/// An open device. The worker is the first field, so that it ends before the rest is dropped.
+/// An open device.
 struct OpenGpu {
-    worker: Worker<Steps>,
-    core: Arc<Core>,
+    core: Engine<Core>,
     model: &'static Model,
 }
 
 impl OpenGpu {
     /// Performs the effects that the registers return. Their lock must be held.
-    fn act(&self, registers: &Registers, effects: Effects) {
-        self.core.interrupt(registers, effects);
+    fn act(&self, cx: &Context, registers: &Registers, effects: Effects) {
+        interrupt(cx, registers, effects);
         if effects.kick {
-            self.worker.kick();
+            self.core.kick();
         }
-    }
-
-    /// Gives out work again, after [`Core::stop`].
-    fn go_on(&self) {
-        let mut registers = self.core.registers.lock();
-        let effects = registers.start();
-        self.act(&registers, effects);
     }
 
     fn size(model: &Model) -> u32 {
@@ -233,28 +205,13 @@ impl OpenGpu {
         let size = Self::size(model);
         let vram = DeviceMemory::new(size as usize)?;
         let scratch = KVVec::from_elem(0, SLICE, GFP_KERNEL_ACCOUNT)?;
-        let core = Arc::pin_init(
-            pin_init!(Core {
-                cx,
-                vram,
-                registers <- new_mutex!(Registers::new(size), "mgpu_registers"),
-                idle <- WaitQueue::new(),
-                scratch <- new_mutex!(scratch, "mgpu_scratch"),
-            }),
-            GFP_KERNEL,
-        )?;
-        Ok(Self {
-            worker: Worker::new(&core.cx, Steps(core.clone()))?,
-            core,
-            model,
-        })
-    }
-}
-
-impl Drop for OpenGpu {
-    fn drop(&mut self) {
-        // A command in progress is abandoned after its step; wait until the worker is idle.
-        self.core.registers.lock().stop();
+        let core = pin_init!(Core {
+            vram,
+            registers <- new_mutex!(Registers::new(size), "mgpu_registers"),
+            scratch <- new_mutex!(scratch, "mgpu_scratch"),
+        });
+        let core = Engine::new(cx, core)?;
+        Ok(Self { core, model })
     }
 }
 
@@ -341,11 +298,11 @@ impl Operations for OpenGpu {
         Ok(())
     }
 
-    fn write(&self, _cx: &Context, bar: usize, offset: u64, data: &[u8]) -> Result {
+    fn write(&self, cx: &Context, bar: usize, offset: u64, data: &[u8]) -> Result {
         if let (uapi::BAR_REGISTERS, Ok(value)) = (bar, <[u8; 4]>::try_from(data)) {
             let mut registers = self.core.registers.lock();
             let effects = registers.write(offset, u32::from_le_bytes(value));
-            self.act(&registers, effects);
+            self.act(cx, &registers, effects);
         }
         Ok(())
     }
@@ -366,7 +323,7 @@ impl Operations for OpenGpu {
     }
 
     fn reset(&self, cx: &Context) -> Result {
-        let mut registers = self.core.stop()?;
+        let mut registers = self.core.registers.lock();
         registers.reset();
         if let Err(e) = self.core.vram.clear() {
             dev_err!(cx.device(), "mgpu: VRAM was not cleared: {e:?}\n");

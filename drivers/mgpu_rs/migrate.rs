@@ -57,14 +57,6 @@ impl Migrate for OpenGpu {
         [Self::size(self.model).into(), 0]
     }
 
-    fn quiesce(&self, _cx: &Context) -> Result {
-        self.core.stop().map(drop).inspect_err(|_| self.go_on())
-    }
-
-    fn resume(&self, _cx: &Context) {
-        self.go_on();
-    }
-
     fn start_saving(&self) -> Result<Saving> {
         self.core.vram.start_tracking();
         Ok(Saving {
@@ -155,7 +147,7 @@ impl Migrate for OpenGpu {
         if let Some(state) = arrived.state {
             let mut registers = self.core.registers.lock();
             let effects = registers.restore(state);
-            self.act(&registers, effects);
+            self.act(cx, &registers, effects);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effects {
-    /// Kick the worker: there is work, and none is in progress.
+    /// Kick the engine: there is work, and none is in progress.
     pub kick: bool,
     /// Send the interrupt's message.
     pub message: bool,
@@ -30,13 +30,11 @@ pub struct Registers {
     // These migrate.
     state: State,
 
-    // These do not: they belong to the glue's worker.
+    // These do not: they belong to the glue's engine.
     /// Changes whenever the work in progress becomes void.
     generation: u64,
     /// Whether work was taken and its outcome is not published yet.
     step_is_out: bool,
-    /// Whether no work is given out.
-    stopped: bool,
 }
 
 /// Returns `whole` with `value` in its lower half.
@@ -57,7 +55,6 @@ impl Registers {
             state: State::new(vram_size),
             generation: 0,
             step_is_out: false,
-            stopped: false,
         }
     }
 
@@ -125,11 +122,9 @@ impl Registers {
         self.effects(was_up)
     }
 
-    /// Resets the function: the registers are as after power-on, and the device runs. Work in
-    /// progress becomes void; wait for [`is_idle`](Self::is_idle) if its accesses must be over.
+    /// Resets the function: the registers are as after power-on. Work in progress becomes void.
     pub fn reset(&mut self) {
         self.clear();
-        self.stopped = false;
     }
 
     /// Returns whether an unmasked interrupt is pending.
@@ -171,18 +166,6 @@ impl Registers {
         self.effects(was_up)
     }
 
-    /// Stops giving out work; the device is quiescent once it [is idle](Self::is_idle).
-    pub fn stop(&mut self) {
-        self.stopped = true;
-    }
-
-    /// Gives out work again. The caller must set the interrupt to
-    /// [`interrupt_level`](Self::interrupt_level).
-    pub fn start(&mut self) -> Effects {
-        self.stopped = false;
-        self.effects(true)
-    }
-
     /// Returns whether no step is in progress, so that memory is not being accessed.
     pub fn is_idle(&self) -> bool {
         !self.step_is_out
@@ -214,7 +197,7 @@ impl Registers {
     }
 
     fn has_work(&self) -> bool {
-        self.is_busy() && !self.step_is_out && !self.stopped
+        self.is_busy() && !self.step_is_out
     }
 
     fn status(&self) -> u32 {

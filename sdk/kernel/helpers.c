@@ -92,6 +92,14 @@ void rust_helper_kthread_init_work(struct kthread_work *work, kthread_work_func_
 	kthread_init_work(work, function);
 }
 
+void rust_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
+					   kthread_work_func_t function);
+void rust_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
+					   kthread_work_func_t function)
+{
+	kthread_init_delayed_work(work, function);
+}
+
 void rust_helper_mdev_cond_resched(void);
 void rust_helper_mdev_cond_resched(void)
 {

@@ -41,10 +41,10 @@ mod vfio;
 
 mod mdev;
 
-pub use base::{compat::parameter, wait::WaitQueue};
+pub use base::compat::parameter;
 pub use driver::{
-    crc32c, Budget, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Plane,
-    Progress, RecordWriter, Share, Task, Type, Worker,
+    crc32c, Budget, Codec, Context, Driver, Engine, Migrate, NewDevice, Operations, Pending, Phase,
+    Plane, Progress, RecordWriter, Share, Step, Task, Type,
 };
 pub use mdev::{DriverRegistration, ParentRegistration, VirtualParent};
 pub use mdev_model as model;

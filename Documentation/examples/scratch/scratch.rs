@@ -13,14 +13,15 @@
 
 #![forbid(unsafe_code)]
 
-use kernel::sync::{lock::mutex::MutexGuard, Arc, Mutex};
+use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, page::PAGE_SIZE, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
+use mdev_sdk::model::record::{Field, Record};
 use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
 use mdev_sdk::{
-    Budget, Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase,
+    Budget, Context, DeviceMemory, Driver, Engine, Migrate, NewDevice, Operations, Pending, Phase,
 };
-use mdev_sdk::{Progress, RecordWriter, Share, Task, Type, WaitQueue, Worker};
+use mdev_sdk::{Progress, RecordWriter, Share, Step, Task, Type};
 
 mdev_sdk::module_mdev_driver! {
     driver: Scratch,
@@ -58,83 +59,88 @@ struct Scratch {
     _card: Share,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Registers {
-    // The next two migrate.
-    address: u64,
-    /// DONE and ERROR.
-    events: u8,
-    // The next two do not: a stopped card has no job.
-    /// The IOVA to copy from and the page to copy to, from the doorbell to the end of the copy.
-    job: Option<(u64, usize)>,
-    stopped: bool,
+mdev_sdk::model::record! {
+    /// What migrates, apart from the memory.
+    struct Registers {
+        address: u64,
+        /// BUSY, DONE and ERROR.
+        status: u8,
+        /// The page to copy to while BUSY, else 0.
+        page: u8,
+        /// The IOVA to copy from while BUSY, else 0.
+        from: u64,
+    }
 }
 
-/// What the callbacks and the worker share.
+impl Record for Registers {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.status & !(BUSY | DONE | ERROR) != 0 {
+            return Err("an unknown status");
+        }
+        if self.status & BUSY == 0 && (self.page, self.from) != (0, 0) {
+            return Err("a copy that nobody has requested");
+        }
+        match usize::from(self.page) < PAGES {
+            true => Ok(()),
+            false => Err("a copy to a page that the card has not"),
+        }
+    }
+}
+
+/// The card, and its work: the copy.
 #[pin_data]
 struct Card {
-    cx: Arc<Context>,
     memory: Arc<DeviceMemory>,
     #[pin]
     registers: Mutex<Registers>,
-    #[pin]
-    idle: WaitQueue,
 }
 
 impl Card {
-    /// Stops the card and waits for the end of a copy. None begins while `stopped` is true.
-    fn stop(&self) -> Result<MutexGuard<'_, Registers>> {
-        self.registers.lock().stopped = true;
-        self.idle
-            .wait_killable(|| self.registers.lock().job.is_none())?;
-        Ok(self.registers.lock())
-    }
-
-    fn copy(&self, from: u64, page: usize) -> Result {
+    fn copy(&self, cx: &Context, from: u64, page: u8) -> Result {
         let mut data = KVec::from_elem(0, PAGE, GFP_KERNEL)?;
-        self.cx.memory().read(from, &mut data)?;
-        self.memory.write(page * PAGE, &data)
+        cx.memory().read(from, &mut data)?;
+        self.memory.write(usize::from(page) * PAGE, &data)
     }
 }
 
-struct Copier(Arc<Card>);
+/// Sets the interrupt's level from the registers, whose lock must be held.
+fn update_interrupt(cx: &Context, registers: &Registers) {
+    cx.set_interrupt(registers.status & (DONE | ERROR) != 0);
+}
 
-impl Task for Copier {
-    fn step(&self) -> Progress {
-        let card = &self.0;
-        let job = card.registers.lock().job;
-        let Some((from, page)) = job else {
-            return Progress::Done;
-        };
+impl Task for Card {
+    fn step(&self, cx: &Context) -> Step {
+        let Registers {
+            status, page, from, ..
+        } = *self.registers.lock();
+        if status & BUSY == 0 {
+            return Step::Idle;
+        }
         // Without the lock, because this may wait for user space.
-        let copied = card.copy(from, page);
-        let mut registers = card.registers.lock();
-        registers.job = None;
-        registers.events |= if copied.is_ok() { DONE } else { ERROR };
-        card.cx.set_interrupt(true);
-        card.idle.wake_all();
-        Progress::Done
+        let copied = self.copy(cx, from, page);
+        let mut registers = self.registers.lock();
+        registers.status &= !BUSY;
+        registers.status |= if copied.is_ok() { DONE } else { ERROR };
+        (registers.page, registers.from) = (0, 0);
+        update_interrupt(cx, &registers);
+        Step::Idle
     }
 }
 
-/// An open card. The worker is the first field, so that it ends before the rest is dropped.
+/// An open card.
 struct OpenScratch {
-    worker: Worker<Copier>,
-    card: Arc<Card>,
+    card: Engine<Card>,
 }
 
 impl OpenScratch {
     fn new(cx: Arc<Context>) -> Result<Self> {
-        let memory = DeviceMemory::new(PAGES * PAGE)?;
-        let card = pin_init!(Card {
-            cx,
-            memory,
-            registers <- new_mutex!(Registers::default(), "scratch_registers"),
-            idle <- WaitQueue::new(),
-        });
-        let card = Arc::pin_init(card, GFP_KERNEL)?;
-        let worker = Worker::new(&card.cx, Copier(card.clone()))?;
-        Ok(OpenScratch { worker, card })
+        let card = try_pin_init!(Card {
+            memory: DeviceMemory::new(PAGES * PAGE)?,
+            registers <- new_mutex!(Registers::ZERO, "scratch_registers"),
+        } ? Error);
+        Ok(OpenScratch {
+            card: Engine::new(cx, card)?,
+        })
     }
 }
 
@@ -192,7 +198,7 @@ impl Operations for OpenScratch {
     fn read(&self, _cx: &Context, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
         let registers = self.card.registers.lock();
         let mut bytes = [0; REGISTERS_SIZE];
-        bytes[0x04] = registers.events | if registers.job.is_some() { BUSY } else { 0 };
+        bytes[0x04] = registers.status;
         bytes[0x10..0x18].copy_from_slice(&registers.address.to_le_bytes());
         data.copy_from_slice(&bytes[offset as usize..][..data.len()]);
         Ok(())
@@ -201,16 +207,16 @@ impl Operations for OpenScratch {
     fn write(&self, cx: &Context, _bar: usize, offset: u64, data: &[u8]) -> Result {
         let mut registers = self.card.registers.lock();
         match offset {
-            DOORBELL if registers.stopped => return Err(EBUSY),
-            DOORBELL if registers.job.is_none() && usize::from(data[0]) < PAGES => {
-                registers.job = Some((registers.address, data[0].into()));
-                self.worker.kick();
+            DOORBELL if registers.status & BUSY == 0 && usize::from(data[0]) < PAGES => {
+                registers.status |= BUSY;
+                (registers.page, registers.from) = (data[0], registers.address);
+                self.card.kick();
             }
-            INTERRUPT_CLEAR => registers.events = 0,
+            INTERRUPT_CLEAR => registers.status &= BUSY,
             ADDRESS if data.len() == 8 => registers.address = number(data),
             _ => {}
         }
-        cx.set_interrupt(registers.events != 0);
+        update_interrupt(cx, &registers);
         Ok(())
     }
 
@@ -219,17 +225,17 @@ impl Operations for OpenScratch {
     }
 
     fn reset(&self, cx: &Context) -> Result {
-        let mut registers = self.card.stop()?;
+        let mut registers = self.card.registers.lock();
         if let Err(e) = self.card.memory.clear() {
             dev_err!(cx.device(), "scratch: memory not cleared: {e:?}\n");
         }
-        *registers = Registers::default();
-        cx.set_interrupt(false);
+        *registers = Registers::ZERO;
+        update_interrupt(cx, &registers);
         Ok(())
     }
 }
 
-/// Events, then ADDRESS.
+/// [`Registers`].
 const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
 /// A page's number in the memory, then its bytes. A page without a record is zero.
 const MEMORY: Tag = Tag(Tag::FIRST_DRIVER.0 + 1);
@@ -256,7 +262,7 @@ impl Migrate for OpenScratch {
         oldest: 1,
         readable_by: 1,
     };
-    const RECORDS: &'static [(Tag, usize)] = &[(REGISTERS, 1 + 8), (MEMORY, 1 + PAGE)];
+    const RECORDS: &'static [(Tag, usize)] = &[(REGISTERS, Registers::LEN), (MEMORY, 1 + PAGE)];
     type Saving = Saving;
     type Loading = Arrived;
 
@@ -266,15 +272,6 @@ impl Migrate for OpenScratch {
 
     fn geometry(&self) -> [u64; 2] {
         [self.card.memory.size() as u64, 0]
-    }
-
-    fn quiesce(&self, _cx: &Context) -> Result {
-        let go_on = || self.card.registers.lock().stopped = false;
-        self.card.stop().map(drop).inspect_err(|_| go_on())
-    }
-
-    fn resume(&self, _cx: &Context) {
-        self.card.registers.lock().stopped = false;
     }
 
     fn start_saving(&self) -> Result<Saving> {
@@ -298,7 +295,7 @@ impl Migrate for OpenScratch {
         Pending {
             initial,
             dirty: left.saturating_sub(initial),
-            stop_copy: left + (HEADER_LEN + 1 + 8) as u64,
+            stop_copy: left + (HEADER_LEN + Registers::LEN) as u64,
         }
     }
 
@@ -327,10 +324,8 @@ impl Migrate for OpenScratch {
             is_first: false,
         };
         if phase == Phase::StopCopy {
-            let registers = self.card.registers.lock();
-            let mut payload = [registers.events; 1 + 8];
-            payload[1..].copy_from_slice(&registers.address.to_le_bytes());
-            out.record(REGISTERS, &payload)?;
+            let registers = *self.card.registers.lock();
+            out.record(REGISTERS, &registers.encode())?;
         }
         Ok(Progress::Done)
     }
@@ -344,22 +339,17 @@ impl Migrate for OpenScratch {
     }
 
     fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
+        if tag == REGISTERS {
+            arrived.registers = Some(Registers::decode(payload)?);
+            return Ok(());
+        }
         let bad = LoadError::BadState;
-        let (first, rest) = payload.split_first().ok_or(bad("an empty record"))?;
-        if tag == MEMORY && rest.len() == PAGE {
-            let written = arrived.memory.write(usize::from(*first) * PAGE, rest);
-            return written.map_err(|_| bad("a page that the card has not"));
+        let (page, bytes) = payload.split_first().ok_or(bad("an empty record"))?;
+        if bytes.len() != PAGE {
+            return Err(bad("a part of a page"));
         }
-        if tag != REGISTERS || rest.len() != 8 || first & !(DONE | ERROR) != 0 {
-            return Err(bad("a record that no card writes"));
-        }
-        arrived.registers = Some(Registers {
-            address: number(rest),
-            events: *first,
-            job: None,
-            stopped: true,
-        });
-        Ok(())
+        let written = arrived.memory.write(usize::from(*page) * PAGE, bytes);
+        written.map_err(|_| bad("a page that the card has not"))
     }
 
     fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
@@ -374,7 +364,7 @@ impl Migrate for OpenScratch {
         }
         if let Some(registers) = arrived.registers {
             *self.card.registers.lock() = registers;
-            cx.set_interrupt(registers.events != 0);
+            update_interrupt(cx, &registers);
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device is stopped, migrated and reset between any two steps.
+//! The device is migrated and reset between any two steps.
 
 mod common;
 
@@ -90,27 +90,6 @@ proptest! {
         prop_assert_eq!(card.fence(), 42);
         prop_assert_eq!(card.fence_at(DATA), (42, 0, NO_INDEX));
     }
-
-    #[test]
-    fn stopping_between_steps_loses_nothing(cmds in work(), every in 1..5usize) {
-        let mut card = Card::started();
-        card.scratch.truncate(3000);
-        card.submit(&cmds);
-        let mut steps = 0;
-        while card.step() {
-            steps += 1;
-            if steps % every == 0 {
-                card.regs.stop();
-                let state = card.regs.state();
-                prop_assert!(state.is_some());
-                prop_assert!(!card.step());
-                prop_assert_eq!(card.regs.state(), state);
-                let busy = card.read(STATUS) & BUSY != 0;
-                prop_assert_eq!(card.regs.start().kick, busy);
-            }
-        }
-        prop_assert_eq!(card.read(HEAD), cmds.len() as u32);
-    }
 }
 
 #[test]
@@ -118,39 +97,12 @@ fn there_is_no_state_to_save_while_a_step_is_out() {
     let mut card = Card::started();
     card.submit(&[fence(DATA, 1)]);
     let work = card.take().unwrap();
-    card.regs.stop();
     assert!(!card.regs.is_idle());
     assert_eq!(card.regs.state(), None);
     let outcome = card.execute(work);
     card.publish(outcome);
     assert!(card.regs.is_idle());
     assert!(card.regs.state().is_some());
-}
-
-#[test]
-fn a_stopped_device_hears_the_doorbell_when_it_starts() {
-    let mut card = Card::started();
-    card.regs.stop();
-    card.submit(&[fence(DATA, 1)]);
-    assert!(!card.kicked);
-    assert!(!card.step());
-    assert!(card.regs.start().kick);
-    card.run();
-    assert_eq!(card.fence(), 1);
-}
-
-#[test]
-fn a_guest_cannot_start_a_stopped_device_by_resetting_it() {
-    let mut card = Card::started();
-    card.regs.stop();
-    card.write(CONTROL, RESET);
-    card.start(RING, SLOTS);
-    card.submit(&[fence(DATA, 1)]);
-    assert!(!card.step());
-    card.regs.reset();
-    card.start(RING, SLOTS);
-    card.submit(&[fence(DATA, 1)]);
-    assert!(card.step());
 }
 
 #[test]

@@ -20,24 +20,8 @@ use kernel::{current, error::to_result, prelude::*, static_lock_class, types::Op
 /// # Invariants
 ///
 /// `queue` is an initialized wait queue.
-///
-/// # Examples
-///
-/// ```
-/// # use kernel::{prelude::*, sync::Mutex};
-/// # use mdev_sdk::WaitQueue;
-/// fn finish(busy: &Mutex<bool>, idle: &WaitQueue) {
-///     *busy.lock() = false;
-///     idle.wake_all();
-/// }
-///
-/// /// Waits for `finish`; EINTR if this thread is killed before.
-/// fn stop(busy: &Mutex<bool>, idle: &WaitQueue) -> Result {
-///     idle.wait_killable(|| !*busy.lock())
-/// }
-/// ```
 #[pin_data]
-pub struct WaitQueue {
+pub(crate) struct WaitQueue {
     #[pin]
     queue: Opaque<raw::wait_queue_head_t>,
 }
@@ -49,7 +33,7 @@ unsafe impl Sync for WaitQueue {}
 
 impl WaitQueue {
     /// Creates an empty queue.
-    pub fn new() -> impl PinInit<Self> {
+    pub(crate) fn new() -> impl PinInit<Self> {
         // INVARIANT: `__init_waitqueue_head()` initializes `queue`.
         pin_init!(Self {
             queue <- Opaque::ffi_init(|slot| {
@@ -67,7 +51,7 @@ impl WaitQueue {
     /// # Errors
     ///
     /// EINTR if this thread is killed first.
-    pub fn wait_killable(&self, done: impl FnMut() -> bool) -> Result {
+    pub(crate) fn wait_killable(&self, done: impl FnMut() -> bool) -> Result {
         self.wait_in(raw::TASK_KILLABLE, done)
     }
 
@@ -95,7 +79,7 @@ impl WaitQueue {
     }
 
     /// Wakes all waiting threads, which then check their condition again.
-    pub fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         // SAFETY: By the type invariant `queue` is initialized.
         unsafe { raw::mdev_wake_all(self.queue.get()) };
     }

@@ -119,10 +119,6 @@ macro_rules! migrate_of_card {
             fn geometry(&self) -> [u64; 2] {
                 [0; 2]
             }
-            fn quiesce(&self, _: &Context) -> Result {
-                Ok(())
-            }
-            fn resume(&self, _: &Context) {}
             fn start_saving(&self) -> Result {
                 Ok(())
             }

@@ -2,6 +2,7 @@
 
 //! The SDK's part of an open device, and the part of that which a driver sees: [`Context`].
 
+use super::engines::Engines;
 use crate::{
     base::limit::Limit,
     irq::Irqs,
@@ -58,6 +59,8 @@ pub struct Context {
     #[pin]
     config: Mutex<ConfigSpace>,
     #[pin]
+    pub(super) engines: Engines,
+    #[pin]
     pub(crate) irqs: Irqs,
     #[pin]
     pub(crate) window: Window,
@@ -91,6 +94,7 @@ impl Context {
                 wakeup,
                 config_size,
                 memory,
+                engines <- Engines::new(),
                 irqs <- Irqs::new(),
                 window <- Window::new(),
             }),

@@ -33,7 +33,7 @@ pub enum Phase {
     StopCopy,
 }
 
-/// Whether [`Migrate::save`] or [`Task::step`](super::Task::step) must be called again.
+/// Whether [`Migrate::save`] must be called again.
 ///
 /// # Examples
 ///
@@ -55,10 +55,9 @@ pub enum Phase {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// There is more to do now. A call of `save` has written at least one record.
+    /// There is more to save now, and the call has written at least one record.
     More,
-    /// There is nothing more to do: to save now (PRE_COPY) or at all (STOP_COPY), or until the next
-    /// [`kick`](super::Worker::kick).
+    /// There is nothing more to save: now (PRE_COPY), or at all (STOP_COPY).
     Done,
 }
 
@@ -160,13 +159,6 @@ pub enum Codec {
 ///         [0; 2]
 ///     }
 ///
-///     // Nothing to do: only the guest's accesses change it.
-///     fn quiesce(&self, _cx: &Context) -> Result {
-///         Ok(())
-///     }
-///
-///     fn resume(&self, _cx: &Context) {}
-///
 ///     fn start_saving(&self) -> Result {
 ///         Ok(())
 ///     }
@@ -241,7 +233,7 @@ pub trait Migrate {
     /// Returns two sizes that source and destination must have in common; 0 for one without a use.
     fn geometry(&self) -> [u64; 2];
 
-    /// Quiesces the device.
+    /// Stops what the device does by itself, apart from its engines, which the SDK has stopped.
     ///
     /// When this returns, the device does no DMA and changes no state by itself until
     /// [`resume`](Self::resume) or a reset. The SDK refuses its accesses to guest memory from then
@@ -250,10 +242,13 @@ pub trait Migrate {
     /// # Errors
     ///
     /// An error fails the change of state, and the device must be left running.
-    fn quiesce(&self, cx: &Context) -> Result;
+    fn quiesce(&self, _cx: &Context) -> Result {
+        Ok(())
+    }
 
-    /// Lets the device run again; interrupts that were due have been signalled.
-    fn resume(&self, cx: &Context);
+    /// Lets the device run again; interrupts that were due have been signalled. The SDK kicks the
+    /// engines afterwards.
+    fn resume(&self, _cx: &Context) {}
 
     /// Begins a saving session.
     ///

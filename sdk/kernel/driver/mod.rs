@@ -9,25 +9,26 @@
 //! | `budget` | what the mdevs of a parent share |
 //! | `context` | the SDK's part of an open device, which callbacks receive |
 //! | `open` | an open device: the SDK's part and the driver's |
-//! | `worker` | work outside of callbacks |
+//! | `engine`, `engines` | work outside of callbacks, and what stops it |
 //!
 //! This layer knows `memory` and `irq`, and no protocol, file or ioctl. The session and VFIO's
 //! callbacks call the driver through it.
 
 mod budget;
 mod context;
+mod engine;
+mod engines;
 mod migrate;
 mod open;
 mod operations;
 mod record;
-mod worker;
 
 pub use budget::{Budget, Share};
 pub use context::Context;
+pub use engine::{Engine, Step, Task};
 pub use migrate::{Codec, Migrate, Pending, Phase, Progress};
 pub use operations::{Driver, NewDevice, Operations, Plane, Type};
 pub use record::{crc32c, RecordWriter};
-pub use worker::{Task, Worker};
 
 pub(crate) use open::Open;
 pub(crate) use record::{errno, DeferredPayload};

@@ -59,32 +59,38 @@ impl<O: Operations> Open<O> {
         numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
     }
 
-    /// Quiesces the driver's part, then ends its accesses to guest memory.
+    /// Stops the engines and the driver's part, then ends its accesses to guest memory.
     ///
     /// # Errors
     ///
-    /// Returns the driver's error, or EINTR if this thread is killed before the accesses are over;
-    /// the device runs then.
+    /// Returns the driver's error, or EINTR if this thread is killed before all is over; the device
+    /// runs then.
     pub(crate) fn quiesce(&self) -> Result {
-        self.driver.quiesce(&self.cx)?;
+        self.cx.engines.stop()?;
+        let stopped = self.driver.quiesce(&self.cx);
+        stopped.inspect_err(|_| self.cx.engines.start())?;
         let quiesced = self.cx.memory().quiesce();
-        quiesced.inspect_err(|_| self.driver.resume(&self.cx))
+        quiesced.inspect_err(|_| self.resume())
     }
 
     /// Lets the driver's part run again.
     pub(crate) fn resume(&self) {
         self.cx.memory().resume();
         self.driver.resume(&self.cx);
+        self.cx.engines.start();
     }
 
-    /// Resets the SDK's part, then the driver's, so that the level the driver sets is that of the
-    /// new state.
+    /// Resets the SDK's part, then the driver's between two steps of its engines, so that the level
+    /// the driver sets is that of the new state.
     ///
     /// # Errors
     ///
-    /// Returns the driver's error.
+    /// Returns the driver's error, or EINTR if this thread is killed before the steps are over.
     pub(crate) fn reset(&self) -> Result {
         self.cx.reset();
-        self.driver.reset(&self.cx)
+        self.cx.engines.stop()?;
+        let reset = self.driver.reset(&self.cx);
+        self.cx.engines.start();
+        reset
     }
 }

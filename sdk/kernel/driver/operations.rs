@@ -244,14 +244,13 @@ pub trait Operations: Migrate + Sized + Send + Sync + 'static {
 
     /// Resets the device to its state after power-on, from any state.
     ///
-    /// Before the call, the SDK has ended the migration session, reset configuration space, and
-    /// lowered the interrupt line. The device may have raised the line again since, so the driver
-    /// must set its level here.
+    /// Before the call, the SDK has ended the migration session, reset configuration space, lowered
+    /// the interrupt line, and stopped the engines, which it kicks afterwards. The device may have
+    /// raised the line again since, so the driver must set its level here.
     ///
     /// # Errors
     ///
-    /// EINTR if this thread was killed while it waited for the device to finish
-    /// ([`WaitQueue::wait_killable`](crate::WaitQueue::wait_killable)), and no other error:
+    /// EINTR if this thread was killed while it waited for hardware to finish, and no other error:
     /// allocate beforehand whatever could fail.
     fn reset(&self, cx: &Context) -> Result;
 }
