@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `operations` | the traits `Driver` and `Operations` |
 //! | `migrate`, `record` | the trait `Migrate`, and the writer of the records that it saves |
+//! | `fixed_state` | what `Migrate` is derived from if the state is one record of fixed size |
 //! | `budget` | what the mdevs of a parent share |
 //! | `context` | the SDK's part of an open device, which callbacks receive |
 //! | `open` | an open device: the SDK's part and the driver's |
@@ -18,6 +19,7 @@ mod budget;
 mod context;
 mod engine;
 mod engines;
+mod fixed_state;
 mod migrate;
 mod open;
 mod operations;
@@ -26,6 +28,7 @@ mod record;
 pub use budget::{Budget, Share};
 pub use context::Context;
 pub use engine::{Engine, Step, Task};
+pub use fixed_state::FixedState;
 pub use migrate::{Codec, Migrate, Pending, Phase, Progress};
 pub use operations::{Driver, NewDevice, Operations, Plane, Type};
 pub use record::{crc32c, RecordWriter};

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The migration of a device whose state is one record of fixed size.
+
+use super::{Context, Migrate, Pending, Phase, Progress, RecordWriter};
+use kernel::{prelude::*, sync::Mutex};
+use mdev_model::{
+    record::{Field, Record},
+    stream::{Format, LoadError, Name, Tag, HEADER_LEN},
+};
+
+/// The tag of the record.
+const STATE: Tag = Tag::FIRST_DRIVER;
+
+/// The migration of a device whose state is one record of fixed size, instead of [`Migrate`], which
+/// the SDK implements from it.
+///
+/// The record is saved when the device is stopped. For a state of more than some KiB implement
+/// [`Migrate`], which can save a part of it while the device runs.
+///
+/// # Examples
+///
+/// A card whose state is a register of four bytes:
+///
+/// ```
+/// # include!(env!("MDEV_SDK_CARD"));
+/// # use mdev_sdk::{model::record::Record, FixedState};
+/// # fn main() {}
+/// # module_of_card!();
+/// # driver_of_card!();
+/// # operations_of_card!();
+/// mdev_sdk::model::record! {
+///     struct Registers {
+///         events: u32,
+///     }
+/// }
+///
+/// impl Record for Registers {
+///     fn check(&self) -> Result<(), &'static str> {
+///         match self.events {
+///             0..=3 => Ok(()),
+///             _ => Err("unknown events"),
+///         }
+///     }
+/// }
+///
+/// #[pin_data]
+/// struct OpenCard {
+///     #[pin]
+///     registers: Mutex<Registers>,
+/// }
+/// # impl OpenCard {
+/// #     fn new() -> impl PinInit<Self, Error> {
+/// #         try_pin_init!(Self {
+/// #             registers <- new_mutex!(Registers { events: 0 }, "card_registers"),
+/// #         })
+/// #     }
+/// # }
+///
+/// #[vtable]
+/// impl FixedState for OpenCard {
+///     const FORMAT: Format = Format {
+///         name: name("card"),
+///         version: 1,
+///         oldest: 1,
+///         readable_by: 1,
+///     };
+///     type State = Registers;
+///
+///     fn kind(&self) -> Name {
+///         name("card-1")
+///     }
+///
+///     fn state(&self) -> &Mutex<Registers> {
+///         &self.registers
+///     }
+///
+///     fn restored(&self, cx: &Context, registers: &Registers) {
+///         cx.set_interrupt(registers.events != 0);
+///     }
+/// }
+/// ```
+#[vtable]
+pub trait FixedState {
+    /// Name and version of the driver's record format.
+    const FORMAT: Format;
+    /// The state, whose encoding migrates.
+    type State: Record + Copy + Send + Unpin;
+
+    /// Returns the device type, which source and destination must have in common.
+    fn kind(&self) -> Name;
+
+    /// Returns two sizes that source and destination must have in common; 0 for one without a use.
+    fn geometry(&self) -> [u64; 2] {
+        [0; 2]
+    }
+
+    /// Returns the state of the device. While the device is stopped, only the guest's accesses may
+    /// change it.
+    fn state(&self) -> &Mutex<Self::State>;
+
+    /// Derives from the state, which has been replaced, what does not migrate: the level of the
+    /// interrupt, for instance. Called with the lock of the state held.
+    ///
+    /// Work that is under way in the state is continued when the device runs: the SDK kicks its
+    /// [`Engine`](super::Engine).
+    fn restored(&self, cx: &Context, state: &Self::State);
+}
+
+#[vtable]
+impl<T: FixedState> Migrate for T {
+    const FORMAT: Format = T::FORMAT;
+    const RECORDS: &'static [(Tag, usize)] = &[(STATE, T::State::LEN)];
+
+    // 7.2 has no such type.
+    #[cfg(linux_7_3)]
+    type OwnerModule = <T as FixedState>::OwnerModule;
+    type Saving = ();
+    /// The record, once it has arrived. In a box, because a stack is small.
+    type Loading = Option<KBox<T::State>>;
+
+    fn kind(&self) -> Name {
+        FixedState::kind(self)
+    }
+
+    fn geometry(&self) -> [u64; 2] {
+        FixedState::geometry(self)
+    }
+
+    fn start_saving(&self) -> Result {
+        Ok(())
+    }
+
+    fn pending(&self, _saving: Option<&()>) -> Pending {
+        Pending {
+            stop_copy: (HEADER_LEN + T::State::LEN) as u64,
+            ..Pending::default()
+        }
+    }
+
+    fn save(&self, _saving: &mut (), phase: Phase, out: &mut RecordWriter<'_>) -> Result<Progress> {
+        if phase == Phase::StopCopy {
+            let mut payload = KVec::from_elem(0, T::State::LEN, GFP_KERNEL)?;
+            self.state().lock().put(&mut payload);
+            out.record(STATE, &payload)?;
+        }
+        Ok(Progress::Done)
+    }
+
+    fn start_loading(&self) -> Result<Self::Loading> {
+        Ok(None)
+    }
+
+    fn load(
+        &self,
+        loading: &mut Self::Loading,
+        _tag: Tag,
+        payload: &[u8],
+    ) -> Result<(), LoadError> {
+        let state = KBox::new(T::State::ZERO, GFP_KERNEL_ACCOUNT);
+        let state = loading.insert(state.map_err(|_| LoadError::NoMemory)?);
+        state.replace(payload)
+    }
+
+    fn complete(&self, loading: &Self::Loading) -> Result<(), LoadError> {
+        match loading {
+            Some(_) => Ok(()),
+            None => Err(LoadError::BadState("the state is missing")),
+        }
+    }
+
+    fn commit(&self, cx: &Context, loading: Self::Loading) {
+        if let Some(arrived) = loading {
+            let mut state = self.state().lock();
+            *state = *arrived;
+            self.restored(cx, &state);
+        }
+    }
+}
