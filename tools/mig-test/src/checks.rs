@@ -133,7 +133,7 @@ fn failures(output: &str) -> String {
     lines.join("\n")
 }
 
-/// Checks that the guide's driver builds in a tree of its own and contains what the guide quotes.
+/// Checks that the examples build in trees of their own, and that the guide quotes its driver.
 fn vendor_guide(lab: &Lab) -> Result<Done> {
     let mut command = Command::new("sh");
     command.arg(lab.project.join("Documentation/examples/check-guide"));
@@ -141,12 +141,14 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     if !ok {
         bail!("{}", output.trim());
     }
-    modules::build_ours(lab, lab.default_kernel(), &modules::GUIDE, Goal::Fresh)?;
+    for example in [&modules::GUIDE, &modules::EDU] {
+        modules::build_ours(lab, lab.default_kernel(), example, Goal::Fresh)?;
+    }
     Ok(Done::Passed)
 }
 
 /// Checks that the same source also builds for the other series: the modules, the tests' modules,
-/// the guide's driver and the examples.
+/// the drivers in Documentation/examples, and the examples in comments.
 fn other_kernels(lab: &Lab) -> Result<Done> {
     let others = Kernel::STOCK.into_iter();
     for kernel in others.filter(|kernel| *kernel != lab.default_kernel()) {
@@ -154,7 +156,9 @@ fn other_kernels(lab: &Lab) -> Result<Done> {
             return Ok(Done::Skipped(reason.into()));
         }
         modules::strict(lab, kernel, Goal::Fresh)?;
-        modules::build_ours(lab, kernel, &modules::GUIDE, Goal::Fresh)?;
+        for example in [&modules::GUIDE, &modules::EDU] {
+            modules::build_ours(lab, kernel, example, Goal::Fresh)?;
+        }
         examples(lab, kernel)?;
     }
     Ok(Done::Passed)

@@ -103,6 +103,13 @@ pub const GUIDE: Apart<'_> = Apart {
     folder: "kmod-guide",
 };
 
+/// The example after QEMU's `edu`.
+pub const EDU: Apart<'_> = Apart {
+    what: "building the example edu",
+    source: "Documentation/examples/edu",
+    folder: "kmod-edu",
+};
+
 /// The modules for tests and benchmarks: a card whose registers are the calls of `GuestMemory`, and
 /// one that pins, with the SDK and without it.
 pub const TESTS: Apart<'_> = Apart {
@@ -111,7 +118,7 @@ pub const TESTS: Apart<'_> = Apart {
     folder: "kmod-tests",
 };
 
-/// This project's own.
+/// This project's own that scenarios load.
 pub const OURS: [Apart<'_>; 2] = [TESTS, GUIDE];
 
 /// Returns those of [`OURS`] whose build is up to date, also with the project's modules.
