@@ -32,6 +32,7 @@ use kernel::{
 use mdev_sdk::{
     model::{
         config::{Bar, Identity},
+        record::{Field, Record},
         stream::{name, Format, LoadError, Name, Tag, HEADER_LEN},
     },
     Budget, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress,
@@ -323,7 +324,7 @@ impl Migrate for OpenMtty {
         let slot = arrived.ports[..self.card.ports]
             .get_mut(usize::from(*port))
             .ok_or(LoadError::BadState("a port that the card has not"))?;
-        *slot = Some(State::decode(state).map_err(refusal)?);
+        *slot = Some(State::decode(state)?);
         Ok(())
     }
 

@@ -14,6 +14,8 @@
 //! | 10 | 1 | bytes in the FIFO: at most 16, or 1 while the FIFOs are off |
 //! | 11 | 16 | the FIFO, oldest byte first, 0 after its end |
 
+use mdev_model::record::Record;
+
 use crate::uart::{fcr, ier, mcr, msr, FIFO_SIZE};
 
 /// The reason why a state is refused.
@@ -38,72 +40,42 @@ pub(crate) fn flag(byte: u8) -> Result<bool, BadState> {
     Ok(byte == 1)
 }
 
-/// One port's state. It is always valid: it comes from a port, or was checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    // Registers: what the guest wrote, without the bits that do not exist.
-    pub(crate) ier: u8,
-    pub(crate) fcr: u8,
-    pub(crate) lcr: u8,
-    pub(crate) mcr: u8,
-    pub(crate) scr: u8,
-    pub(crate) divisor: u16,
+mdev_model::record! {
+    /// One port's state. It is always valid: it comes from a port, or was checked.
+    #[derive(Default)]
+    pub struct State {
+        // Registers: what the guest wrote, without the bits that do not exist.
+        pub(crate) ier: u8,
+        pub(crate) fcr: u8,
+        pub(crate) lcr: u8,
+        pub(crate) mcr: u8,
+        pub(crate) scr: u8,
+        pub(crate) divisor: u16,
 
-    // Events that were not reported to the guest yet.
-    pub(crate) overrun: bool,
-    pub(crate) thri_pending: bool,
-    pub(crate) msr_delta: u8,
+        // Events that were not reported to the guest yet.
+        pub(crate) overrun: bool,
+        pub(crate) thri_pending: bool,
+        pub(crate) msr_delta: u8,
 
-    // The loop-back FIFO, oldest byte first, 0 after its end.
-    pub(crate) fifo_len: u8,
-    pub(crate) fifo: [u8; FIFO_SIZE],
+        // The loop-back FIFO, oldest byte first, 0 after its end.
+        pub(crate) fifo_len: u8,
+        pub(crate) fifo: [u8; FIFO_SIZE],
+    }
 }
 
-impl State {
-    /// Bytes of an encoded state.
-    pub const LEN: usize = 11 + FIFO_SIZE;
-
-    /// Returns the encoding above.
-    pub fn encode(&self) -> [u8; Self::LEN] {
+impl Record for State {
+    fn check(&self) -> Result<(), &'static str> {
         let Self {
             ier,
             fcr,
-            lcr,
             mcr,
-            scr,
-            divisor,
-            overrun,
             thri_pending,
             msr_delta,
             fifo_len,
             fifo,
+            ..
         } = *self;
-        let [dll, dlm] = divisor.to_le_bytes();
-        let mut out = [0; Self::LEN];
-        out[..7].copy_from_slice(&[ier, fcr, lcr, mcr, scr, dll, dlm]);
-        out[7..11].copy_from_slice(&[overrun.into(), thri_pending.into(), msr_delta, fifo_len]);
-        out[11..].copy_from_slice(&fifo);
-        out
-    }
-
-    /// Decodes and checks what [`Self::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, BadState> {
-        let wrong_length = |_| BadState("another length than a port's");
-        let bytes: &[u8; Self::LEN] = bytes.try_into().map_err(wrong_length)?;
-        let [ier, fcr, lcr, mcr, scr, dll, dlm, oe, thri, msr_delta, fifo_len, fifo @ ..] = *bytes;
-        let state = Self {
-            ier,
-            fcr,
-            lcr,
-            mcr,
-            scr,
-            divisor: u16::from_le_bytes([dll, dlm]),
-            overrun: flag(oe)?,
-            thri_pending: flag(thri)?,
-            msr_delta,
-            fifo_len,
-            fifo,
-        };
+        let require = |holds: bool, otherwise| holds.then_some(()).ok_or(otherwise);
         require(ier & !ier::ALL == 0, "unknown IER bits")?;
         require(mcr & !mcr::ALL == 0, "unknown MCR bits")?;
         require(fcr == fcr::stored(fcr), "FCR bits that do not stay")?;
@@ -111,10 +83,6 @@ impl State {
         require(fifo_len <= fcr::depth(fcr), "a FIFO that is too long")?;
         let unused = &fifo[usize::from(fifo_len)..];
         require(unused.iter().all(|&b| b == 0), "bytes after the FIFO")?;
-        require(
-            fifo_len == 0 || !state.thri_pending,
-            "THRI with bytes to send",
-        )?;
-        Ok(state)
+        require(fifo_len == 0 || !thri_pending, "THRI with bytes to send")
     }
 }

@@ -6,6 +6,7 @@
 mod common;
 
 use common::*;
+use mdev_model::record::Record;
 use mtty_model::mainline::{
     check_header, decode_port, encode_header, encode_port, Piece, Reader, PORT_LEN,
 };

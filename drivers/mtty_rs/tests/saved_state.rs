@@ -5,6 +5,7 @@
 mod common;
 
 use common::*;
+use mdev_model::record::{Field, Record};
 use mtty_model::state::State;
 use mtty_model::uart::Uart;
 use proptest::prelude::*;
@@ -25,7 +26,7 @@ fn refusal_of(at: usize, value: u8) -> &'static str {
     send(&mut uart, [1, 2, 3]);
     let mut bytes = uart.state().encode();
     bytes[at] = value;
-    State::decode(&bytes).map_or_else(|bad| bad.as_str(), |_| "accepted")
+    State::decode(&bytes).map_or_else(|bad| bad.reason(), |_| "accepted")
 }
 
 #[test]
