@@ -10,7 +10,7 @@ use crate::{
 };
 use kernel::{
     device::Device,
-    new_mutex,
+    fmt, new_mutex,
     prelude::*,
     sync::{aref::ARef, Arc, Mutex},
 };
@@ -146,16 +146,25 @@ impl Context {
 
     /// Logs that an incoming stream was refused, if the mdev's limit of messages allows it.
     pub(crate) fn report_refusal(&self, error: LoadError) {
+        self.report(|| {
+            let reason = error.reason();
+            dev_warn!(self.dev, "mdev: incoming state refused: {reason}\n");
+        });
+    }
+
+    /// Logs a rule of the SDK that the driver has broken, if the mdev's limit of messages allows
+    /// it.
+    pub(crate) fn report_mistake(&self, rule: fmt::Arguments<'_>) {
+        self.report(|| dev_err!(self.dev, "mdev: the driver breaks a rule: {rule}\n"));
+    }
+
+    fn report(&self, log: impl FnOnce()) {
         let Some(left) = self.reports.spend() else {
             return;
         };
-        let reason = error.reason();
-        dev_warn!(self.dev, "mdev: incoming state refused: {reason}\n");
+        log();
         if left == 0 {
-            dev_warn!(
-                self.dev,
-                "mdev: no other refusal of this mdev is reported\n"
-            );
+            dev_warn!(self.dev, "mdev: nothing else of this mdev is reported\n");
         }
     }
 

@@ -36,11 +36,18 @@ impl<O: Operations> Open<O> {
         )
     }
 
-    /// Returns whether the memory behind each BAR has the size of the BAR.
+    /// Returns whether the memory behind each BAR has the size of the BAR; logs one that has not.
     pub(crate) fn memories_fit(&self) -> bool {
         let bars = &self.cx.identity().bars;
-        let mut memories = self.memories();
-        memories.all(|(bar, memory)| memory.size() as u64 == bars[bar].size())
+        self.memories().all(|(bar, memory)| {
+            let (is, must_be) = (memory.size() as u64, bars[bar].size());
+            if is != must_be {
+                self.cx.report_mistake(fmt!(
+                    "the memory of BAR {bar} has {is} bytes, the BAR has {must_be}"
+                ));
+            }
+            is == must_be
+        })
     }
 
     /// Returns the memory behind BAR `bar`, if there is any.

@@ -4,9 +4,10 @@
 //!
 //! Documentation/stream-format.md describes what the SDK adds to a driver's records.
 
+use super::Context;
 use crate::{base::raw, memory::DeviceMemory};
 use core::ops::Range;
-use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
+use kernel::{fmt, page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::stream::{Header, LoadError, StreamChecksum, Tag};
 
 /// The writer to which [`Migrate::save`](super::Migrate::save) saves.
@@ -44,6 +45,8 @@ pub struct RecordWriter<'a> {
     pub(crate) rest: Option<&'a mut DeferredPayload>,
     /// The driver's [`RECORDS`](super::Migrate::RECORDS).
     pub(crate) known: &'static [(Tag, usize)],
+    /// The device, whose log names the rule that a record breaks.
+    pub(crate) cx: &'a Context,
 }
 
 impl RecordWriter<'_> {
@@ -123,10 +126,20 @@ impl RecordWriter<'_> {
     /// Checks that the driver at the destination would take the record; EINVAL if not.
     fn check(&self, tag: Tag, optional: bool, len: usize) -> Result {
         let known = self.known.iter().find(|(known, _)| *known == tag);
-        let fits = known.map_or(optional, |(_, most)| len <= *most);
-        match fits && tag.0 >= Tag::FIRST_DRIVER.0 {
-            true => Ok(()),
-            false => Err(EINVAL),
+        let mistake = |rule: fmt::Arguments<'_>| {
+            self.cx.report_mistake(rule);
+            Err(EINVAL)
+        };
+        let Tag(number) = tag;
+        match known {
+            _ if number < Tag::FIRST_DRIVER.0 => {
+                mistake(fmt!("tag {number:#x} of a record is the SDK's"))
+            }
+            None if !optional => mistake(fmt!("tag {number:#x} of a record is not in RECORDS")),
+            Some((_, most)) if len > *most => mistake(fmt!(
+                "a record with tag {number:#x} has {len} bytes, RECORDS says {most} at most"
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -4,13 +4,15 @@
 
 use crate::{
     base::raw,
-    driver::RecordWriter,
-    driver::{crc32c, Codec, DeferredPayload, Migrate, Open, Operations, Pending, Phase, Progress},
+    driver::{
+        crc32c, Codec, Context, DeferredPayload, Migrate, Open, Operations, Pending, Phase,
+        Progress, RecordWriter,
+    },
 };
 use kernel::{prelude::*, uaccess::UserPtr};
 use mdev_model::{
     config,
-    stream::{Interrupt, MatchData, StreamChecksum, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN},
+    stream::{MatchData, StreamChecksum, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN},
     v1::{self, Chunk},
 };
 
@@ -54,12 +56,13 @@ impl Saved {
     }
 
     /// Returns a writer for what the driver saves in `phase`.
-    fn writer<O: Migrate>(&mut self, phase: Phase) -> RecordWriter<'_> {
+    fn writer<'a, O: Migrate>(&'a mut self, cx: &'a Context, phase: Phase) -> RecordWriter<'a> {
         RecordWriter {
             out: &mut self.out,
             tally: self.tally.as_mut(),
             rest: (phase == Phase::StopCopy).then_some(&mut self.rest),
             known: O::RECORDS,
+            cx,
         }
     }
 
@@ -85,13 +88,13 @@ impl Saved {
         Ok(some)
     }
 
-    /// Appends the SDK's own records, `config` and `interrupt`, and the end of the stream.
-    fn finish<O: Migrate>(&mut self, config: &[u8], interrupt: Interrupt) -> Result {
+    /// Appends the SDK's own records, and the end of the stream.
+    fn finish<O: Migrate>(&mut self, cx: &Context) -> Result {
         if self.tally.is_some() {
-            let mut writer = self.writer::<O>(Phase::StopCopy);
-            writer.own_record(Tag::CONFIG, false, config)?;
+            let mut writer = self.writer::<O>(cx, Phase::StopCopy);
+            writer.own_record(Tag::CONFIG, false, &cx.save_config())?;
             // A destination that does not know the tag is no worse off than without the record.
-            writer.own_record(Tag::INTERRUPT, true, &interrupt.encode())?;
+            writer.own_record(Tag::INTERRUPT, true, &cx.irqs.save().encode())?;
         }
         if let Some(tally) = &self.tally {
             self.out
@@ -138,7 +141,7 @@ impl<O: Operations> Outgoing<O> {
         };
         if new.saved.tally.is_some() {
             let data = MatchData::new(&O::FORMAT, driver.kind(), driver.geometry());
-            let mut writer = new.saved.writer::<O>(new.phase);
+            let mut writer = new.saved.writer::<O>(&open.cx, new.phase);
             writer.own_record(Tag::MATCH, false, &data.encode())?;
         }
         Ok(new)
@@ -242,20 +245,23 @@ impl<O: Operations> Outgoing<O> {
         }
         while self.saved.out.is_empty() && !self.finished {
             let phase = self.phase;
-            let mut writer = self.saved.writer::<O>(phase);
+            let mut writer = self.saved.writer::<O>(&open.cx, phase);
             let progress = open.driver.save(&mut self.driver, phase, &mut writer)?;
             match (progress, phase) {
                 (Progress::More, _) if !self.saved.out.is_empty() => {}
                 // Not again: a driver that reports more and writes nothing would be called forever.
-                (Progress::More, _) => return Err(EIO),
+                (Progress::More, _) => {
+                    let rule = "save must write a record before it returns More";
+                    open.cx.report_mistake(fmt!("{rule}"));
+                    return Err(EIO);
+                }
                 (Progress::Done, Phase::PreCopy) => {
                     self.initial = 0;
                     break;
                 }
                 (Progress::Done, Phase::StopCopy) => {
                     self.finished = true;
-                    let config = open.cx.save_config();
-                    self.saved.finish::<O>(&config, open.cx.irqs.save())?;
+                    self.saved.finish::<O>(&open.cx)?;
                 }
             }
         }

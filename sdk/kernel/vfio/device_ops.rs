@@ -133,11 +133,13 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
     // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
     let (body, mdev) = unsafe { (Device::<D>::body(vdev), Device::<D>::of_mdev(vdev)) };
     let identity = body.driver.identity();
-    if !identity.is_valid() {
-        dev_err!(
-            mdev,
-            "mdev: the driver's identity breaks a rule: class, BARs or MSI-X table\n"
-        );
+    if let Err((rule, bar)) = identity.check() {
+        if body.reports.spend().is_some() {
+            match bar {
+                Some(bar) => dev_err!(mdev, "mdev: the driver's identity: BAR {bar}: {rule}\n"),
+                None => dev_err!(mdev, "mdev: the driver's identity: {rule}\n"),
+            }
+        }
         return Err(EINVAL);
     }
     let config_size = body.driver.config_size().min(config::SIZE);
@@ -153,7 +155,6 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
     let open = Open::new(cx.clone(), body.driver.open(cx))?;
     let attach = || {
         if !open.memories_fit() {
-            dev_err!(mdev, "mdev: memory and BAR differ in size\n");
             return Err(EINVAL);
         }
         // SAFETY: `vdev` is being opened, and `close_device` detaches before it is closed.

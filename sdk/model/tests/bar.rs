@@ -40,7 +40,7 @@ fn the_size_that_software_computes_is_that_of_the_bar() {
         let size = 1u64 << shift;
         let size32 = u32::try_from(size).unwrap_or(0);
         for bar in [io(size32), memory32(size32, true), memory64(size, false)] {
-            if !with_bar(bar).is_valid() {
+            if with_bar(bar).check().is_err() {
                 continue;
             }
             let mut config = ConfigSpace::new(&with_bar(bar));
@@ -114,6 +114,20 @@ fn the_identity_must_be_possible() {
         ),
     ];
     for (identity, valid) in table {
-        assert_eq!(identity.is_valid(), valid, "{:?}", identity.bars);
+        assert_eq!(identity.check().is_ok(), valid, "{:?}", identity.bars);
     }
+}
+
+#[test]
+fn an_invalid_bar_is_named_with_the_rule() {
+    let named = |bars| with_bars(bars).check().unwrap_err();
+    let (rule, bar) = named([NONE, memory32(3000, false), NONE, NONE, NONE, NONE]);
+    assert!(rule.contains("power of two of at least 16"), "{rule}");
+    assert_eq!(bar, Some(1));
+    let (rule, bar) = named([NONE, NONE, io(512), NONE, NONE, NONE]);
+    assert!(rule.contains("4 to 256"), "{rule}");
+    assert_eq!(bar, Some(2));
+    let (rule, bar) = named([memory64(16, false), io(4), NONE, NONE, NONE, NONE]);
+    assert!(rule.contains("64 bits"), "{rule}");
+    assert_eq!(bar, Some(0));
 }

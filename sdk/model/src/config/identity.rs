@@ -169,7 +169,7 @@ impl Msix {
 ///     }),
 ///     bars,
 /// };
-/// assert!(card.is_valid());
+/// assert_eq!(card.check(), Ok(()));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
@@ -196,17 +196,31 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Returns whether the identity is one that a function can have.
+    /// Checks that a function can have the identity.
     ///
-    /// The class code must have 24 bits, each BAR a size that the specification allows and room for
-    /// its upper half, and the MSI-X table must be in a BAR.
-    pub fn is_valid(&self) -> bool {
-        let table_fits = self.msix.is_none_or(|msix| msix.is_valid(&self.bars));
-        let bars_fit = self.bars.iter().enumerate().all(|(i, bar)| {
-            bar.is_valid()
-                && (!matches!(bar, Bar::Memory64 { .. })
-                    || self.bars.get(i + 1) == Some(&Bar::None))
-        });
-        self.class < 1 << 24 && table_fits && bars_fit
+    /// # Errors
+    ///
+    /// The rule that it breaks, and the number of the BAR if the rule is about one.
+    pub fn check(&self) -> Result<(), (&'static str, Option<usize>)> {
+        if self.class >= 1 << 24 {
+            return Err(("the class code must have 24 bits", None));
+        }
+        for (i, bar) in self.bars.iter().enumerate() {
+            if !bar.is_valid() {
+                let rule = match bar {
+                    Bar::Io { .. } => "ports must be a power of two of 4 to 256 bytes",
+                    _ => "memory must be a power of two of at least 16 bytes, and not too large",
+                };
+                return Err((rule, Some(i)));
+            }
+            if matches!(bar, Bar::Memory64 { .. }) && self.bars.get(i + 1) != Some(&Bar::None) {
+                return Err(("after a BAR with 64 bits, one must be free", Some(i)));
+            }
+        }
+        if self.msix.is_some_and(|msix| !msix.is_valid(&self.bars)) {
+            let rule = "the MSI-X table and its pending bits must be in a BAR, aligned and apart";
+            return Err((rule, None));
+        }
+        Ok(())
     }
 }
