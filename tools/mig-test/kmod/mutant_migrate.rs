@@ -158,7 +158,7 @@ impl Migrate for OpenMutant {
         if bench.has(Defect::QuiesceBusy) && bench.device.lock().is_busy() {
             return Err(EBUSY);
         }
-        bench.stop().inspect_err(|_| self.go_on())?;
+        bench.device.lock().stop();
         if bench.has(Defect::InterruptClearedByQuiesce) {
             let mut device = bench.device.lock();
             device.lose_done();
@@ -176,10 +176,10 @@ impl Migrate for OpenMutant {
                 cx.set_interrupt(pulsed);
             }
         }
-        if bench.has(Defect::ResumeForgets) {
-            return bench.device.lock().go_on();
+        if !bench.has(Defect::ResumeForgets) {
+            bench.device.lock().go_on();
+            self.kick();
         }
-        self.go_on();
     }
 
     fn start_saving(&self) -> Result<Saving> {

@@ -13,11 +13,11 @@ pub mod mutant;
 mod mutant_migrate;
 
 use kernel::sync::{atomic::Atomic, Arc, Mutex};
+use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::{
-    Budget, Context, DeviceMemory, Driver, NewDevice, Operations, Progress, Share, Task, Type,
-    WaitQueue, Worker,
+    Budget, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Share, Task, Type,
 };
 use mutant::defect::Defect;
 use mutant::device::{Failed, Step, Workbench};
@@ -72,7 +72,7 @@ struct Mutant {
     _share: Share,
 }
 
-/// What the callbacks and the worker share.
+/// What the callbacks and the engine share.
 #[pin_data]
 struct Bench {
     cx: Arc<Context>,
@@ -80,8 +80,10 @@ struct Bench {
     memory: Arc<DeviceMemory>,
     #[pin]
     device: Mutex<Workbench>,
+    /// Does the job in the kernel's workqueue, which the SDK does not stop, for `QuiesceNothing`
+    /// and `StoppedCommandRuns`.
     #[pin]
-    idle: WaitQueue,
+    work: Work<Bench>,
     /// Whether a saving session was started, for the defect `SecondSessionEmpty`.
     was_saved: Atomic<u32>,
     /// Whether a load was committed: for `InterruptPulsed`, which clears it, and
@@ -95,15 +97,22 @@ impl Bench {
         self.defect == defect
     }
 
-    /// Stops the job between two steps.
-    ///
-    /// # Errors
-    ///
-    /// EINTR if the thread is killed while it waits for the end of a step.
-    fn stop(&self) -> Result {
-        self.device.lock().stop();
-        self.idle
-            .wait_killable(|| !self.device.lock().is_stepping())
+    /// Returns whether a defect keeps the job away from the engine.
+    fn is_runaway(&self) -> bool {
+        self.has(Defect::QuiesceNothing) || self.has(Defect::StoppedCommandRuns)
+    }
+
+    /// Does a step of the job. Returns whether there was one to do.
+    fn step(&self) -> bool {
+        let begun = self.device.lock().begin();
+        let Some(step) = begun else {
+            return false;
+        };
+        let copied = self.copy(step);
+        let mut device = self.device.lock();
+        device.end(copied.map_err(|_| Failed));
+        self.cx.set_interrupt(device.interrupt());
+        true
     }
 
     /// Does the part of a step that accesses memory, without the lock: it may wait for user space.
@@ -124,28 +133,33 @@ impl Bench {
     }
 }
 
+impl_has_work! {
+    impl HasWork<Self> for Bench { self.work }
+}
+
+impl WorkItem for Bench {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        while this.step() {}
+    }
+}
+
 /// The task that does a job, step by step.
 struct Job(Arc<Bench>);
 
 impl Task for Job {
-    fn step(&self) -> Progress {
-        let bench = &self.0;
-        let begun = bench.device.lock().begin();
-        let Some(step) = begun else {
-            return Progress::Done;
-        };
-        let copied = bench.copy(step);
-        let mut device = bench.device.lock();
-        device.end(copied.map_err(|_| Failed));
-        bench.cx.set_interrupt(device.interrupt());
-        bench.idle.wake_all();
-        Progress::More
+    fn step(&self, _cx: &Context) -> mdev_sdk::Step {
+        match !self.0.is_runaway() && self.0.step() {
+            true => mdev_sdk::Step::More,
+            false => mdev_sdk::Step::Idle,
+        }
     }
 }
 
-/// An open device. The worker is the first field, so that it ends before the rest is dropped.
+/// An open device.
 struct OpenMutant {
-    worker: Worker<Job>,
+    engine: Engine<Job>,
     bench: Arc<Bench>,
 }
 
@@ -154,30 +168,26 @@ impl OpenMutant {
         let memory = DeviceMemory::new(MEMORY_SIZE)?;
         let device = Workbench::new(defect);
         let bench = pin_init!(Bench {
-            cx,
+            cx: cx.clone(),
             defect,
             memory,
             device <- new_mutex!(device, "mutant_device"),
-            idle <- WaitQueue::new(),
+            work <- new_work!("mutant_work"),
             was_saved: Atomic::new(0),
             was_loaded: Atomic::new(0),
         });
         let bench = Arc::pin_init(bench, GFP_KERNEL)?;
-        let worker = Worker::new(&bench.cx, Job(bench.clone()))?;
-        Ok(OpenMutant { worker, bench })
+        let engine = Engine::new(cx, Job(bench.clone()))?;
+        Ok(OpenMutant { engine, bench })
     }
 
-    /// Lets the job go on after a stop.
-    fn go_on(&self) {
-        self.bench.device.lock().go_on();
-        self.worker.kick();
-    }
-}
-
-impl Drop for OpenMutant {
-    fn drop(&mut self) {
-        // The drop of the worker waits until no step follows.
-        self.bench.device.lock().stop();
+    /// Lets the job go on.
+    fn kick(&self) {
+        if self.bench.is_runaway() {
+            // It may be queued already.
+            let _ = workqueue::system().enqueue(self.bench.clone());
+        }
+        self.engine.kick();
     }
 }
 
@@ -238,7 +248,7 @@ impl Operations for OpenMutant {
         let mut device = self.bench.device.lock();
         // A stopped device keeps a new job until it is resumed.
         if device.write(offset, data) {
-            self.worker.kick();
+            self.kick();
         }
         cx.set_interrupt(device.interrupt());
         Ok(())
@@ -251,7 +261,6 @@ impl Operations for OpenMutant {
     fn reset(&self, cx: &Context) -> Result {
         let bench = &self.bench;
         let was_stopped = bench.device.lock().is_stopped();
-        bench.stop()?;
         if !bench.has(Defect::ResetKeepsMemory) {
             if let Err(e) = bench.memory.clear() {
                 dev_err!(cx.device(), "mutant: memory not cleared: {e:?}\n");
@@ -260,10 +269,6 @@ impl Operations for OpenMutant {
         let mut device = bench.device.lock();
         device.reset(was_stopped);
         cx.set_interrupt(device.interrupt());
-        drop(device);
-        if bench.has(Defect::ResetKeepsJob) {
-            self.worker.kick();
-        }
         Ok(())
     }
 }

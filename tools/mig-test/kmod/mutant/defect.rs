@@ -43,7 +43,7 @@ defects! {
     QuiesceBusy "quiesce-busy" "Quiescing fails with EBUSY while a job is in progress."
     InterruptClearedByQuiesce "interrupt-cleared-by-quiesce" "Quiescing clears DONE."
     StoppedCommandRuns "stopped-command-runs" "A command makes a stopped device run."
-    ResumeForgets "resume-forgets" "Resuming does not continue the job."
+    ResumeForgets "resume-forgets" "Resuming leaves the device stopped."
 
     ResetStaysStopped "reset-stays-stopped" "A reset leaves a stopped device stopped."
     ResetKeepsMemory "reset-keeps-memory" "A reset does not clear the memory."

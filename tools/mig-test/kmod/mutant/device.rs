@@ -204,7 +204,7 @@ impl Workbench {
         self.stopped = true;
     }
 
-    /// Returns whether a step is in progress, which a device that is being stopped must wait for.
+    /// Returns whether a step is in progress, which the SDK waits for when it stops the engine.
     pub fn is_stepping(&self) -> bool {
         self.stepping
     }

@@ -21,7 +21,7 @@ const WIDTHS: [usize; 4] = [8, 4, 2, 1];
 const WRITTEN: usize = 64;
 
 /// What was found.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Found {
     /// What can be read and has shown something.
     pub readable: Readable,

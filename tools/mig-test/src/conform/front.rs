@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::exercise::Exercise;
+use super::explore::Found;
 use super::report::{Report, Verdict};
 use super::rule;
 use super::suite::{Choice, Suite};
@@ -84,6 +85,7 @@ fn reports(ctx: &mut Ctx) -> Result<Vec<Report>> {
             Some(text) => text.parse().context("the option seed is a number")?,
             None => 1,
         },
+        found: None,
     };
     let mut reports = Vec::new();
     for source in sources(ctx)? {
@@ -135,6 +137,19 @@ pub fn one(ctx: &mut Ctx, source: &Source, choice: &Choice) -> Result<Report> {
     let name = source.name();
     let mut step = |text: String| ctx.step(format!("{name}: {text}"));
     work(&mut step, &target, &exercise, report, choice)
+}
+
+/// Explores a device.
+pub fn found(target: &Target, exercise: &Exercise) -> Result<Found> {
+    let mut step = |_: String| {};
+    let suite = Suite::new(
+        &mut step,
+        target,
+        exercise,
+        Report::default(),
+        &Choice::default(),
+    )?;
+    Ok(suite.found().clone())
 }
 
 /// Takes a device through the checks of its work.

@@ -88,36 +88,37 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
         .filter(|way| suite.offers(*way))
         .collect();
     let mut random = Random::new(suite.seed);
+    let mut works = Vec::new();
     for (name, interrupt) in suite.works() {
         let work = suite.work(&name);
-        let alone = match undisturbed(suite, &source, &work, interrupt)? {
-            Ok(alone) => alone,
-            Err(fault) => {
-                suite
-                    .report
-                    .fail(fault.rule, format!("{name}: {}", fault.shows));
-                continue;
-            }
-        };
-        for way in &ways {
-            suite.told(&format!("{name}, moved by {way}"));
+        match undisturbed(suite, &source, &work, interrupt)? {
+            Ok(alone) => works.push((work, interrupt, alone)),
+            Err(fault) => suite
+                .report
+                .fail(fault.rule, format!("{name}: {}", fault.shows)),
+        }
+    }
+    // The simplest way with all works first.
+    for way in ways {
+        for (work, interrupt, alone) in &works {
+            suite.told(&format!("{}, moved by {way}", work.name));
             for step in 0..=work.steps.len() {
                 let at_work = step > 0 && matches!(work.steps[step - 1], Step::Write(..));
                 for waits in [false, true].into_iter().take(if at_work { 2 } else { 1 }) {
-                    let case = Case {
-                        work: &work,
-                        interrupt,
-                        way: *way,
-                        step,
-                        waits,
-                    };
-                    if case.way == Way::Used {
+                    if way == Way::Used {
                         // To a device that has another state.
-                        undisturbed(suite, destination, &work, None)?.ok();
+                        undisturbed(suite, destination, work, None)?.ok();
                     } else {
                         destination.reset()?;
                     }
-                    case.run(suite, &source, destination, &alone, &mut random)?;
+                    let case = Case {
+                        work,
+                        interrupt: *interrupt,
+                        way,
+                        step,
+                        waits,
+                    };
+                    case.run(suite, &source, destination, alone, &mut random)?;
                     if suite.is_enough() {
                         return Ok(());
                     }

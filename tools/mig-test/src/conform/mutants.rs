@@ -8,6 +8,7 @@ use anyhow::{ensure, Context, Result};
 use serde::Serialize;
 
 use super::exercise::Exercise;
+use super::explore::Found;
 use super::front;
 use super::report::Report;
 use super::suite::Choice;
@@ -44,10 +45,13 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     let mut mutants = names()?;
     mutants.retain(|name| only.as_ref().is_none_or(|only| name == only));
     ensure!(!mutants.is_empty(), "there is no such mutant");
+    ctx.step("exploring the sound one");
+    let sound = Source::Type(format!("{PARENT}/{SOUND}"));
+    let found = front::found(&sound.target(ctx)?, &exercise)?;
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     for name in mutants {
         ctx.step(name.clone());
-        let report = one(ctx, &name, &exercise).with_context(|| name.clone())?;
+        let report = one(ctx, &name, &exercise, &found).with_context(|| name.clone())?;
         let first = report.findings.iter().find(|finding| finding.is_failed());
         let found_by = first.map_or(String::new(), |finding| finding.rule.clone());
         if let Some(what) = judge(&name, &found_by) {
@@ -80,13 +84,14 @@ fn names() -> Result<Vec<String>> {
 }
 
 /// Takes a mutant through the suite, up to the first violation.
-fn one(ctx: &mut Ctx, name: &str, exercise: &Exercise) -> Result<Report> {
+fn one(ctx: &mut Ctx, name: &str, exercise: &Exercise, found: &Found) -> Result<Report> {
     let source = Source::Type(format!("{PARENT}/{name}"));
     let target = source.target(ctx)?;
     let choice = Choice {
         rules: front::groups(),
         is_short: true,
         seed: 1,
+        found: Some(found.clone()),
     };
     let mut step = |text: String| ctx.step(format!("{name}: {text}"));
     front::work(&mut step, &target, exercise, Report::new(name), &choice)

@@ -8,6 +8,9 @@ use super::place::Place;
 use super::rig::Rig;
 use super::snapshot::{Readable, Snapshot};
 
+/// Signals without a cause after which a work gives up.
+const SPURIOUS: u64 = 100;
+
 /// A failure of the device, as the rule that it violates and what was found.
 #[derive(Debug)]
 pub struct Fault {
@@ -131,18 +134,19 @@ impl<'e> Player<'e> {
 
     /// Waits for an interrupt as a guest's handler does: a signal without the cause is spurious.
     fn interrupt(&mut self, rig: &Rig, cause: Option<&Condition>) -> Result<Option<Fault>> {
-        loop {
+        let fault = |shows: String| {
+            let rule = "work.interrupts";
+            Ok(Some(Fault { rule, shows }))
+        };
+        // A level that stays asserted for another cause signals for ever.
+        for _ in 0..SPURIOUS {
             let mut signals = std::mem::take(&mut self.arrived);
             if signals == 0 {
                 rig.unmask()?;
                 signals = rig.await_signal()?;
             }
             if signals == 0 {
-                let shows = "it does not come".into();
-                return Ok(Some(Fault {
-                    rule: "work.interrupts",
-                    shows,
-                }));
+                return fault("it does not come".into());
             }
             if cause.map_or(Ok(true), |cause| cause.holds(rig))? {
                 self.spurious += signals - 1;
@@ -151,6 +155,7 @@ impl<'e> Player<'e> {
             }
             self.spurious += signals;
         }
+        fault(format!("it came {SPURIOUS} times without the cause"))
     }
 
     /// Ends the work: waits for the device to rest, and returns what it leaves.

@@ -30,6 +30,8 @@ pub struct Choice {
     pub is_short: bool,
     /// The seed of random moments.
     pub seed: u64,
+    /// What was found out about the registers of another device of the same kind.
+    pub found: Option<Found>,
 }
 
 /// A device in the suite.
@@ -75,8 +77,13 @@ impl<'a> Suite<'a> {
         let first = Rig::open(target.path(), &guest, &arcs, &Rc::new(Oracle::new(0)))?;
         let oracle = Rc::new(Oracle::new(first.device.migration_flags()?));
         let has_v1 = first.device.migration_region()?.is_some();
-        step("exploring the registers".into());
-        let found = explore(&first, exercise)?;
+        let found = match &choice.found {
+            Some(found) => found.clone(),
+            None => {
+                step("exploring the registers".into());
+                explore(&first, exercise)?
+            }
+        };
         let kinds: Vec<(&str, u32)> = first.interrupts();
         let kinds = kinds.into_iter().filter(|(name, _)| {
             exercise.interrupts.is_empty()
@@ -179,6 +186,11 @@ impl<'a> Suite<'a> {
     /// Leaves out a work that does not run even without a move.
     pub fn forget(&mut self, name: &str) {
         self.works.retain(|(work, _)| work.name != name);
+    }
+
+    /// Returns what was found out about the registers.
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 
     /// Returns the registers that keep a value, each with one.
