@@ -202,7 +202,6 @@ impl Migrate for OpenMutant {
             None => left,
             // Dirty pages before `at` were sent and then written again: not initial any more.
             Some(saving) if saving.is_first => records(memory.dirty_bytes(saving.at)),
-            Some(_) if bench.has(Defect::InitialNeverEnds) => PAGE_RECORD as u64,
             Some(_) => 0,
         };
         let mut pending = Pending {

@@ -80,8 +80,7 @@ struct Bench {
     memory: Arc<DeviceMemory>,
     #[pin]
     device: Mutex<Workbench>,
-    /// Does the job in the kernel's workqueue, which the SDK does not stop, for `QuiesceNothing`
-    /// and `StoppedCommandRuns`.
+    /// Does the job in the kernel's workqueue, which the SDK does not stop, for `QuiesceNothing`.
     #[pin]
     work: Work<Bench>,
     /// Whether a saving session was started, for the defect `SecondSessionEmpty`.
@@ -94,12 +93,12 @@ struct Bench {
 impl Bench {
     /// Returns whether the device has `defect`.
     fn has(&self, defect: Defect) -> bool {
-        self.defect == defect
+        self.defect.includes(defect)
     }
 
     /// Returns whether a defect keeps the job away from the engine.
     fn is_runaway(&self) -> bool {
-        self.has(Defect::QuiesceNothing) || self.has(Defect::StoppedCommandRuns)
+        self.has(Defect::QuiesceNothing)
     }
 
     /// Does a step of the job. Returns whether there was one to do.
@@ -167,8 +166,9 @@ impl OpenMutant {
     fn new(cx: Arc<Context>, defect: Defect) -> Result<Self> {
         let memory = DeviceMemory::new(MEMORY_SIZE)?;
         let device = Workbench::new(defect);
+        let bench_cx = cx.clone();
         let bench = pin_init!(Bench {
-            cx: cx.clone(),
+            cx: bench_cx,
             defect,
             memory,
             device <- new_mutex!(device, "mutant_device"),

@@ -36,13 +36,34 @@ const fn text(with_nul: &'static str) -> &'static CStr {
     }
 }
 
+impl Defect {
+    /// Returns whether a device with this defect has `other`.
+    pub fn includes(self, other: Defect) -> bool {
+        use Defect::*;
+        let eight = matches!(
+            other,
+            QuiesceNothing
+                | ResetStaysStopped
+                | MemoryNotCommitted
+                | IndexUnchecked
+                | PagesUnchecked
+                | StatusUnchecked
+                | MissingRecordTaken
+                | InterruptLost
+                | SizeTooSmall
+        );
+        self == other || self == EightAtOnce && eight
+    }
+}
+
 defects! {
     Sound "sound" "It has no defect."
+    EightAtOnce "eight-at-once"
+        "Quiescing and loading memory do nothing, a reset leaves it stopped, two registers are lost, no value and no missing record is refused, no interrupt is set, the size is 8."
 
     QuiesceNothing "quiesce-nothing" "Quiescing returns at once, and the work goes on."
     QuiesceBusy "quiesce-busy" "Quiescing fails with EBUSY while a job is in progress."
     InterruptClearedByQuiesce "interrupt-cleared-by-quiesce" "Quiescing clears DONE."
-    StoppedCommandRuns "stopped-command-runs" "A command makes a stopped device run."
     ResumeForgets "resume-forgets" "Resuming leaves the device stopped."
 
     ResetStaysStopped "reset-stays-stopped" "A reset leaves a stopped device stopped."
@@ -82,7 +103,6 @@ defects! {
     IndexUnchecked "index-unchecked" "A load takes an INDEX beyond the table."
     PagesUnchecked "pages-unchecked" "A load takes a PAGES of 0 or beyond the memory."
     StatusUnchecked "status-unchecked" "A load takes unknown bits of STATUS."
-    JobUnchecked "job-unchecked" "A load takes a job that is further than its end."
     MissingRecordTaken "missing-record-taken" "A load takes a stream without the registers."
     ShortRecordTaken "short-record-taken" "A load takes too few registers."
 
@@ -93,7 +113,6 @@ defects! {
     ZeroPageSkipped "zero-page-skipped" "A page that is zero is not sent."
     LastPageSkipped "last-page-skipped" "The last page is never sent."
     SizeTooSmall "size-too-small" "The size of STOP_COPY is said to be 8 bytes."
-    InitialNeverEnds "initial-never-ends" "Initial data is left after the first pass."
     DirtyAtStart "dirty-at-start" "Dirty data is left before anything was sent."
     PrecopyNeverEnds "precopy-never-ends" "PRE_COPY saves as long as anything is dirty."
     SaveDestroys "save-destroys" "Saving clears the memory of the source."

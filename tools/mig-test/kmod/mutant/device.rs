@@ -61,11 +61,6 @@ impl Workbench {
         }
     }
 
-    /// Returns whether the device has `defect`.
-    pub fn has(&self, defect: Defect) -> bool {
-        self.defect == defect
-    }
-
     /// Returns the level of the interrupt.
     pub fn interrupt(&self) -> bool {
         self.state.status & (DONE | ERROR) != 0
@@ -152,9 +147,6 @@ impl Workbench {
         if total == 0 {
             self.finish(DONE);
         }
-        if self.has(Defect::StoppedCommandRuns) {
-            self.stopped = false;
-        }
         self.is_busy()
     }
 
@@ -226,7 +218,7 @@ impl Workbench {
         self.state = State::new();
         self.stopped = false;
         match self.defect {
-            Defect::ResetStaysStopped => self.stopped = was_stopped,
+            Defect::ResetStaysStopped | Defect::EightAtOnce => self.stopped = was_stopped,
             Defect::ResetKeepsWord => self.state.word = before.word,
             Defect::ResetKeepsStatus => self.state.status = before.status,
             Defect::ResetKeepsJob => {
@@ -251,6 +243,7 @@ impl Workbench {
             Defect::WordSwapped => state.word = state.word.swap_bytes(),
             Defect::LongLost => state.long &= u64::from(u32::MAX),
             Defect::IndexLost => state.index = 0,
+            Defect::EightAtOnce => (state.table, state.seed) = ([0; ENTRIES], 1),
             Defect::TableLost => state.table = [0; ENTRIES],
             Defect::TableEntry15Lost => state.table[ENTRIES - 1] = 0,
             Defect::SeedLost => state.seed = 1,

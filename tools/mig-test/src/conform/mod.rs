@@ -10,7 +10,9 @@
 //! | `rig`, `snapshot`, `play` | a device that can work, what a guest sees of it, and its work |
 //! | `suite` | a device in the suite |
 //! | `front`, `command` | the scenario, and the command in front of it |
-//! | `moves`, `ways`, `promises`, `streams` | the checks |
+//! | `way`, `transfer` | the ways in which a device is moved |
+//! | `records` | its stream, taken apart and changed |
+//! | `moves`, `promises`, `streams` | the checks |
 //! | `mutants` | drivers with a defect each, which the suite must find |
 
 pub mod command;
@@ -22,6 +24,7 @@ pub mod mutants;
 pub mod place;
 mod play;
 mod promises;
+mod records;
 mod report;
 mod rig;
 mod rule;
@@ -29,6 +32,7 @@ mod show;
 mod snapshot;
 mod streams;
 mod suite;
-mod ways;
+mod transfer;
+mod way;
 
 pub use front::{run, FULL, NAME};

@@ -10,7 +10,8 @@ use super::play::{Fault, Outcome, Player};
 use super::rig::Rig;
 use super::snapshot::{Part, Snapshot};
 use super::suite::Suite;
-use super::ways::{pause, Move, Way};
+use super::transfer::{pause, Move};
+use super::way::Way;
 
 /// What a part of what a guest sees is a rule of.
 const PARTS: [(Part, &str); 3] = [

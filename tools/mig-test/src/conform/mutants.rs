@@ -20,13 +20,64 @@ use crate::scenario::{load, Ctx};
 /// The module, and its parent.
 const MODULE: &str = "mutant_rs";
 const PARENT: &str = "mutant";
-/// The name of the sound type after the parent's, and how the work goes.
-const SOUND: &str = "mutant-sound";
+/// What the names of types begin with in sysfs, and the sound one.
+const PREFIX: &str = "mutant-";
+const SOUND: &str = "sound";
+/// How the device works.
 const EXERCISE: &str = include_str!("../../kmod/mutant.toml");
 
-/// The mutants, each with the rules that may be the first to find it.
-/// Documentation/conformance.md has the same table.
-const FOUND_BY: &[(&str, &[&str])] = &[];
+/// The mutants, each with the rule that finds it. Documentation/conformance.md has the same table.
+const FOUND_BY: &[(&str, &str)] = &[
+    ("address-lost", "move.interrupts"),
+    ("byte-lost", "move.registers"),
+    ("count-lost", "move.registers"),
+    ("dirty-at-start", "precopy.begins-clean"),
+    ("eight-at-once", "stop.device"),
+    ("error-lost", "move.interrupts"),
+    ("half-lost", "move.registers"),
+    ("index-lost", "move.registers"),
+    ("index-unchecked", "stream.legal"),
+    ("interrupt-cleared-by-quiesce", "move.interrupts"),
+    ("interrupt-lost", "move.registers"),
+    ("interrupt-pulsed", "move.interrupts"),
+    ("job-dropped", "move.interrupts"),
+    ("job-repeated", "load.same"),
+    ("job-restarted", "move.registers"),
+    ("job-skipped", "load.same"),
+    ("jobs-counted-twice", "load.same"),
+    ("jobs-lost", "move.registers"),
+    ("last-page-skipped", "move.device-memory"),
+    ("load-changes-device", "stream.ended"),
+    ("load-fails-once-busy", "move.completes"),
+    ("load-merges", "load.same"),
+    ("long-lost", "move.registers"),
+    ("memory-not-committed", "load.same"),
+    ("memory-partly-committed", "load.same"),
+    ("missing-record-taken", "stream.left-out"),
+    ("pages-lost-after-first-pass", "move.registers"),
+    ("pages-unchecked", "stream.legal"),
+    ("precopy-never-ends", "precopy.ends"),
+    ("quiesce-busy", "move.completes"),
+    ("quiesce-nothing", "stop.device"),
+    ("reset-keeps-job", "reset.fresh"),
+    ("reset-keeps-memory", "reset.fresh"),
+    ("reset-keeps-status", "reset.runs"),
+    ("reset-keeps-word", "reset.fresh"),
+    ("reset-stays-stopped", "reset.runs"),
+    ("resume-forgets", "move.interrupts"),
+    ("save-adds-time", "stop.same"),
+    ("save-destroys", "stop.device"),
+    ("second-session-empty", "stop.same"),
+    ("seed-lost", "move.registers"),
+    ("short-record-taken", "stream.resized"),
+    ("size-too-small", "size.stop-copy"),
+    ("status-lost", "move.registers"),
+    ("status-unchecked", "stream.legal"),
+    ("table-entry-15-lost", "move.registers"),
+    ("table-lost", "move.registers"),
+    ("word-swapped", "load.same"),
+    ("zero-page-skipped", "move.device-memory"),
+];
 
 /// A line of the figures.
 #[derive(Serialize)]
@@ -46,7 +97,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     mutants.retain(|name| only.as_ref().is_none_or(|only| name == only));
     ensure!(!mutants.is_empty(), "there is no such mutant");
     ctx.step("exploring the sound one");
-    let sound = Source::Type(format!("{PARENT}/{SOUND}"));
+    let sound = Source::Type(format!("{PARENT}/{PREFIX}{SOUND}"));
     let found = front::found(&sound.target(ctx)?, &exercise)?;
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     for name in mutants {
@@ -77,18 +128,23 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 fn names() -> Result<Vec<String>> {
     let folder = format!("{}/{PARENT}/mdev_supported_types", mdev::PARENTS);
     let entries = fs::read_dir(&folder).with_context(|| folder.clone())?;
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = entries.map(|entry| {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        Ok(name.trim_start_matches(PREFIX).to_owned())
+    });
     let mut names = names.collect::<Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
 }
 
-/// Takes a mutant through the suite, up to the first violation.
+/// Takes a mutant through the checks of its rule's group, up to the first violation; the sound one
+/// through all.
 fn one(ctx: &mut Ctx, name: &str, exercise: &Exercise, found: &Found) -> Result<Report> {
-    let source = Source::Type(format!("{PARENT}/{name}"));
+    let source = Source::Type(format!("{PARENT}/{PREFIX}{name}"));
     let target = source.target(ctx)?;
+    let group = rule_of(name).and_then(|rule| rule.split('.').next());
     let choice = Choice {
-        rules: front::groups(),
+        rules: group.map_or_else(front::groups, |group| vec![group.to_owned()]),
         is_short: true,
         seed: 1,
         found: Some(found.clone()),
@@ -97,22 +153,58 @@ fn one(ctx: &mut Ctx, name: &str, exercise: &Exercise, found: &Found) -> Result<
     front::work(&mut step, &target, exercise, Report::new(name), &choice)
 }
 
+/// Returns the rule that finds a mutant.
+fn rule_of(name: &str) -> Option<&'static str> {
+    let known = FOUND_BY.iter().find(|(known, _)| *known == name);
+    known.map(|(_, rule)| *rule)
+}
+
 /// Returns what is wrong if the rule `found_by` was the first that a mutant violated.
 fn judge(name: &str, found_by: &str) -> Option<String> {
-    let known = FOUND_BY.iter().find(|(known, _)| *known == name);
-    match known {
+    match rule_of(name) {
         None if name == SOUND && found_by.is_empty() => None,
         None if name == SOUND => Some(format!("{name} violates {found_by}, and has no defect")),
         None => Some(format!(
             "{name} is not in the table; found by \"{found_by}\""
         )),
-        Some((_, rules)) if rules.contains(&found_by) => None,
-        Some(_) if found_by.is_empty() => Some(format!("{name} was not found")),
-        Some((_, rules)) => {
-            let rules = rules.join(" or ");
-            Some(format!(
-                "{name} was found by {found_by}, and not by {rules}"
-            ))
+        Some(rule) if rule == found_by => None,
+        Some(rule) if found_by.is_empty() => Some(format!("{name} was not found by {rule}")),
+        Some(rule) => Some(format!("{name} was found by {found_by}, and not by {rule}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conform::rule;
+
+    const PAGE: &str = include_str!("../../../../Documentation/conformance.md");
+
+    #[test]
+    fn a_mutant_is_found_by_a_rule_and_the_page_says_so() {
+        for (name, id) in FOUND_BY {
+            assert!(rule::find(id).is_some(), "{id}");
+            let mut rows = PAGE
+                .lines()
+                .filter(|line| line.starts_with(&format!("| {name} |")));
+            let row = rows
+                .next()
+                .unwrap_or_else(|| panic!("{name} is not on the page"));
+            assert!(row.ends_with(&format!("| {id} |")), "{row}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_as_in_the_table_is_wrong() {
+        assert_eq!(judge("byte-lost", "move.registers"), None);
+        assert_eq!(judge(SOUND, ""), None);
+        for (name, found_by) in [
+            ("byte-lost", ""),
+            ("byte-lost", "load.same"),
+            (SOUND, "load.same"),
+            ("new", ""),
+        ] {
+            assert!(judge(name, found_by).is_some(), "{name} {found_by}");
         }
     }
 }

@@ -6,184 +6,22 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use mdev_model::stream::{Header, StreamChecksum, Tag, HEADER_LEN};
-use mig_common::crc32c;
 
 use super::exercise::Step;
 use super::moves::undisturbed;
 use super::play::Player;
+use super::records::{changes, name, parse, unlike, Bent, End, Record};
 use super::rig::Rig;
 use super::snapshot::{Part, Snapshot};
 use super::suite::Suite;
 use crate::vfio::migration::State;
 
-/// A record of at most so many bytes is bent in each of them; a longer one, which is memory, in the
-/// first few.
-const SHORT: usize = 512;
-const BENT: usize = 32;
 /// Streams that are bent, at most.
 const STREAMS: usize = 6;
 const LARGE: usize = 1 << 20;
 
-/// A record: header and payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Record {
-    tag: Tag,
-    optional: bool,
-    payload: Vec<u8>,
-}
-
-impl Record {
-    fn is_of_driver(&self) -> bool {
-        self.tag.0 >= Tag::FIRST_DRIVER.0
-    }
-}
-
-/// Parses a stream of records; `None` if it is none.
-fn parse(stream: &[u8]) -> Option<Vec<Record>> {
-    let (mut records, mut rest) = (Vec::new(), stream);
-    while let Some((header, behind)) = rest.split_first_chunk::<HEADER_LEN>() {
-        let header = Header::decode(header).ok()?;
-        let size = usize::try_from(header.size).ok()?;
-        let (payload, behind) = behind.split_at_checked(size)?;
-        records.push(Record {
-            tag: header.tag,
-            optional: header.optional,
-            payload: payload.to_vec(),
-        });
-        rest = behind;
-    }
-    let is_session = records.first()?.tag == Tag::MATCH && records.last()?.tag == Tag::END;
-    (rest.is_empty() && is_session).then_some(records)
-}
-
-/// Returns the stream of the records, with an end of its own.
-fn build(records: &[Record]) -> Vec<u8> {
-    let mut sum = StreamChecksum::new(crc32c::update);
-    let mut stream = Vec::new();
-    for record in records.iter().filter(|record| record.tag != Tag::END) {
-        let header = Header {
-            size: record.payload.len() as u64,
-            optional: record.optional,
-            tag: record.tag,
-        };
-        for bytes in [&header.encode()[..], &record.payload] {
-            sum.account(bytes);
-            stream.extend_from_slice(bytes);
-        }
-    }
-    stream.extend_from_slice(&sum.end());
-    stream
-}
-
-fn name(tag: Tag) -> String {
-    format!("{:#x}", tag.0)
-}
-
-/// Returns the names of the driver's tags in a stream.
-pub fn tags(stream: &[u8]) -> BTreeSet<String> {
-    let records = parse(stream).unwrap_or_default();
-    let of_driver = records.iter().filter(|record| record.is_of_driver());
-    of_driver.map(|record| name(record.tag)).collect()
-}
-
-/// A changed stream.
-struct Bent {
-    rule: &'static str,
-    what: String,
-    tag: Tag,
-    records: Vec<Record>,
-}
-
-/// Returns the changes of a session; `other` is another one of the same device.
-fn changes(records: &[Record], other: &[Record]) -> Vec<Bent> {
-    let mut all = Vec::new();
-    let driver: Vec<usize> = (0..records.len())
-        .filter(|at| records[*at].is_of_driver())
-        .collect();
-    let mut seen = BTreeSet::new();
-    for at in driver {
-        let record = &records[at];
-        let what = format!("record {at}, tag {}", name(record.tag));
-        let mut add = |rule, what: String, records| {
-            all.push(Bent {
-                rule,
-                what,
-                tag: record.tag,
-                records,
-            });
-        };
-        let changed = |payload: Vec<u8>| {
-            let mut changed = records.to_vec();
-            changed[at].payload = payload;
-            changed
-        };
-        // The first few of a kind are enough: a device may have thousands of pages.
-        let count = 1 + usize::from(!seen.insert(record.tag.0));
-        if count > 1 && at > 8 {
-            continue;
-        }
-        let mut without = records.to_vec();
-        without.remove(at);
-        add(
-            "stream.left-out",
-            format!("{what} left out"),
-            without.clone(),
-        );
-        let mut twice = records.to_vec();
-        twice.insert(at, record.clone());
-        add("stream.repeated", format!("{what} repeated"), twice);
-        without.insert(1, record.clone());
-        add(
-            "stream.reordered",
-            format!("{what} moved to the front"),
-            without,
-        );
-        if let Some(theirs) = other.iter().find(|theirs| theirs.tag == record.tag) {
-            if theirs != record {
-                let rule = "stream.spliced";
-                add(
-                    rule,
-                    format!("{what} from another session"),
-                    changed(theirs.payload.clone()),
-                );
-            }
-        }
-        let payload = &record.payload;
-        let mut sizes = vec![0, payload.len() / 2, payload.len().saturating_sub(1)];
-        sizes.dedup();
-        for size in sizes.into_iter().filter(|size| *size < payload.len()) {
-            let rule = "stream.resized";
-            add(
-                rule,
-                format!("{what} cut to {size} bytes"),
-                changed(payload[..size].to_vec()),
-            );
-        }
-        add(
-            "stream.resized",
-            format!("{what} with a byte more"),
-            changed([&payload[..], &[0]].concat()),
-        );
-        let bent = if payload.len() > SHORT {
-            BENT
-        } else {
-            payload.len()
-        };
-        for byte in 0..bent {
-            for flip in [0x01, 0x10, 0x80, 0xff] {
-                let mut bent = payload.clone();
-                bent[byte] ^= flip;
-                let what = format!("byte {byte} of {what} ^ {flip:#04x}");
-                add("stream.bent", what, changed(bent));
-            }
-        }
-    }
-    all
-}
-
 /// The rules of this file.
-const RULES: [&str; 8] = [
+const RULES: [&str; 9] = [
     "stream.left-out",
     "stream.repeated",
     "stream.reordered",
@@ -191,7 +29,8 @@ const RULES: [&str; 8] = [
     "stream.resized",
     "stream.bent",
     "stream.legal",
-    "stream.rests",
+    "stream.ended",
+    "stream.works",
 ];
 
 /// Bends streams of the device.
@@ -241,7 +80,9 @@ pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
         ));
         for change in changes {
             suite.bent += 1;
-            suite.bent_tags.insert(name(change.tag));
+            if change.end == End::Right {
+                suite.bent_tags.insert(name(change.tag));
+            }
             bench.check(suite, &change)?;
             if suite.is_enough() {
                 return Ok(());
@@ -292,7 +133,7 @@ impl<'r> Bench<'r> {
     }
 
     fn check(&mut self, suite: &mut Suite<'_>, change: &Bent) -> Result<()> {
-        let (rig, stream) = (self.rig, build(&change.records));
+        let (rig, stream) = (self.rig, change.stream());
         let parts = [Part::Registers, Part::DeviceMemory, Part::GuestMemory];
         // First into a device that has a state, of which nothing may remain or change.
         if let Some((work, _)) = suite.works().first() {
@@ -308,6 +149,11 @@ impl<'r> Bench<'r> {
                     .fail(change.rule, format!("{}: refused, and {what}", change.what));
             }
             return self.as_new(suite, change);
+        }
+        if change.end != End::Right {
+            suite
+                .report
+                .fail(change.rule, format!("{}: taken", change.what));
         }
         let used = saved(rig)?;
         rig.reset()?;
@@ -336,7 +182,25 @@ impl<'r> Bench<'r> {
                 .fail(change.rule, format!("{}: taken, and {what}", change.what));
         }
         self.is_legal(suite, change)?;
-        self.as_new(suite, change)
+        if let Err(error) = save(rig) {
+            let shows = format!("{}: taken, run and stopped: {error:#}", change.what);
+            suite.report.fail("stream.works", shows);
+        }
+        self.as_new(suite, change)?;
+        self.works(suite, change)
+    }
+
+    /// Checks that the device works after all this, in a work of its own.
+    fn works(&self, suite: &mut Suite<'_>, change: &Bent) -> Result<()> {
+        let Some((name, interrupt)) = suite.works().into_iter().next_back() else {
+            return Ok(());
+        };
+        let work = suite.work(&name);
+        if let Err(fault) = undisturbed(suite, self.rig, &work, interrupt)? {
+            let shows = format!("{}: taken, reset, and {name}: {}", change.what, fault.shows);
+            suite.report.fail("stream.works", shows);
+        }
+        Ok(())
     }
 
     /// Returns what a device that has taken `records` saves otherwise. Records of a kind that
@@ -369,8 +233,7 @@ impl<'r> Bench<'r> {
             })
     }
 
-    /// Checks that a device that has taken a stream holds what a guest could have brought about,
-    /// and comes to rest.
+    /// Checks that a device that has taken a stream holds what a guest could have brought about.
     fn is_legal(&self, suite: &mut Suite<'_>, change: &Bent) -> Result<()> {
         let rig = self.rig;
         let mut fail = |rule, shows| suite.report.fail(rule, format!("{}: {shows}", change.what));
@@ -384,14 +247,6 @@ impl<'r> Bench<'r> {
             }
         }
         rig.set_state(State::Running)?;
-        if let Some(rest) = &suite.exercise.rest {
-            if !rig.until(|| rest.holds(rig))? {
-                suite
-                    .report
-                    .fail("stream.rests", format!("{}: no rest", change.what));
-                return Ok(());
-            }
-        }
         for (register, value) in suite.keeping().to_vec() {
             let found = rig.read(&register)?;
             rig.write(&register, value)?;
@@ -432,65 +287,5 @@ impl<'r> Bench<'r> {
             );
         }
         Ok(())
-    }
-}
-
-/// Returns how the driver's records of two streams differ.
-fn unlike(one: &[u8], other: &[u8]) -> Option<String> {
-    let (one, other) = (parse(one)?, parse(other)?);
-    let of_driver = |records: Vec<Record>| -> Vec<Record> {
-        records.into_iter().filter(Record::is_of_driver).collect()
-    };
-    let (one, other) = (of_driver(one), of_driver(other));
-    if one.len() != other.len() {
-        return Some(format!("{} records and not {}", one.len(), other.len()));
-    }
-    let differs = one.iter().zip(&other).find(|(one, other)| one != other);
-    differs.map(|(one, _)| format!("a record with tag {} differs", name(one.tag)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(tag: u32, payload: &[u8]) -> Record {
-        Record {
-            tag: Tag(tag),
-            optional: false,
-            payload: payload.to_vec(),
-        }
-    }
-
-    #[test]
-    fn a_stream_of_records_reads_back_and_ends_with_its_own_checksum() {
-        let records = [
-            record(1, &[0; 64]),
-            record(0x100, b"abc"),
-            record(0x101, b""),
-        ];
-        let stream = build(&records);
-        let read = parse(&stream).unwrap();
-        assert_eq!(read[..3], records);
-        assert_eq!(read[3].tag, Tag::END);
-        assert_eq!(build(&read), stream);
-        assert_eq!(parse(&stream[1..]), None);
-        assert_eq!(parse(&stream[..stream.len() - 1]), None);
-        assert_eq!(
-            tags(&stream),
-            ["0x100".to_owned(), "0x101".to_owned()].into()
-        );
-    }
-
-    #[test]
-    fn each_rule_has_a_change_and_the_frame_of_the_session_stays() {
-        let session =
-            |payload: &[u8]| [record(1, &[0; 64]), record(0x100, payload), record(2, &[])];
-        let all = changes(&session(b"abcd"), &session(b"efgh"));
-        for rule in &RULES[..6] {
-            assert!(all.iter().any(|change| change.rule == *rule), "{rule}");
-        }
-        assert!(all.iter().all(|change| change.records[0].tag == Tag::MATCH));
-        let bent = all.iter().filter(|change| change.rule == "stream.bent");
-        assert_eq!(bent.count(), 16);
     }
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The ways in which a device at work is moved to another one, by either protocol, and what is
-//! required of the device on each of them.
-
-use std::fmt;
+//! Moves a device at work to another one by one of the ways, through either protocol, and checks what
+//! is required of the device meanwhile.
 
 use anyhow::{Context, Result};
 use mig_common::random::Random;
@@ -11,6 +9,7 @@ use rustix::io::Errno;
 use super::play::{Fault, Player};
 use super::rig::Rig;
 use super::snapshot::{Part, Readable, Snapshot};
+use super::way::Way;
 use crate::vfio::migration::{DataFile, State};
 use crate::vfio::v1::{bits, Way as Window};
 
@@ -18,81 +17,6 @@ use crate::vfio::v1::{bits, Way as Window};
 const LARGE: usize = 1 << 20;
 /// Sizes of small ones, which are repeated: none divides another.
 const SMALL: [usize; 5] = [1, 7, 64, 4099, 13];
-
-/// A way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Stopped, saved, loaded.
-    StopCopy,
-    /// The same, to a device that has worked before and was not reset.
-    Used,
-    /// Saved in pre-copy as far as it goes, then stopped, in pieces of odd sizes.
-    PreCopy,
-    /// Works on while it is in pre-copy: this many steps.
-    Working(usize),
-    /// A pre-copy is given up after a few bytes and begun anew.
-    Anew,
-    /// A stream is written up to its middle, given up by a reset, and written anew.
-    Again,
-    /// Protocol v1, stopped.
-    V1,
-    /// Protocol v1, with pre-copy.
-    V1PreCopy,
-    /// To nowhere: given up in pre-copy.
-    CancelledPreCopy,
-    /// To nowhere: given up when the state was saved.
-    CancelledStopCopy,
-}
-
-impl Way {
-    /// All ways, the simplest first.
-    pub const ALL: [Way; 11] = [
-        Way::StopCopy,
-        Way::CancelledStopCopy,
-        Way::CancelledPreCopy,
-        Way::Used,
-        Way::PreCopy,
-        Way::Working(1),
-        Way::Working(3),
-        Way::Anew,
-        Way::Again,
-        Way::V1,
-        Way::V1PreCopy,
-    ];
-
-    /// Returns whether the device continues where it was.
-    pub fn is_cancelled(self) -> bool {
-        matches!(self, Way::CancelledPreCopy | Way::CancelledStopCopy)
-    }
-
-    /// Returns whether it takes protocol v1.
-    pub fn is_v1(self) -> bool {
-        matches!(self, Way::V1 | Way::V1PreCopy)
-    }
-
-    /// Returns whether it takes PRE_COPY of protocol v2.
-    pub fn needs_pre_copy(self) -> bool {
-        use Way::{Anew, CancelledPreCopy, PreCopy, Working};
-        matches!(self, PreCopy | Working(_) | Anew | CancelledPreCopy)
-    }
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Way::StopCopy => "STOP_COPY",
-            Way::Used => "STOP_COPY to a device that has worked before",
-            Way::PreCopy => "PRE_COPY and STOP_COPY in odd pieces",
-            Way::Working(_) => "PRE_COPY while it works, and STOP_COPY",
-            Way::Anew => "PRE_COPY given up and begun anew, and STOP_COPY",
-            Way::Again => "STOP_COPY, loaded up to the middle, reset, and loaded anew",
-            Way::V1 => "protocol v1, stopped",
-            Way::V1PreCopy => "protocol v1 with pre-copy",
-            Way::CancelledPreCopy => "PRE_COPY and back to RUNNING",
-            Way::CancelledStopCopy => "STOP_COPY and back to RUNNING",
-        })
-    }
-}
 
 /// What is moved how.
 pub struct Move<'a> {
@@ -112,7 +36,7 @@ pub struct Move<'a> {
 fn failed(what: &str) -> impl Fn(Errno) -> Fault + '_ {
     move |errno| Fault {
         rule: "move.completes",
-        shows: format!("{what} fails with {errno:?}"),
+        shows: format!("{what}: {errno}"),
     }
 }
 

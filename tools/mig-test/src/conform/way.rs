@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The ways in which a device at work is moved to another one, or to nowhere.
+
+use std::fmt;
+
+/// A way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Stopped, saved, loaded.
+    StopCopy,
+    /// The same, to a device that has worked before and was not reset.
+    Used,
+    /// Saved in pre-copy as far as it goes, then stopped, in pieces of odd sizes.
+    PreCopy,
+    /// Works on while it is in pre-copy: this many steps.
+    Working(usize),
+    /// A pre-copy is given up after a few bytes and begun anew.
+    Anew,
+    /// A stream is written up to its middle, given up by a reset, and written anew.
+    Again,
+    /// Protocol v1, stopped.
+    V1,
+    /// Protocol v1, with pre-copy.
+    V1PreCopy,
+    /// To nowhere: given up in pre-copy.
+    CancelledPreCopy,
+    /// To nowhere: given up when the state was saved.
+    CancelledStopCopy,
+}
+
+impl Way {
+    /// All ways, the simplest first.
+    pub const ALL: [Way; 11] = [
+        Way::StopCopy,
+        Way::CancelledStopCopy,
+        Way::CancelledPreCopy,
+        Way::Used,
+        Way::PreCopy,
+        Way::Working(1),
+        Way::Working(3),
+        Way::Anew,
+        Way::Again,
+        Way::V1,
+        Way::V1PreCopy,
+    ];
+
+    /// Returns whether the device continues where it was.
+    pub fn is_cancelled(self) -> bool {
+        matches!(self, Way::CancelledPreCopy | Way::CancelledStopCopy)
+    }
+
+    /// Returns whether it takes protocol v1.
+    pub fn is_v1(self) -> bool {
+        matches!(self, Way::V1 | Way::V1PreCopy)
+    }
+
+    /// Returns whether it takes PRE_COPY of protocol v2.
+    pub fn needs_pre_copy(self) -> bool {
+        use Way::{Anew, CancelledPreCopy, PreCopy, Working};
+        matches!(self, PreCopy | Working(_) | Anew | CancelledPreCopy)
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Way::Working(steps) = self {
+            return write!(f, "PRE_COPY during {steps} steps of work, and STOP_COPY");
+        }
+        f.write_str(match self {
+            Way::StopCopy => "STOP_COPY",
+            Way::Used => "STOP_COPY to a device that has worked before",
+            Way::PreCopy | Way::Working(_) => "PRE_COPY and STOP_COPY in odd pieces",
+            Way::Anew => "PRE_COPY given up and begun anew, and STOP_COPY",
+            Way::Again => "STOP_COPY, loaded up to the middle, reset, and loaded anew",
+            Way::V1 => "protocol v1, stopped",
+            Way::V1PreCopy => "protocol v1 with pre-copy",
+            Way::CancelledPreCopy => "PRE_COPY and back to RUNNING",
+            Way::CancelledStopCopy => "STOP_COPY and back to RUNNING",
+        })
+    }
+}
