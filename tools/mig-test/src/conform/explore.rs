@@ -51,10 +51,18 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
     };
     look(rig)?;
     let mut keeping = Vec::new();
+    let mut sensitive = BTreeSet::new();
     for register in &places {
-        if let Some(value) = keeps(rig, register)? {
-            keeping.push((*register, value));
+        let old = rig.read(register).unwrap_or(0);
+        if let Some(value) = keeps(rig, register, old)? {
+            match rig.read(register).ok() == Some(value) {
+                true => keeping.push((*register, value)),
+                // The first read has taken it away.
+                false => drop(sensitive.insert(*register)),
+            }
         }
+        // As it was, for the next one; a register that cannot be written fails again.
+        rig.write(register, old).ok();
     }
     look(rig)?;
     rig.reset()?;
@@ -67,6 +75,11 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
         keeping.retain(holds);
     }
     look(rig)?;
+    for register in &shown {
+        if rig.read(register).ok() != rig.read(register).ok() {
+            sensitive.insert(*register);
+        }
+    }
     for step in exercise.works.iter().flat_map(|work| &work.steps) {
         if let Step::Write(register, _) = step {
             shown.insert(*register);
@@ -76,6 +89,7 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
     Ok(Found {
         readable: Readable {
             registers: shown.into_iter().collect(),
+            sensitive,
             ..Readable::default()
         },
         keeping,
@@ -102,9 +116,8 @@ fn places(rig: &Rig) -> Vec<Register> {
     places
 }
 
-/// Returns a value that the register keeps, if there is one.
-fn keeps(rig: &Rig, register: &Register) -> Result<Option<u64>> {
-    let old = rig.read(register).unwrap_or(0);
+/// Returns a value that the register keeps instead of `old`, if there is one.
+fn keeps(rig: &Rig, register: &Register, old: u64) -> Result<Option<u64>> {
     let mut kept = 0;
     // Each byte of them differs from each other one. Small values are for fields of few bits.
     for value in [0xa5b6_c7d8_e9fa_0b1c, 0x5a49_3827_1605_f4e3, 0x3, 0x1] {
@@ -117,8 +130,6 @@ fn keeps(rig: &Rig, register: &Register) -> Result<Option<u64>> {
             break;
         }
     }
-    // As it was, for the next one.
-    rig.write(register, old)?;
     Ok((kept != 0).then_some(kept))
 }
 

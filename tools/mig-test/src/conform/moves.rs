@@ -260,8 +260,14 @@ pub fn reset(suite: &mut Suite<'_>) -> Result<()> {
     for (name, interrupt) in suite.works() {
         let work = suite.work(&name);
         suite.told(&format!("{name}, reset"));
-        let Ok(alone) = undisturbed(suite, &rig, &work, interrupt)? else {
-            continue;
+        let alone = match undisturbed(suite, &rig, &work, interrupt)? {
+            Ok(alone) => alone,
+            Err(fault) => {
+                // It has run before; what came between are resets.
+                let shows = format!("{name}: after a reset: {}", fault.shows);
+                suite.report.fail("reset.runs", shows);
+                continue;
+            }
         };
         for step in 1..=work.steps.len() {
             let state = states[step % states.len()];

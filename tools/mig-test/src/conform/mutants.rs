@@ -26,19 +26,20 @@ const SOUND: &str = "sound";
 /// How the device works.
 const EXERCISE: &str = include_str!("../../kmod/mutant.toml");
 
-/// The mutants, each with the rule that finds it. Documentation/conformance.md has the same table.
+/// The mutants, each with the rule that finds it, or with those of which either does first.
+/// Documentation/conformance.md has the same table.
 const FOUND_BY: &[(&str, &str)] = &[
     ("address-lost", "move.interrupts"),
     ("byte-lost", "move.registers"),
     ("count-lost", "move.registers"),
     ("dirty-at-start", "precopy.begins-clean"),
-    ("eight-at-once", "stop.device"),
+    ("eight-at-once", "size.stop-copy"),
     ("error-lost", "move.interrupts"),
     ("half-lost", "move.registers"),
     ("index-lost", "move.registers"),
     ("index-unchecked", "stream.legal"),
     ("interrupt-cleared-by-quiesce", "move.interrupts"),
-    ("interrupt-lost", "move.registers"),
+    ("interrupt-lost", "move.interrupts or move.registers"),
     ("interrupt-pulsed", "move.interrupts"),
     ("job-dropped", "move.interrupts"),
     ("job-repeated", "load.same"),
@@ -54,7 +55,7 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("memory-not-committed", "load.same"),
     ("memory-partly-committed", "load.same"),
     ("missing-record-taken", "stream.left-out"),
-    ("pages-lost-after-first-pass", "move.registers"),
+    ("pages-lost-after-first-pass", "move.device-memory"),
     ("pages-unchecked", "stream.legal"),
     ("precopy-never-ends", "precopy.ends"),
     ("quiesce-busy", "move.completes"),
@@ -71,7 +72,7 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("seed-lost", "move.registers"),
     ("short-record-taken", "stream.resized"),
     ("size-too-small", "size.stop-copy"),
-    ("status-lost", "move.registers"),
+    ("status-lost", "move.interrupts or move.registers"),
     ("status-unchecked", "stream.legal"),
     ("table-entry-15-lost", "move.registers"),
     ("table-lost", "move.registers"),
@@ -167,7 +168,7 @@ fn judge(name: &str, found_by: &str) -> Option<String> {
         None => Some(format!(
             "{name} is not in the table; found by \"{found_by}\""
         )),
-        Some(rule) if rule == found_by => None,
+        Some(rules) if rules.split(" or ").any(|rule| rule == found_by) => None,
         Some(rule) if found_by.is_empty() => Some(format!("{name} was not found by {rule}")),
         Some(rule) => Some(format!("{name} was found by {found_by}, and not by {rule}")),
     }
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn a_mutant_is_found_by_a_rule_and_the_page_says_so() {
         for (name, id) in FOUND_BY {
-            assert!(rule::find(id).is_some(), "{id}");
+            assert!(id.split(" or ").all(|id| rule::find(id).is_some()), "{id}");
             let mut rows = PAGE
                 .lines()
                 .filter(|line| line.starts_with(&format!("| {name} |")));

@@ -58,6 +58,8 @@ pub struct Coverage {
     pub moves: u64,
     /// Streams that were bent and written to the device.
     pub bent_streams: u64,
+    /// Registers that a read changes, and that are not looked at while the device is stopped.
+    pub sensitive: Vec<String>,
     /// Registers that differ between two runs without a move, and are not compared.
     pub volatile: Vec<String>,
 }
@@ -121,6 +123,12 @@ impl Coverage {
             format!("{} bytes of stream", self.stream_bytes),
             format!("{} bent streams", self.bent_streams),
         ];
+        if !self.sensitive.is_empty() {
+            let names = self.sensitive.join(", ");
+            parts.push(format!(
+                "not read while stopped, because a read changes them: {names}"
+            ));
+        }
         if !self.volatile.is_empty() {
             parts.push(format!(
                 "not compared, because they change by themselves: {}",

@@ -319,7 +319,7 @@ fn is_whole(capabilities: &[Capability], size: u64) -> bool {
         Capability::SparseMmap(areas) => Some(areas),
         _ => None,
     });
-    areas.is_none_or(|areas| areas.iter().any(|area| *area == (0..size)))
+    areas.is_none_or(|areas| areas.contains(&(0..size)))
 }
 
 impl Bar {

@@ -40,6 +40,8 @@ enum Value {
 pub struct Readable {
     /// Registers that have shown something.
     pub registers: Vec<Register>,
+    /// Those of them that a read changes, such as a FIFO.
+    pub sensitive: BTreeSet<Register>,
     /// The names of what changes by itself.
     pub volatile: BTreeSet<String>,
     /// The pages of large BARs that the works touch: BAR, offset, bytes.
@@ -59,7 +61,7 @@ pub enum Depth {
 const SMALL: u64 = 1 << 20;
 
 impl Snapshot {
-    /// Reads everything that the works can change.
+    /// Reads everything that the works can change, without changing anything.
     pub fn take(rig: &Rig, readable: &Readable) -> Result<Snapshot> {
         Snapshot::of(rig, readable, Depth::Touched)
     }
@@ -81,7 +83,9 @@ impl Snapshot {
             let name = format!("configuration space {at:#04x}");
             add(Part::Registers, name, Value::Number(word.into()));
         }
-        for register in &readable.registers {
+        let is_read =
+            |register: &&Register| depth == Depth::All || !readable.sensitive.contains(register);
+        for register in readable.registers.iter().filter(is_read) {
             let value = Value::Number(rig.read(register)?);
             add(Part::Registers, register.to_string(), value);
         }

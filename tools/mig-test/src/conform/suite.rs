@@ -314,6 +314,12 @@ impl<'a> Suite<'a> {
         coverage.stream_bytes = self.longest.len();
         coverage.moves = self.moves;
         coverage.bent_streams = self.bent;
+        coverage.sensitive = self
+            .readable
+            .sensitive
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         coverage.volatile = self.readable.volatile.iter().cloned().collect();
         let reason = match self.is_enough() {
             true => "the suite was to stop at the first violation",
