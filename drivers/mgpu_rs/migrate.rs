@@ -99,8 +99,11 @@ impl Migrate for OpenGpu {
         let most = pages::RUN_PAGES * pages::PAGE;
         let mut run = vram.take_dirty(saving.cursor, most);
         if run.is_none() {
-            saving.first_pass = false;
-            run = vram.take_dirty(0, most);
+            (saving.first_pass, saving.cursor) = (false, 0);
+            // PRE_COPY: one pass, because the guest may go on writing.
+            if phase == Phase::StopCopy {
+                run = vram.take_dirty(0, most);
+            }
         }
         if let Some(run) = run {
             saving.cursor = run.end;

@@ -15,7 +15,7 @@ use super::rule;
 use super::suite::{Choice, Suite};
 use super::{moves, promises, streams};
 use crate::event::{Event, Outcome};
-use crate::scenario::source::{sources, Source, Test, EXERCISE};
+use crate::scenario::source::{all_sources, Source, Test, EXERCISE};
 use crate::scenario::target::Target;
 use crate::scenario::{Ctx, UAPI, V1};
 
@@ -88,7 +88,7 @@ fn reports(ctx: &mut Ctx) -> Result<Vec<Report>> {
         found: None,
     };
     let mut reports = Vec::new();
-    for source in sources(ctx)? {
+    for source in all_sources(ctx)? {
         reports.push(one(ctx, &source, &choice)?);
     }
     Ok(reports)

@@ -38,7 +38,10 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("half-lost", "move.registers"),
     ("index-lost", "move.registers"),
     ("index-unchecked", "stream.legal"),
-    ("interrupt-cleared-by-quiesce", "move.interrupts"),
+    (
+        "interrupt-cleared-by-quiesce",
+        "move.interrupts or move.registers",
+    ),
     ("interrupt-lost", "move.interrupts or move.registers"),
     ("interrupt-pulsed", "move.interrupts"),
     ("job-dropped", "move.interrupts"),
@@ -55,7 +58,10 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("memory-not-committed", "load.same"),
     ("memory-partly-committed", "load.same"),
     ("missing-record-taken", "stream.left-out"),
-    ("pages-lost-after-first-pass", "move.device-memory"),
+    (
+        "pages-lost-after-first-pass",
+        "move.registers or move.device-memory",
+    ),
     ("pages-unchecked", "stream.legal"),
     ("precopy-never-ends", "precopy.ends"),
     ("quiesce-busy", "move.completes"),

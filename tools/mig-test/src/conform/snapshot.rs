@@ -55,6 +55,8 @@ pub enum Depth {
     All,
     /// What the works touch.
     Touched,
+    /// The same, and no registers, because a read may change them.
+    Memory,
 }
 
 /// A BAR of at most so many bytes is always read as a whole.
@@ -64,6 +66,11 @@ impl Snapshot {
     /// Reads everything that the works can change, without changing anything.
     pub fn take(rig: &Rig, readable: &Readable) -> Result<Snapshot> {
         Snapshot::of(rig, readable, Depth::Touched)
+    }
+
+    /// Reads memory only.
+    pub fn take_memory(rig: &Rig, readable: &Readable) -> Result<Snapshot> {
+        Snapshot::of(rig, readable, Depth::Memory)
     }
 
     /// Reads everything.
@@ -78,16 +85,19 @@ impl Snapshot {
                 values.insert((part, name), value);
             }
         };
-        for (at, word) in (0..).step_by(4).zip(rig.config_space()?.chunks_exact(4)) {
-            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-            let name = format!("configuration space {at:#04x}");
-            add(Part::Registers, name, Value::Number(word.into()));
-        }
-        let is_read =
-            |register: &&Register| depth == Depth::All || !readable.sensitive.contains(register);
-        for register in readable.registers.iter().filter(is_read) {
-            let value = Value::Number(rig.read(register)?);
-            add(Part::Registers, register.to_string(), value);
+        if depth != Depth::Memory {
+            for (at, word) in (0..).step_by(4).zip(rig.config_space()?.chunks_exact(4)) {
+                let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                let name = format!("configuration space {at:#04x}");
+                add(Part::Registers, name, Value::Number(word.into()));
+            }
+            let is_read = |register: &&Register| {
+                depth == Depth::All || !readable.sensitive.contains(register)
+            };
+            for register in readable.registers.iter().filter(is_read) {
+                let value = Value::Number(rig.read(register)?);
+                add(Part::Registers, register.to_string(), value);
+            }
         }
         for bar in rig.bars.iter().filter(|bar| bar.memory.is_some()) {
             let mut read = |start: u64, len: usize| {

@@ -13,6 +13,8 @@ use super::way::Way;
 use crate::vfio::migration::{DataFile, State};
 use crate::vfio::v1::{bits, Way as Window};
 
+/// System calls between two looks at a stopped device.
+const LOOKS: usize = 200;
 /// Bytes of a large read or write.
 const LARGE: usize = 1 << 20;
 /// Sizes of small ones, which are repeated: none divides another.
@@ -118,14 +120,15 @@ impl Move<'_> {
         } else {
             sound!(self.set(source, State::Stop));
             player.arrived += source.signals()?;
-            if self.way == Way::StopCopy {
-                sound!(self.is_quiet()?);
-            }
+        }
+        let stopped = file.is_none().then(|| self.memory()).transpose()?;
+        if self.way == Way::StopCopy {
+            sound!(self.saves_the_same()?);
         }
         let new = sound!(self.set(source, State::StopCopy));
         player.arrived += source.signals()?;
         let file = sound!(file.or(new).ok_or_else(|| failed("STOP_COPY")(Errno::BADF)));
-        let before = Snapshot::take(source, self.readable)?;
+        let before = stopped.map_or_else(|| self.memory(), Ok)?;
         let promised = source.device.stop_copy_length();
         let promised = sound!(promised.map_err(failed("VFIO_DEVICE_FEATURE_MIG_DATA_SIZE")));
         let (rest, is_end) = sound!(file
@@ -142,63 +145,64 @@ impl Move<'_> {
             }));
         }
         stream.extend(rest);
-        sound!(self.has_been_quiet(&before)?);
+        sound!(self.is_quiet(&before)?);
         if self.way == Way::CancelledStopCopy {
             sound!(self.set(source, State::Running));
         }
         Ok(Ok(stream))
     }
 
-    /// Checks that the stopped source saves the same twice, and changes nothing meanwhile.
-    fn is_quiet(&self) -> Moved<()> {
-        let source = self.source;
-        let before = Snapshot::take(source, self.readable)?;
-        let mut first = None;
-        for _ in 0..2 {
-            let file = sound!(self.file(source, State::StopCopy));
-            let (stream, _) = sound!(file
-                .read_to_end(LARGE)
-                .map_err(failed("a read in STOP_COPY")));
-            sound!(self.set(source, State::Stop));
-            match &first {
-                None => first = Some(stream),
-                Some(first) if *first == stream => {}
-                Some(first) => {
-                    let at = first
-                        .iter()
-                        .zip(&stream)
-                        .position(|(one, other)| one != other);
-                    let at = at.unwrap_or(first.len().min(stream.len()));
-                    let shows = format!(
-                        "of {} and {} bytes, those from {at} on differ",
-                        first.len(),
-                        stream.len()
-                    );
-                    return self.has_been_quiet(&before).map(|quiet| {
-                        quiet.and(Err(Fault {
-                            rule: "stop.same",
-                            shows,
-                        }))
-                    });
-                }
-            }
-        }
-        self.has_been_quiet(&before)
+    fn memory(&self) -> Result<Snapshot> {
+        Snapshot::take_memory(self.source, self.readable)
     }
 
-    /// Checks that the stopped source has changed nothing since `before` and signals nothing.
-    fn has_been_quiet(&self, before: &Snapshot) -> Moved<()> {
-        let signals = self.source.signals()?;
-        let after = Snapshot::take(self.source, self.readable)?;
+    /// Checks that the stopped source saves the same twice.
+    fn saves_the_same(&self) -> Moved<()> {
+        let source = self.source;
+        let mut saved = Vec::new();
+        for _ in 0..2 {
+            let file = sound!(self.file(source, State::StopCopy));
+            let stream = file.read_to_end(LARGE);
+            saved.push(sound!(stream.map_err(failed("a read in STOP_COPY"))).0);
+            sound!(self.set(source, State::Stop));
+        }
+        let (first, second) = (&saved[0], &saved[1]);
+        if first != second {
+            let at = first_difference(first, second);
+            let (one, other) = (first.len(), second.len());
+            let shows = format!("of {one} and {other} bytes, those from {at} on differ");
+            let rule = "stop.same";
+            return Ok(Err(Fault { rule, shows }));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Checks that the stopped source has changed no memory since `before`, changes no register and
+    /// signals nothing.
+    fn is_quiet(&self, before: &Snapshot) -> Moved<()> {
+        let source = self.source;
         let fault = |rule, shows| Ok(Err(Fault { rule, shows }));
-        if let Some(what) = before.differs(&after, Part::GuestMemory) {
+        let signals = source.signals()?;
+        let memory = self.memory()?;
+        if let Some(what) = before.differs(&memory, Part::GuestMemory) {
             return fault("stop.guest-memory", what);
         }
-        if let Some(what) = before.differs_in(&after, &[Part::Registers, Part::DeviceMemory]) {
+        if let Some(what) = before.differs(&memory, Part::DeviceMemory) {
             return fault("stop.device", what);
         }
-        if signals > 0 {
-            return fault("stop.interrupts", format!("it signals {signals} times"));
+        // A device that goes on where it is must not be read: a read may change a register.
+        if !self.way.is_cancelled() {
+            // The first one takes away what a read takes away.
+            Snapshot::take(source, self.readable)?;
+            let first = Snapshot::take(source, self.readable)?;
+            wait(source, LOOKS)?;
+            let second = Snapshot::take(source, self.readable)?;
+            if let Some(what) = first.differs(&second, Part::Registers) {
+                return fault("stop.device", what);
+            }
+        }
+        if signals + source.signals()? > 0 {
+            return fault("stop.interrupts", "it signals".into());
         }
         Ok(Ok(()))
     }
@@ -229,11 +233,7 @@ impl Move<'_> {
                 .map_err(failed("a read in STOP_COPY")));
             sound!(self.set(destination, State::Stop));
             if again != stream {
-                let at = again
-                    .iter()
-                    .zip(stream)
-                    .position(|(one, other)| one != other);
-                let at = at.unwrap_or(again.len().min(stream.len()));
+                let at = first_difference(&again, stream);
                 let shows = format!(
                     "of {} bytes loaded and {} saved, those from {at} on differ",
                     stream.len(),
@@ -282,12 +282,12 @@ impl Move<'_> {
             .set_state(bits::STOP_COPY)
             .map_err(failed("STOP_COPY of v1")));
         player.arrived += source.signals()?;
-        let before = Snapshot::take(source, self.readable)?;
+        let before = self.memory()?;
         sound!(region
             .drain(Window::Mapped, &mut stream)
             .map_err(failed("a chunk of STOP_COPY")));
         sound!(region.set_state(bits::STOP).map_err(failed("STOP of v1")));
-        sound!(self.has_been_quiet(&before)?);
+        sound!(self.is_quiet(&before)?);
         Ok(Ok(stream))
     }
 
@@ -336,10 +336,20 @@ fn read_small(file: &DataFile) -> Result<Vec<u8>, Errno> {
     Ok(all)
 }
 
+/// Returns where two streams begin to differ.
+fn first_difference(one: &[u8], other: &[u8]) -> usize {
+    let at = one.iter().zip(other).position(|(one, other)| one != other);
+    at.unwrap_or(one.len().min(other.len()))
+}
+
 /// Lets the device work on for a random time.
 pub fn pause(random: &mut Random, rig: &Rig) -> Result<()> {
-    for _ in 0..random.below(400) {
-        // A system call, in which another thread may run.
+    wait(rig, random.below(400))
+}
+
+/// Makes this number of system calls, in which other threads may run.
+fn wait(rig: &Rig, calls: usize) -> Result<()> {
+    for _ in 0..calls {
         rig.device.state()?;
     }
     Ok(())

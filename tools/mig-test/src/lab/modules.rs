@@ -119,7 +119,7 @@ pub const TESTS: Apart<'_> = Apart {
 };
 
 /// This project's own that scenarios load.
-pub const OURS: [Apart<'_>; 2] = [TESTS, GUIDE];
+pub const OURS: [Apart<'_>; 3] = [TESTS, GUIDE, EDU];
 
 /// Returns those of [`OURS`] whose build is up to date, also with the project's modules.
 pub fn current(lab: &Lab, kernel: Kernel) -> Result<Vec<Apart<'static>>> {

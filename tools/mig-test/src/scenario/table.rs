@@ -8,7 +8,7 @@ use super::{
     parameter, refusal, sysfs,
 };
 use crate::conform;
-use crate::lab::modules::{GUIDE, TESTS};
+use crate::lab::modules::{EDU, GUIDE, TESTS};
 
 /// The scenarios.
 pub fn all() -> &'static [Scenario] {
@@ -235,7 +235,7 @@ const SCENARIOS: &[Scenario] = &[
         3,
         conform::run,
     )
-    .loading(&[GUIDE]),
+    .loading(&[GUIDE, EDU]),
     races(
         "conform-mutants",
         "drivers with one defect each: conform finds every one, and nothing in the sound one",

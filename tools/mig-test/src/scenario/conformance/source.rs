@@ -77,6 +77,19 @@ const OURS: [Sample; 3] = [
     },
 ];
 
+/// The example after QEMU's `edu`, which only `conform` takes without being asked.
+const EDU: Sample = Sample {
+    module: "edu",
+    mdev: ["edu", "edu-1"],
+    mark: Mark {
+        bar: 0,
+        offset: 0x80,
+        width: 8,
+    },
+    is_uart: false,
+    exercise: include_str!("../../../../../Documentation/examples/edu/exercise.toml"),
+};
+
 /// Mainline's driver, in C.
 const MAINLINE: Sample = Sample {
     module: "mtty",
@@ -171,7 +184,7 @@ impl Source {
 
 fn sample(module: &str) -> Option<&'static Sample> {
     OURS.iter()
-        .chain([&MAINLINE])
+        .chain([&EDU, &MAINLINE])
         .find(|sample| sample.module == module)
 }
 
@@ -204,7 +217,7 @@ pub fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
         [None, None, Some(name)] => {
             let sample = sample(name).with_context(|| {
                 format!(
-                    "there is no driver {name} here; use mtty_rs, mgpu_rs, scratch or mtty, or \
+                    "there is no driver {name} here; use mtty_rs, mgpu_rs, scratch, edu or mtty, or \
                      bring your own with --module PATH --option {MDEV}=PARENT/TYPE"
                 )
             })?;
@@ -212,6 +225,15 @@ pub fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
         }
         _ => bail!("give one of the options {DEVICE}, {MDEV} and driver"),
     })
+}
+
+/// Returns the same, and every example.
+pub fn all_sources(ctx: &Ctx) -> Result<Vec<Source>> {
+    let mut all = sources(ctx)?;
+    if all.len() == OURS.len() {
+        all.push(Source::Sample(EDU.module));
+    }
+    Ok(all)
 }
 
 /// Tests the device that the options select, or else a new one of each of this project's drivers.
