@@ -118,19 +118,16 @@ fn places(rig: &Rig) -> Vec<Register> {
 
 /// Returns a value that the register keeps instead of `old`, if there is one.
 fn keeps(rig: &Rig, register: &Register, old: u64) -> Result<Option<u64>> {
-    let mut kept = 0;
+    let keeps = |value: u64| {
+        let is_written = rig.write(register, value).is_ok();
+        is_written && rig.read(register).ok() == Some(value)
+    };
     // Each byte of them differs from each other one. Small values are for fields of few bits.
-    for value in [0xa5b6_c7d8_e9fa_0b1c, 0x5a49_3827_1605_f4e3, 0x3, 0x1] {
-        let value = value & register.ones();
-        if rig.write(register, value).is_err() {
-            return Ok(None);
-        }
-        if rig.read(register).ok() == Some(value) && value != old {
-            kept = value;
-            break;
-        }
-    }
-    Ok((kept != 0).then_some(kept))
+    let values = [0xa5b6_c7d8_e9fa_0b1c, 0x5a49_3827_1605_f4e3, 0x3, 0x1];
+    let values = values.map(|value| value & register.ones());
+    // One more, since a register that computes may answer one value with itself.
+    let is_kept = |value: &u64| *value != old && [0, 5].into_iter().any(keeps) && keeps(*value);
+    Ok(values.into_iter().find(is_kept))
 }
 
 impl Found {
