@@ -8,7 +8,7 @@
 //!
 //! - [`state`]: the migration states and the single arcs between them.
 //! - [`stream`]: records, match data and the closing checksum of a migration stream.
-//! - [`record`]: records of fixed size, which a struct defines.
+//! - [`record!`] and [`mod@record`]: records of fixed size, which a struct defines.
 //! - [`config`]: PCI configuration space.
 //! - [`irq`]: INTx and MSI as VFIO user space sees them.
 //! - [`region`]: the offsets of a VFIO device file.

@@ -77,6 +77,12 @@ pub struct State {
     pub job: Option<Job>,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl State {
     /// The size in bytes of the encoding.
     pub const LEN: usize = 116;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The suite's own test: a device of which each type has one defect (tools/mig-test/kmod). The suite
-//! must find each of them by the rules that are named here, and nothing in the sound one.
+//! The suite's own test: a device of which each type has one defect (tools/mig-test/kmod). The
+//! suite must find each of them by the rules that are named here, and nothing in the sound one.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A stream of the SDK's records: taken apart, changed, and put together again with a right length and
-//! checksum.
+//! A stream of the SDK's records: taken apart, changed, and put together again with a right length
+//! and checksum.
 
 use std::collections::BTreeSet;
 

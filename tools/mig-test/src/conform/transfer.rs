@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Moves a device at work to another one by one of the ways, through either protocol, and checks what
-//! is required of the device meanwhile.
+//! Moves a device at work to another one by one of the ways, through either protocol, and checks
+//! what is required of the device meanwhile.
 
 use anyhow::{Context, Result};
 use mig_common::random::Random;

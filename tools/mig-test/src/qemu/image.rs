@@ -44,8 +44,8 @@ impl Image {
                 program.display()
             )
         })?;
-        // The initramfs and what is unpacked from it exist at the same time, and the latter may take
-        // half of the memory.
+        // The initramfs and what is unpacked from it exist at the same time, and the latter may
+        // take half of the memory.
         let added: usize = files.iter().map(|(_, content)| content.len()).sum();
         let initramfs = dir.join("guest.cpio");
         for (place, _) in modules {
