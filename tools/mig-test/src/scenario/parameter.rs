@@ -9,7 +9,6 @@ use vfio_bindings::bindings::vfio::VFIO_PCI_NUM_REGIONS;
 
 use super::bed::{load, load_with, unload, MTTY_RS, ONE_PORT};
 use super::conformance::checks::Checks;
-use super::mgpu::card;
 use super::Ctx;
 use crate::event::Outcome;
 use crate::mdev::MdevType;
@@ -70,12 +69,15 @@ impl Drop for Modules {
     }
 }
 
-/// Unloads every module that uses the SDK, and the SDK with the last one.
+/// Unloads every module that uses the SDK, whichever scenario has loaded it, and the SDK with the
+/// last one.
 fn unload_all() -> Result<()> {
-    for module in [MTTY_RS.module, card::MODULE, MODULE] {
-        if fs::exists(format!("/sys/module/{module}"))? {
-            unload(module)?;
-        }
+    let users = fs::read_dir(format!("/sys/module/{MODULE}/holders"));
+    for user in users.into_iter().flatten() {
+        unload(&user?.file_name().to_string_lossy())?;
+    }
+    if fs::exists(format!("/sys/module/{MODULE}"))? {
+        unload(MODULE)?;
     }
     Ok(())
 }
