@@ -141,7 +141,7 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     if !ok {
         bail!("{}", output.trim());
     }
-    for example in [&modules::GUIDE, &modules::EDU] {
+    for example in &modules::EXAMPLES {
         modules::build_ours(lab, lab.default_kernel(), example, Goal::Fresh)?;
     }
     Ok(Done::Passed)
@@ -156,7 +156,7 @@ fn other_kernels(lab: &Lab) -> Result<Done> {
             return Ok(Done::Skipped(reason.into()));
         }
         modules::strict(lab, kernel, Goal::Fresh)?;
-        for example in [&modules::GUIDE, &modules::EDU] {
+        for example in &modules::EXAMPLES {
             modules::build_ours(lab, kernel, example, Goal::Fresh)?;
         }
         examples(lab, kernel)?;

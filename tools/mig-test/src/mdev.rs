@@ -34,6 +34,12 @@ impl MdevType {
         Ok(MdevType { path })
     }
 
+    /// Finds a type by its name with its parent's, `PARENT/TYPE`.
+    pub fn named(name: &str) -> Result<MdevType> {
+        let (parent, kind) = name.split_once('/').context("an mdev is PARENT/TYPE")?;
+        MdevType::find(parent, kind)
+    }
+
     /// Reads an attribute.
     pub fn attribute(&self, name: &str) -> Result<String> {
         let path = self.path.join(name);

@@ -87,13 +87,16 @@ impl Selection {
                 "--here takes a device of this machine: say --mdev PARENT/TYPE or --device FOLDER."
             );
         }
-        if let Some(unknown) = self.rules.iter().find(|name| !is_known(name)) {
+        if let Some(unknown) = self.rules.iter().find(|name| {
+            let name = std::slice::from_ref(*name);
+            !RULES.iter().any(|rule| rule::is_chosen(rule.id, name))
+        }) {
             unusable!("there is no rule or group {unknown}. See mig-test conform --list.");
         }
         options.insert(
             front::RULES.into(),
             match self.rules.as_slice() {
-                [] => all_groups().join(","),
+                [] => rule::groups().join(","),
                 rules => rules.join(","),
             },
         );
@@ -115,17 +118,6 @@ impl Selection {
         options.insert(FULL.into(), "1".into());
         Ok(options)
     }
-}
-
-fn is_known(name: &str) -> bool {
-    let name = std::slice::from_ref(&name.to_owned()).to_vec();
-    RULES.iter().any(|rule| rule::is_chosen(rule.id, &name))
-}
-
-fn all_groups() -> Vec<String> {
-    let mut groups: Vec<String> = RULES.iter().map(|rule| rule.group().to_owned()).collect();
-    groups.dedup();
-    groups
 }
 
 /// Prints the rules.

@@ -96,14 +96,10 @@ fn reports(ctx: &mut Ctx) -> Result<Vec<Report>> {
 
 /// Returns the groups that only this scenario checks.
 pub fn groups() -> Vec<String> {
-    let mut groups: Vec<String> = Vec::new();
-    for rule in rule::RULES {
-        let group = rule.group();
-        if !ELSEWHERE.contains(&group) && groups.iter().all(|known| known != group) {
-            groups.push(group.to_owned());
-        }
-    }
-    groups
+    let all = rule::groups().into_iter();
+    all.filter(|group| !ELSEWHERE.contains(group))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Takes one device through the suite.
@@ -222,9 +218,8 @@ fn outcome(reports: &[Report]) -> Outcome {
             .iter()
             .filter(|finding| finding.is_violated())
         {
-            if let Verdict::Failed { shows } = &finding.verdict {
-                failed.push(format!("{}: {}: {shows}", report.device, finding.rule));
-            }
+            let (device, rule) = (&report.device, &finding.rule);
+            failed.push(format!("{device}: {rule}: {}", finding.shows()));
         }
     }
     match failed.as_slice() {

@@ -56,10 +56,10 @@ pub fn undisturbed(
 pub fn alone(suite: &mut Suite<'_>) -> Result<()> {
     let source = suite.open()?;
     for (work, interrupt) in suite.works() {
-        suite.told(&format!("{work} without a move"));
-        let played = suite.work(&work);
-        let first = undisturbed(suite, &source, &played, interrupt)?;
-        let second = undisturbed(suite, &source, &played, interrupt)?;
+        let name = &work.name;
+        suite.told(&format!("{name} without a move"));
+        let first = undisturbed(suite, &source, &work, interrupt)?;
+        let second = undisturbed(suite, &source, &work, interrupt)?;
         match first.and_then(|first| second.map(|second| (first, second))) {
             Ok((first, second)) => {
                 let differing = first.snapshot.all_differing(&second.snapshot);
@@ -68,8 +68,8 @@ pub fn alone(suite: &mut Suite<'_>) -> Result<()> {
             Err(fault) => {
                 suite
                     .report
-                    .fail(fault.rule, format!("{work}: {}", fault.shows));
-                suite.forget(&work);
+                    .fail(fault.rule, format!("{name}: {}", fault.shows));
+                suite.forget(name);
             }
         }
     }
@@ -90,13 +90,12 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
         .collect();
     let mut random = Random::new(suite.seed);
     let mut works = Vec::new();
-    for (name, interrupt) in suite.works() {
-        let work = suite.work(&name);
+    for (work, interrupt) in suite.works() {
         match undisturbed(suite, &source, &work, interrupt)? {
             Ok(alone) => works.push((work, interrupt, alone)),
             Err(fault) => suite
                 .report
-                .fail(fault.rule, format!("{name}: {}", fault.shows)),
+                .fail(fault.rule, format!("{}: {}", work.name, fault.shows)),
         }
     }
     // The simplest way with all works first.
@@ -257,8 +256,8 @@ pub fn reset(suite: &mut Suite<'_>) -> Result<()> {
         .into_iter()
         .filter(|state| suite.has(*state))
         .collect();
-    for (name, interrupt) in suite.works() {
-        let work = suite.work(&name);
+    for (work, interrupt) in suite.works() {
+        let name = &work.name;
         suite.told(&format!("{name}, reset"));
         let alone = match undisturbed(suite, &rig, &work, interrupt)? {
             Ok(alone) => alone,

@@ -6,7 +6,7 @@ use anyhow::{bail, ensure, Context, Result};
 use super::exercise::{Condition, Exercise, Step, Work};
 use super::place::Place;
 use super::rig::Rig;
-use super::snapshot::{Readable, Snapshot};
+use super::snapshot::{first_difference, Readable, Snapshot};
 
 /// Signals without a cause after which a work gives up.
 const SPURIOUS: u64 = 100;
@@ -21,16 +21,13 @@ pub struct Fault {
 }
 
 /// A work that is played, and what has come of it so far.
-#[derive(Debug, Clone)]
 pub struct Player<'e> {
     exercise: &'e Exercise,
     work: &'e Work,
     /// The number of steps done.
     pub done: usize,
-    /// Interrupts that the work has waited for.
-    pub awaited: u64,
     /// Signals without a cause.
-    pub spurious: u64,
+    spurious: u64,
     /// Signals that have arrived and that the work has not waited for yet.
     pub arrived: u64,
 }
@@ -62,7 +59,6 @@ impl<'e> Player<'e> {
             exercise,
             work,
             done: 0,
-            awaited: 0,
             spurious: 0,
             arrived: 0,
         })
@@ -120,8 +116,7 @@ impl<'e> Player<'e> {
                 rig.read_bytes(*left, &mut one)?;
                 rig.read_bytes(*right, &mut other)?;
                 if one != other {
-                    let differs = one.iter().zip(&other).position(|(one, other)| one != other);
-                    let at = differs.unwrap_or_default();
+                    let at = first_difference(&one, &other);
                     return fault(format!(
                         "byte {at:#x} is {:#04x} there and {:#04x} here",
                         one[at], other[at]
@@ -150,7 +145,6 @@ impl<'e> Player<'e> {
             }
             if cause.map_or(Ok(true), |cause| cause.holds(rig))? {
                 self.spurious += signals - 1;
-                self.awaited += 1;
                 return Ok(None);
             }
             self.spurious += signals;

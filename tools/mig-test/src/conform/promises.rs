@@ -30,13 +30,13 @@ pub fn pre_copy(suite: &mut Suite<'_>) -> Result<()> {
         return Ok(());
     }
     let rig = suite.open()?;
-    for (name, interrupt) in suite.works() {
+    for (work, interrupt) in suite.works() {
+        let name = &work.name;
         suite.told(&format!("{name}, and PRE_COPY while memory is written"));
         rig.reset()?;
-        let work = suite.work(&name);
         let mut player = Player::begin(suite.exercise, &work, &rig, interrupt)?;
         if player.play(&rig, usize::MAX)?.is_none() {
-            one(suite, &rig, &name)?;
+            one(suite, &rig, name)?;
         }
         rig.listen(None)?;
         if suite.is_enough() {

@@ -50,7 +50,7 @@ pub struct Coverage {
     pub records: Count,
     /// Bytes of registers that the work writes or reads; `of` counts those that show something.
     pub registers: Count,
-    /// Interrupt types that signalled.
+    /// Interrupt types that works were played with.
     pub interrupts: Count,
     /// Bytes of the longest stream.
     pub stream_bytes: usize,

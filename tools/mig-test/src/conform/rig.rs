@@ -71,6 +71,14 @@ pub struct Rig {
     oracle: Rc<Oracle>,
 }
 
+/// Where bytes are.
+enum Bytes<'r> {
+    /// At an offset of a mapping.
+    Mapped(&'r Mapping, usize),
+    /// At a position of the device file.
+    InFile(u64),
+}
+
 /// An interrupt that is listened to.
 struct Interrupt {
     index: u32,
@@ -175,22 +183,11 @@ impl Rig {
 
     /// Reads bytes of a BAR or of guest memory.
     pub fn read_bytes(&self, place: Place, bytes: &mut [u8]) -> Result<()> {
-        match place {
-            Place::Memory(index, offset) => {
-                self.checked(index, offset, bytes.len())?
-                    .read(offset as usize, bytes);
-            }
-            Place::Bar(index, offset) => {
-                let bar = self.bar(index)?;
-                bar.check(offset, bytes.len())?;
-                match &bar.memory {
-                    Some(memory) => memory.read(offset as usize, bytes),
-                    None => {
-                        let position = bar.position + offset;
-                        for (at, piece) in (position..).step_by(4).zip(bytes.chunks_mut(4)) {
-                            self.device.read(at, piece)?;
-                        }
-                    }
+        match self.bytes(place, bytes.len())? {
+            Bytes::Mapped(memory, offset) => memory.read(offset, bytes),
+            Bytes::InFile(position) => {
+                for (at, piece) in (position..).step_by(4).zip(bytes.chunks_mut(4)) {
+                    self.device.read(at, piece)?;
                 }
             }
         }
@@ -199,37 +196,40 @@ impl Rig {
 
     /// Writes bytes to a BAR or to guest memory.
     pub fn write_bytes(&self, place: Place, bytes: &[u8]) -> Result<()> {
-        match place {
-            Place::Memory(index, offset) => {
-                self.checked(index, offset, bytes.len())?
-                    .write(offset as usize, bytes);
-            }
-            Place::Bar(index, offset) => {
-                let bar = self.bar(index)?;
-                bar.check(offset, bytes.len())?;
-                match &bar.memory {
-                    Some(memory) => memory.write(offset as usize, bytes),
-                    None => {
-                        let position = bar.position + offset;
-                        for (at, piece) in (position..).step_by(4).zip(bytes.chunks(4)) {
-                            self.device.write(at, piece)?;
-                        }
-                    }
+        match self.bytes(place, bytes.len())? {
+            Bytes::Mapped(memory, offset) => memory.write(offset, bytes),
+            Bytes::InFile(position) => {
+                for (at, piece) in (position..).step_by(4).zip(bytes.chunks(4)) {
+                    self.device.write(at, piece)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn checked(&self, index: usize, offset: u64, len: usize) -> Result<&Mapping> {
-        let (_, memory) = &self.guest[index];
-        let end = (offset as usize).checked_add(len);
+    /// Returns where the `len` bytes at a place are.
+    fn bytes(&self, place: Place, len: usize) -> Result<Bytes<'_>> {
+        let (offset, size, bytes) = match place {
+            Place::Memory(index, offset) => {
+                let memory = &self.guest[index].1;
+                let size = memory.len() as u64;
+                (offset, size, Bytes::Mapped(memory, offset as usize))
+            }
+            Place::Bar(index, offset) => {
+                let bar = self.bar(index)?;
+                let bytes = match &bar.memory {
+                    Some(memory) => Bytes::Mapped(memory, offset as usize),
+                    None => Bytes::InFile(bar.position.saturating_add(offset)),
+                };
+                (offset, bar.size, bytes)
+            }
+        };
+        let end = offset.checked_add(len as u64);
         ensure!(
-            end.is_some_and(|end| end <= memory.len()),
-            "{len} bytes at {offset:#x} are beyond the memory's {} bytes",
-            memory.len()
+            end.is_some_and(|end| end <= size),
+            "{len} bytes at {place} are beyond its {size} bytes"
         );
-        Ok(memory)
+        Ok(bytes)
     }
 
     /// Returns the bytes of configuration space.
@@ -271,11 +271,20 @@ impl Rig {
 
     /// Returns the number of signals since the last call. INTx stays masked after one.
     pub fn signals(&self) -> Result<u64> {
+        self.hear(Event::take)
+    }
+
+    /// Waits for a signal; returns their number, or 0 if there is none.
+    pub fn await_signal(&self) -> Result<u64> {
+        self.hear(|event| event.await_within(PATIENCE))
+    }
+
+    fn hear(&self, take: impl FnOnce(&Event) -> Result<u64, Errno>) -> Result<u64> {
         let mut interrupt = self.interrupt.borrow_mut();
         let Some(interrupt) = interrupt.as_mut() else {
             return Ok(0);
         };
-        let signals = interrupt.event.take()?;
+        let signals = take(&interrupt.event)?;
         interrupt.is_masked |= signals > 0;
         Ok(signals)
     }
@@ -289,17 +298,6 @@ impl Rig {
             }
         }
         Ok(())
-    }
-
-    /// Waits for a signal; returns their number, or 0 if there is none.
-    pub fn await_signal(&self) -> Result<u64> {
-        let mut interrupt = self.interrupt.borrow_mut();
-        let Some(interrupt) = interrupt.as_mut() else {
-            return Ok(0);
-        };
-        let signals = interrupt.event.await_within(PATIENCE)?;
-        interrupt.is_masked |= signals > 0;
-        Ok(signals)
     }
 
     /// Resets the device.
@@ -320,18 +318,4 @@ fn is_whole(capabilities: &[Capability], size: u64) -> bool {
         _ => None,
     });
     areas.is_none_or(|areas| areas.contains(&(0..size)))
-}
-
-impl Bar {
-    fn check(&self, offset: u64, len: usize) -> Result<()> {
-        ensure!(
-            offset
-                .checked_add(len as u64)
-                .is_some_and(|end| end <= self.size),
-            "{len} bytes at {offset:#x} are beyond the {} bytes of BAR {}",
-            self.size,
-            self.index
-        );
-        Ok(())
-    }
 }

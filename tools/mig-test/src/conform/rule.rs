@@ -338,6 +338,13 @@ pub const RULES: &[Rule] = &[
     ),
 ];
 
+/// Returns the names of the groups.
+pub fn groups() -> Vec<&'static str> {
+    let mut groups: Vec<&str> = RULES.iter().map(Rule::group).collect();
+    groups.dedup();
+    groups
+}
+
 /// Finds a rule by its name.
 pub fn find(id: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.id == id)

@@ -193,3 +193,9 @@ impl Value {
         }
     }
 }
+
+/// Returns where two runs of bytes begin to differ.
+pub fn first_difference(one: &[u8], other: &[u8]) -> usize {
+    let at = one.iter().zip(other).position(|(one, other)| one != other);
+    at.unwrap_or(one.len().min(other.len()))
+}

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::exercise::Step;
+use super::exercise::{Step, Work};
 use super::moves::undisturbed;
 use super::play::Player;
 use super::records::{changes, name, parse, unlike, Bent, End, Record};
 use super::rig::Rig;
-use super::snapshot::{Part, Snapshot};
+use super::snapshot::{first_difference, Part, Snapshot};
 use super::suite::Suite;
 use crate::vfio::migration::State;
 
@@ -41,7 +41,6 @@ pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
     // Those of devices at work first: they hold the most.
     let (mut at_work, mut at_rest) = (Vec::new(), Vec::new());
     for (work, interrupt) in suite.works() {
-        let work = suite.work(&work);
         let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(_));
         let first = work.steps.iter().position(waits);
         let ends = [
@@ -115,6 +114,7 @@ fn saved(rig: &Rig) -> Result<Vec<u8>> {
 struct Bench<'r> {
     rig: &'r Rig,
     fresh: Snapshot,
+    works: Vec<(Work, Option<u32>)>,
     /// Streams that were taken.
     taken: usize,
 }
@@ -126,6 +126,7 @@ impl<'r> Bench<'r> {
         Ok(Bench {
             rig,
             fresh,
+            works: suite.works(),
             taken: 0,
         })
     }
@@ -144,9 +145,8 @@ impl<'r> Bench<'r> {
         let (rig, stream) = (self.rig, change.stream());
         let parts = [Part::Registers, Part::DeviceMemory, Part::GuestMemory];
         // First into a device that has a state, of which nothing may remain or change.
-        if let Some((work, _)) = suite.works().first() {
-            let work = suite.work(work);
-            undisturbed(suite, rig, &work, None)?.ok();
+        if let Some((work, _)) = self.works.first() {
+            undisturbed(suite, rig, work, None)?.ok();
         }
         let before = Snapshot::take(rig, &suite.readable)?;
         if !self.load(&stream)? {
@@ -205,11 +205,11 @@ impl<'r> Bench<'r> {
 
     /// Checks that the device works after all this, in a work of its own.
     fn works(&self, suite: &mut Suite<'_>, change: &Bent) -> Result<()> {
-        let Some((name, interrupt)) = suite.works().into_iter().next_back() else {
+        let Some((work, interrupt)) = self.works.last() else {
             return Ok(());
         };
-        let work = suite.work(&name);
-        if let Err(fault) = undisturbed(suite, self.rig, &work, interrupt)? {
+        let name = &work.name;
+        if let Err(fault) = undisturbed(suite, self.rig, work, *interrupt)? {
             let shows = format!("{}: taken, reset, and {name}: {}", change.what, fault.shows);
             suite.report.fail("stream.works", shows);
         }
@@ -230,12 +230,7 @@ impl<'r> Bench<'r> {
             .find_map(|record| {
                 let (given, kept) = (once(records, record.tag)?, once(&saved, record.tag)?);
                 (given.payload != kept.payload).then(|| {
-                    let at = given
-                        .payload
-                        .iter()
-                        .zip(&kept.payload)
-                        .position(|(a, b)| a != b);
-                    let at = at.unwrap_or(given.payload.len().min(kept.payload.len()));
+                    let at = first_difference(&given.payload, &kept.payload);
                     format!(
                         "saved again, record {} of {} bytes has {} and differs from byte {at} on",
                         name(record.tag),

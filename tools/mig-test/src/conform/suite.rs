@@ -162,25 +162,9 @@ impl<'a> Suite<'a> {
         Ok((self.open()?, other.transpose()?))
     }
 
-    /// Returns the names of the works, with the interrupts that they are played with.
-    pub fn works(&self) -> Vec<(String, Option<u32>)> {
-        let works = self.works.iter();
-        works
-            .map(|(work, interrupt)| (work.name.clone(), *interrupt))
-            .collect()
-    }
-
-    /// Returns a work.
-    pub fn work(&self, name: &str) -> Work {
-        let mut works = self.works.iter();
-        let found = works.find(|(work, _)| work.name == name);
-        found.map_or_else(
-            || Work {
-                name: name.into(),
-                steps: Vec::new(),
-            },
-            |(work, _)| work.clone(),
-        )
+    /// Returns the works, with the interrupts that they are played with.
+    pub fn works(&self) -> Vec<(Work, Option<u32>)> {
+        self.works.clone()
     }
 
     /// Leaves out a work that does not run even without a move.

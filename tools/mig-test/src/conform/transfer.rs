@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::play::{Fault, Player};
 use super::rig::Rig;
-use super::snapshot::{Part, Readable, Snapshot};
+use super::snapshot::{first_difference, Part, Readable, Snapshot};
 use super::way::Way;
 use crate::vfio::migration::{DataFile, State};
 use crate::vfio::v1::{bits, Way as Window};
@@ -334,12 +334,6 @@ fn read_small(file: &DataFile) -> Result<Vec<u8>, Errno> {
     // As much as a device whose pre-copy does not end may give: another check finds that.
     all.extend(read(file, LARGE, 64)?);
     Ok(all)
-}
-
-/// Returns where two streams begin to differ.
-fn first_difference(one: &[u8], other: &[u8]) -> usize {
-    let at = one.iter().zip(other).position(|(one, other)| one != other);
-    at.unwrap_or(one.len().min(other.len()))
 }
 
 /// Lets the device work on for a random time.

@@ -118,6 +118,9 @@ pub const TESTS: Apart<'_> = Apart {
     folder: "kmod-tests",
 };
 
+/// The drivers in Documentation/examples.
+pub const EXAMPLES: [Apart<'_>; 2] = [GUIDE, EDU];
+
 /// This project's own that scenarios load.
 pub const OURS: [Apart<'_>; 3] = [TESTS, GUIDE, EDU];
 

@@ -17,7 +17,7 @@ use regex_lite::Regex;
 use serde::Serialize;
 
 use super::bed::{ensure_quiet, kernel_release, load, Bed, Card, Driver, Host};
-use super::conformance::source::{MDEV, MODULES};
+use super::conformance::source::{load_brought, MDEV, MODULES};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::kernel_log;
@@ -214,13 +214,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 /// Loads the driver; returns the type of its device.
 fn prepare(modules: &[&str], mdev: &str) -> Result<MdevType> {
     load("vfio_iommu_type1")?;
-    for module in modules {
-        load(module).with_context(|| {
-            format!("{module} does not load; the kernel says why in target/lab/vm-1/console.log")
-        })?;
-    }
-    let (parent, kind) = mdev.split_once('/').context("an mdev is PARENT/TYPE")?;
-    MdevType::find(parent, kind)
+    load_brought(modules.iter().copied())?;
+    MdevType::named(mdev)
 }
 
 fn card(kind: &MdevType) -> Result<Card> {

@@ -2,7 +2,6 @@
 //! Where the device under test comes from: what the options select, or each of this project's
 //! drivers.
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure, Context, Result};
@@ -10,7 +9,7 @@ use mgpu_model::uapi::BAR_VRAM;
 
 use super::target::{parse_mark, Mark, Target};
 use crate::event::Outcome;
-use crate::mdev::{self, MdevType};
+use crate::mdev::MdevType;
 use crate::scenario::bed::{load, MGPU_16, ONE_PORT};
 use crate::scenario::Ctx;
 
@@ -24,6 +23,7 @@ pub const DEVICE: &str = "device";
 pub const EXERCISE: &str = "exercise";
 
 /// A driver whose device the scenarios support.
+#[derive(Clone, Copy)]
 struct Sample {
     module: &'static str,
     /// Parent and type.
@@ -159,7 +159,7 @@ impl Source {
         match self {
             Source::Sample(module) => sample(module).context("no such sample")?.target(),
             Source::Type(name) => {
-                let kind = find(name)?;
+                let kind = MdevType::named(name)?;
                 let mdev = kind.create()?;
                 Ok(Target {
                     path: mdev.path().to_owned(),
@@ -191,13 +191,38 @@ fn sample(module: &str) -> Option<&'static Sample> {
 /// Loads the modules that the options name, and returns the device that they select, or else each
 /// of this project's drivers.
 pub fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
+    chosen_or(ctx, &OURS)
+}
+
+/// Returns the same, with the examples among this project's drivers.
+pub fn all_sources(ctx: &Ctx) -> Result<Vec<Source>> {
+    let examples = [&OURS[..], &[EDU]].concat();
+    chosen_or(ctx, &examples)
+}
+
+fn chosen_or(ctx: &Ctx, samples: &[Sample]) -> Result<Vec<Source>> {
     load("vfio_iommu_type1")?;
-    let modules = ctx.options.get(MODULES);
-    for module in modules.into_iter().flat_map(|all| all.split(',')) {
+    let modules = ctx.options.get(MODULES).map_or("", String::as_str);
+    load_brought(modules.split(',').filter(|name| !name.is_empty()))?;
+    let all = samples.iter().map(|sample| Source::Sample(sample.module));
+    Ok(match chosen(ctx)? {
+        Some(one) => vec![one],
+        None => all.collect(),
+    })
+}
+
+/// Loads modules of the user's.
+pub fn load_brought<'m>(modules: impl IntoIterator<Item = &'m str>) -> Result<()> {
+    for module in modules {
         load(module).with_context(|| {
             format!("{module} does not load; the kernel says why in target/lab/vm-1/console.log")
         })?;
     }
+    Ok(())
+}
+
+/// Returns the device that the options select.
+fn chosen(ctx: &Ctx) -> Result<Option<Source>> {
     let chosen = [DEVICE, MDEV, "driver"].map(|name| ctx.options.get(name));
     Ok(match chosen {
         [None, None, None] => {
@@ -205,14 +230,12 @@ pub fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
                 !ctx.options.contains_key("mark"),
                 "the option mark is for a device that the option {DEVICE} or {MDEV} names"
             );
-            OURS.iter()
-                .map(|sample| Source::Sample(sample.module))
-                .collect()
+            None
         }
-        [Some(path), None, None] => vec![Source::Device(PathBuf::from(path))],
+        [Some(path), None, None] => Some(Source::Device(PathBuf::from(path))),
         [None, Some(name), None] => {
-            find(name)?;
-            vec![Source::Type(name.clone())]
+            MdevType::named(name)?;
+            Some(Source::Type(name.clone()))
         }
         [None, None, Some(name)] => {
             let sample = sample(name).with_context(|| {
@@ -221,19 +244,10 @@ pub fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
                      bring your own with --module PATH --option {MDEV}=PARENT/TYPE"
                 )
             })?;
-            vec![Source::Sample(sample.module)]
+            Some(Source::Sample(sample.module))
         }
         _ => bail!("give one of the options {DEVICE}, {MDEV} and driver"),
     })
-}
-
-/// Returns the same, and every example.
-pub fn all_sources(ctx: &Ctx) -> Result<Vec<Source>> {
-    let mut all = sources(ctx)?;
-    if all.len() == OURS.len() {
-        all.push(Source::Sample(EDU.module));
-    }
-    Ok(all)
 }
 
 /// Tests the device that the options select, or else a new one of each of this project's drivers.
@@ -275,41 +289,6 @@ fn all_of(outcomes: Vec<(String, Outcome)>) -> Outcome {
         return Outcome::Skipped { reason };
     }
     Outcome::Passed
-}
-
-/// Returns the type of mdev with a name of the form `PARENT/TYPE`.
-fn find(name: &str) -> Result<MdevType> {
-    let found = name
-        .split_once('/')
-        .map(|(parent, kind)| MdevType::find(parent, kind));
-    match found {
-        Some(Ok(kind)) => Ok(kind),
-        _ => bail!(
-            "there is no mdev type {name}, but {}. Say --option {MDEV}=PARENT/TYPE, and --module for \
-             its driver.",
-            types()?.join(", ")
-        ),
-    }
-}
-
-/// Returns all types.
-fn types() -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for parent in fs::read_dir(mdev::PARENTS).into_iter().flatten() {
-        let parent = parent?;
-        for kind in fs::read_dir(parent.path().join("mdev_supported_types"))? {
-            let name = [parent.file_name(), kind?.file_name()];
-            found.push(
-                name.map(|part| part.to_string_lossy().into_owned())
-                    .join("/"),
-            );
-        }
-    }
-    found.sort();
-    if found.is_empty() {
-        found.push("none".into());
-    }
-    Ok(found)
 }
 
 #[cfg(test)]
