@@ -37,8 +37,12 @@ pub enum Message {
         /// Bytes in the FIFO of each port.
         bytes: usize,
     },
-    /// Nothing was received for a long time although data is in flight.
-    Stalled(Vec<Counters>),
+    /// Something awaited has not come for a long time by the guest's clock, which also counts the
+    /// time in which the machine is not allowed to run. So this is a hint; it is repeated.
+    Stalled {
+        /// What is awaited. The same text means that there was no progress.
+        what: String,
+    },
     /// Answer to `gpu batches` and `gpu renew`: the number of batches given to the GPU.
     Batches {
         /// Since the start.

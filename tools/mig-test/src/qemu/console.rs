@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The guest's consoles: messages from `mig-guest`, and commands to it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use mig_common::message::{Checked, Counters, Interrupts, Message, Registers, PREFIX};
@@ -19,6 +21,7 @@ pub struct Console {
     log: PathBuf,
     /// The number of reports requested so far.
     asked: u32,
+    stalls: Stalls,
 }
 
 impl Console {
@@ -29,6 +32,7 @@ impl Console {
             commands,
             log,
             asked: 0,
+            stalls: Stalls::default(),
         }
     }
 
@@ -55,8 +59,10 @@ impl Console {
                     let last = lines[lines.len().saturating_sub(4)..].join(" | ");
                     format!("the guest's kernel said last: {last}")
                 })?;
-            if let Some(message) = parse(&line)? {
-                return Ok(message);
+            match parse(&line)? {
+                Some(Message::Stalled { what }) => self.stalls.judge(what)?,
+                Some(message) => return Ok(message),
+                None => {}
             }
         }
     }
@@ -72,6 +78,7 @@ impl Console {
         lines
             .lines()
             .filter_map(|line| parse(line).transpose())
+            .filter(|message| !matches!(message, Ok(Message::Stalled { .. })))
             .collect()
     }
 
@@ -218,6 +225,31 @@ impl Console {
     }
 }
 
+/// Time from a first report of a stall to a later one without progress between, after which it is a
+/// failure.
+const STALLED: Duration = Duration::from_secs(20);
+
+/// The stalls that the guest has reported by its own clock, judged by this machine's
+/// ([`patience`]): a guest that is not allowed to run has nothing to be blamed for.
+#[derive(Default)]
+struct Stalls(HashMap<String, Deadline>);
+
+impl Stalls {
+    /// Takes a report of a stall. It is an error if the same one was reported long ago.
+    fn judge(&mut self, what: String) -> Result<()> {
+        match self.0.get(&what) {
+            Some(deadline) if deadline.is_over() => {
+                bail!("the guest waits in vain for {what}")
+            }
+            Some(_) => {}
+            None => {
+                self.0.insert(what, patience::until(STALLED));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Returns the message in a line of the debug console, unless it is the firmware's. A fault is an
 /// error.
 fn parse(line: &str) -> Result<Option<Message>> {
@@ -228,10 +260,33 @@ fn parse(line: &str) -> Result<Option<Message>> {
         .with_context(|| format!("unreadable message of the guest: {line}"))?;
     match message {
         Message::Fault { text } => bail!("the guest reports a fault: {text}"),
-        Message::Stalled(counters) => bail!(
-            "the guest's data has stopped coming back: {}",
-            serde_json::to_string(&counters)?
-        ),
         message => Ok(Some(message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_in_vain(stalls: &mut Stalls, what: &str) -> bool {
+        stalls.judge(what.into()).is_err()
+    }
+
+    #[test]
+    fn a_stall_fails_only_when_it_is_reported_again_after_a_time_in_which_the_vm_could_run() {
+        let mut stalls = Stalls::default();
+        assert!(!wait_in_vain(&mut stalls, "line 7"));
+        assert!(!wait_in_vain(&mut stalls, "line 7"), "at once again");
+        let passed = patience::until(Duration::ZERO);
+        stalls.0.insert("line 7".into(), passed);
+        assert!(!wait_in_vain(&mut stalls, "line 8"), "progress between");
+        assert!(wait_in_vain(&mut stalls, "line 7"));
+    }
+
+    #[test]
+    fn a_report_of_a_stall_is_read() {
+        let line = format!(r#"{PREFIX}{{"STALLED":{{"what":"fence 3"}}}}"#);
+        let what = "fence 3".to_owned();
+        assert_eq!(parse(&line).unwrap(), Some(Message::Stalled { what }));
     }
 }

@@ -52,7 +52,8 @@ use serial::port::Port;
 
 /// A progress message every so many lines of the first port.
 const PROGRESS: u64 = 8;
-/// Silence after which data in flight is reported as stalled.
+/// Silence after which data in flight is reported as stalled. The host judges
+/// ([`Message::Stalled`]).
 const PATIENCE: Timespec = Timespec {
     tv_sec: 20,
     tv_nsec: 0,
@@ -182,7 +183,9 @@ impl Guest {
         if ready.iter().all(|flags| flags.is_empty()) {
             let waiting = sending && !self.ports.iter().all(Port::is_idle);
             return if waiting {
-                self.say(&Message::Stalled(self.counters()))
+                let counters = serde_json::to_string(&self.counters())?;
+                let what = format!("the serial card's data: {counters}");
+                self.say(&Message::Stalled { what })
             } else {
                 Ok(())
             };

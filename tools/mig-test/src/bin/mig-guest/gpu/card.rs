@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,11 @@ use mgpu_model::uapi::{
     self, control, reg, BAR_REGISTERS, BAR_VRAM, COMMAND_LEN, PCI_DEVICE_ID, PCI_VENDOR_ID,
 };
 use mig_common::command::Command;
+use mig_common::message::Message;
 
 use super::dma::{Dma, PAGE};
 use super::iommu::Iommu;
+use crate::console::DebugConsole;
 use crate::memory::Memory;
 use crate::pci;
 
@@ -29,7 +32,8 @@ const FENCE: usize = RING * COMMAND_LEN;
 pub const FREE: usize = FENCE + PAGE;
 /// Time between two looks at a fence.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long what is in the ring may take: some hundred times what it does.
+/// Time after which commands in the ring are reported as stalled, some hundred times what they
+/// take. The host judges ([`Message::Stalled`]).
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The card, with a ring that runs.
@@ -41,12 +45,14 @@ pub struct Card {
     registers: Memory,
     /// What is between the card and the memory, if the guest has that.
     iommu: Option<Iommu>,
+    /// Where a stall is reported.
+    console: Arc<DebugConsole>,
     tail: usize,
 }
 
 impl Card {
     /// Finds the card, and starts it; behind the guest's own IOMMU if that is wanted.
-    pub fn start(behind_iommu: bool) -> io::Result<Card> {
+    pub fn start(console: Arc<DebugConsole>, behind_iommu: bool) -> io::Result<Card> {
         let path = pci::find(PCI_VENDOR_ID, PCI_DEVICE_ID)?;
         std::fs::write(path.join("enable"), "1")?;
         let guest = Dma::new(HUGE_PAGES)?;
@@ -60,6 +66,7 @@ impl Card {
             guest,
             registers: bar(&path, BAR_REGISTERS)?,
             iommu,
+            console,
             tail: 0,
         };
         let is_known = card.get(reg::ID) == uapi::ID
@@ -105,15 +112,17 @@ impl Card {
 
     /// Waits until a fence of this value or a later one is there.
     pub fn await_fence(&self, value: u64) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let mut next_report = Instant::now() + PATIENCE;
         while self.guest.memory.load_u64(FENCE) < value {
-            if Instant::now() > deadline {
+            if Instant::now() > next_report {
                 self.ensure_well()?;
-                return Err(io::Error::other(format!(
-                    "fence {value} does not come: HEAD is {}, TAIL {}",
+                let what = format!(
+                    "fence {value} of the GPU: HEAD is {}, TAIL {}",
                     self.get(reg::RING_HEAD),
                     self.get(reg::RING_TAIL)
-                )));
+                );
+                self.console.say(&Message::Stalled { what })?;
+                next_report = Instant::now() + PATIENCE;
             }
             thread::sleep(LOOK);
         }

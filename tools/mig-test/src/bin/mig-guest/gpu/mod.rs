@@ -62,7 +62,7 @@ impl FromStr for Order {
 
 /// Starts the card; orders are taken by a thread of its own.
 pub fn start(console: Arc<DebugConsole>, behind_iommu: bool) -> io::Result<Sender<Order>> {
-    let work = Work::start(Card::start(behind_iommu)?)?;
+    let work = Work::start(Card::start(console.clone(), behind_iommu)?)?;
     let (sender, orders) = channel();
     thread::spawn(move || {
         let mut worker = Worker {
