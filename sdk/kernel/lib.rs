@@ -43,12 +43,18 @@ mod mdev;
 
 pub use base::compat::parameter;
 pub use driver::{
-    crc32c, Budget, Codec, Context, Driver, Engine, FixedState, Migrate, NewDevice, Operations,
-    Pending, Phase, Plane, Progress, RecordWriter, Share, Step, Task, Type,
+    crc32c, Budget, Codec, Context, Driver, Engine, FixedState, Migrate, ModelDriver, Modelled,
+    NewDevice, OpenModel, Operations, Pending, Phase, Plane, Progress, RecordWriter, Share, Step,
+    Task, Type,
 };
 pub use mdev::{DriverRegistration, ParentRegistration, VirtualParent};
 pub use mdev_model as model;
 pub use memory::{Access, DeviceMemory, Dma, GuestMemory, Pinned, Read, Write};
+
+/// The mistakes in the guide to compiler messages, each of which must not compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../Documentation/compiler-messages.md")]
+mod compiler_messages {}
 
 /// The prefix of this module's messages.
 const __LOG_PREFIX: &[u8] = c"mdev_sdk".to_bytes_with_nul();

@@ -5,10 +5,10 @@
 //!
 //! | BAR | offset | register | |
 //! |---|---:|---|---|
-//! | 0 | 0x00 | DOORBELL | write n: copy the page at ADDRESS to page n of BAR 1; ignored while BUSY |
+//! | 0 | 0x00 | DOORBELL | write n: copy the page at ADDRESS to page n of BAR 1; not while BUSY |
 //! | 0 | 0x04 | STATUS | BUSY 1, DONE 2, ERROR 4; DONE and ERROR assert the interrupt |
 //! | 0 | 0x08 | INTERRUPT_CLEAR | write anything: DONE and ERROR become 0 |
-//! | 0 | 0x10 | ADDRESS | 64 bits; write all 8 bytes at once |
+//! | 0 | 0x10 | ADDRESS | 64 bits |
 //! | 1 | | the memory | |
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, page::PAGE_SIZE, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::model::record::{Field, Record};
+use mdev_sdk::model::registers::{self, Register};
 use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
 use mdev_sdk::{
     Budget, Context, DeviceMemory, Driver, Engine, Migrate, NewDevice, Operations, Pending, Phase,
@@ -39,20 +40,9 @@ const PAGE: usize = 4096;
 const PAGES: usize = 16;
 const REGISTERS_SIZE: usize = 0x20;
 const MEMORY_BAR: usize = 1;
-const DOORBELL: u64 = 0x00;
-const INTERRUPT_CLEAR: u64 = 0x08;
-const ADDRESS: u64 = 0x10;
 const BUSY: u8 = 1;
 const DONE: u8 = 2;
 const ERROR: u8 = 4;
-
-/// Decodes a little-endian number of at most 8 bytes.
-fn number(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |high, low| high << 8 | u64::from(*low))
-}
 
 /// A card from `create` to `remove`.
 struct Scratch {
@@ -83,6 +73,24 @@ impl Record for Registers {
         match usize::from(self.page) < PAGES {
             true => Ok(()),
             false => Err("a copy to a page that the card has not"),
+        }
+    }
+}
+
+/// The registers, all of them in BAR 0.
+const REGISTER_MAP: &[Register<Registers>] = mdev_sdk::model::registers! { Registers {
+    0x00: u8, write Registers::ring, if |registers| registers.status & BUSY == 0;
+    0x04: u8, read |registers| registers.status;
+    0x08: u8, write |registers, _| registers.status &= BUSY;
+    0x10: u64, keep address;
+} };
+
+impl Registers {
+    /// Requests a copy to a page, if the card has it.
+    fn ring(&mut self, page: u8) {
+        if usize::from(page) < PAGES {
+            self.status |= BUSY;
+            (self.page, self.from) = (page, self.address);
         }
     }
 }
@@ -196,27 +204,17 @@ impl Driver for Scratch {
 #[vtable]
 impl Operations for OpenScratch {
     fn read(&self, _cx: &Context, _bar: usize, offset: u64, data: &mut [u8]) -> Result {
-        let registers = self.card.registers.lock();
-        let mut bytes = [0; REGISTERS_SIZE];
-        bytes[0x04] = registers.status;
-        bytes[0x10..0x18].copy_from_slice(&registers.address.to_le_bytes());
-        data.copy_from_slice(&bytes[offset as usize..][..data.len()]);
+        registers::read(REGISTER_MAP, &*self.card.registers.lock(), offset, data);
         Ok(())
     }
 
     fn write(&self, cx: &Context, _bar: usize, offset: u64, data: &[u8]) -> Result {
         let mut registers = self.card.registers.lock();
-        match offset {
-            DOORBELL if registers.status & BUSY == 0 && usize::from(data[0]) < PAGES => {
-                registers.status |= BUSY;
-                (registers.page, registers.from) = (data[0], registers.address);
-                self.card.kick();
-            }
-            INTERRUPT_CLEAR => registers.status &= BUSY,
-            ADDRESS if data.len() == 8 => registers.address = number(data),
-            _ => {}
-        }
+        registers::write(REGISTER_MAP, &mut *registers, offset, data);
         update_interrupt(cx, &registers);
+        if registers.status & BUSY != 0 {
+            self.card.kick();
+        }
         Ok(())
     }
 

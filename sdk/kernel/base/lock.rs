@@ -10,6 +10,8 @@
 
 use kernel::prelude::*;
 
+pub(crate) static MODEL: &CStr = c"mdev_model";
 pub(crate) static REQUEST: &CStr = c"mdev_request";
 pub(crate) static SESSION: &CStr = c"mdev_session";
+pub(crate) static TRANSFER: &CStr = c"mdev_transfer";
 pub(super) static WAIT: &CStr = c"mdev_wait";

@@ -7,6 +7,7 @@
 //! | `operations` | the traits `Driver` and `Operations` |
 //! | `migrate`, `record` | the trait `Migrate`, and the writer of the records that it saves |
 //! | `fixed_state` | what `Migrate` is derived from if the state is one record of fixed size |
+//! | `modelled` | the driver of a device that is a model without a kernel, made of the others |
 //! | `budget` | what the mdevs of a parent share |
 //! | `context` | the SDK's part of an open device, which callbacks receive |
 //! | `open` | an open device: the SDK's part and the driver's |
@@ -21,6 +22,7 @@ mod engine;
 mod engines;
 mod fixed_state;
 mod migrate;
+mod modelled;
 mod open;
 mod operations;
 mod record;
@@ -30,6 +32,7 @@ pub use context::Context;
 pub use engine::{Engine, Step, Task};
 pub use fixed_state::FixedState;
 pub use migrate::{Codec, Migrate, Pending, Phase, Progress};
+pub use modelled::{ModelDriver, Modelled, OpenModel};
 pub use operations::{Driver, NewDevice, Operations, Plane, Type};
 pub use record::{crc32c, RecordWriter};
 

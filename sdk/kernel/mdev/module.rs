@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! [`module_mdev_driver!`]: a kernel module of one mdev driver and one virtual parent.
+//! [`module_mdev_driver!`]: a kernel module of one mdev driver and one virtual parent; and
+//! [`module_mdev_model!`], the same for a device that is a model.
 
 /// Defines the current crate's kernel module, which registers `driver` and one virtual parent.
 ///
@@ -39,7 +40,7 @@ macro_rules! module_mdev_driver {
     ) => {
         /// The module; fields are dropped in order, so mdevs are removed before their parent.
         #[::kernel::prelude::pin_data]
-        struct MdevModule {
+        pub struct MdevModule {
             #[pin]
             registration: $crate::ParentRegistration<$driver>,
             #[pin]
@@ -53,7 +54,7 @@ macro_rules! module_mdev_driver {
                 ::kernel::prelude::try_pin_init!(Self {
                     parent <- $crate::VirtualParent::new(module, $parent, $parent_driver),
                     registration <- $crate::ParentRegistration::new(
-                        ::kernel::sync::Arc::pin_init(
+                        <::kernel::sync::Arc<_> as ::kernel::prelude::InPlaceInit<_>>::pin_init(
                             $crate::DriverRegistration::new(),
                             ::kernel::prelude::GFP_KERNEL,
                         )?,
@@ -67,6 +68,92 @@ macro_rules! module_mdev_driver {
         ::kernel::prelude::module! {
             type: MdevModule,
             $($module)*
+        }
+    };
+}
+
+/// Defines the current crate's kernel module, whose mdevs are the device `model`.
+///
+/// `model` is a type of this crate that implements
+/// [`DeviceModel`](crate::model::device::DeviceModel). There can be as many mdevs as `devices` says. They are of one type, `NAME/NAME-1`, with
+/// `description` as its text in sysfs. The other arguments are those of the kernel's `module!`.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() {}
+/// use kernel::prelude::*;
+/// use mdev_sdk::model::prelude::{record, registers, *};
+///
+/// record! {
+///     /// A card with a register that keeps what is written to it.
+///     pub struct Card {
+///         scratch: u32,
+///     }
+/// }
+///
+/// impl Record for Card {
+///     fn check(&self) -> Result<(), &'static str> {
+///         Ok(())
+///     }
+/// }
+///
+/// impl DeviceModel for Card {
+///     const IDENTITY: Identity = Identity {
+///         bars: Bar::memory32(4096).alone(),
+///         ..Identity::new(0x1234, 0x0001)
+///     };
+///     const FORMAT: Format = Format::first("card");
+///     const REGISTERS: &'static [Register<Self>] = registers! { Card {
+///         0x00: u32, keep scratch;
+///     } };
+/// }
+///
+/// mdev_sdk::module_mdev_model! {
+///     model: Card,
+///     devices: 16,
+///     name: "card",
+///     authors: ["Me"],
+///     description: "A card that migrates",
+///     license: "GPL",
+/// }
+/// ```
+#[macro_export]
+macro_rules! module_mdev_model {
+    (
+        model: $model:ty,
+        devices: $devices:expr,
+        name: $name:literal,
+        authors: [$($author:literal),* $(,)?],
+        description: $description:literal,
+        $($module:tt)*
+    ) => {
+        #[::kernel::prelude::vtable]
+        impl $crate::ModelDriver for $model {
+            const OWNER: &'static ::kernel::ThisModule = $crate::this_module!();
+            const NAME: &'static ::kernel::prelude::CStr = $crate::module_mdev_model!(@text $name);
+            const TYPES: &'static [$crate::Type] = &[$crate::Type {
+                sysfs_name: c"1",
+                name: $crate::module_mdev_model!(@text $description),
+                description: $crate::module_mdev_model!(@text $description),
+            }];
+        }
+
+        $crate::module_mdev_driver! {
+            driver: $crate::Modelled<$model>,
+            parent: <$model as $crate::ModelDriver>::NAME,
+            parent_driver: <$model as $crate::ModelDriver>::NAME,
+            parent_data: $crate::Budget::new($devices)?,
+            name: $name,
+            authors: [$($author),*],
+            description: $description,
+            $($module)*
+        }
+    };
+    (@text $text:literal) => {
+        match ::core::ffi::CStr::from_bytes_with_nul(concat!($text, "\0").as_bytes()) {
+            Ok(text) => text,
+            Err(_) => panic!("a NUL in a name or description"),
         }
     };
 }

@@ -72,6 +72,21 @@ impl Bar {
         }
     }
 
+    /// Returns memory below 4 GiB whose reads may have side effects, as registers are.
+    pub const fn memory32(size: u32) -> Bar {
+        Bar::Memory32 {
+            size,
+            prefetchable: false,
+        }
+    }
+
+    /// Returns the BARs of a function that has this one, as BAR 0, and no other.
+    pub const fn alone(self) -> [Bar; BARS] {
+        let mut bars = [Bar::None; BARS];
+        bars[0] = self;
+        bars
+    }
+
     /// Returns the type bits and the writable address bits of the register pair.
     pub(super) const fn register(self) -> (u64, u64) {
         const REGISTER: u64 = u32::MAX as u64;
@@ -196,6 +211,35 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Returns a function with these ids, also as its subsystem's, with INTx and MSI, and without a
+    /// class (`PCI_CLASS_OTHERS`), BARs and MSI-X.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mdev_model::config::{Bar, Identity};
+    ///
+    /// let card = Identity {
+    ///     bars: Bar::memory32(4096).alone(),
+    ///     ..Identity::new(0x1234, 0x0001)
+    /// };
+    /// assert_eq!(card.check(), Ok(()));
+    /// ```
+    pub const fn new(vendor: u16, device: u16) -> Self {
+        Identity {
+            vendor,
+            device,
+            subsystem_vendor: vendor,
+            subsystem: device,
+            class: 0xff_00_00,
+            revision: 0,
+            intx: true,
+            msi: true,
+            msix: None,
+            bars: [Bar::None; BARS],
+        }
+    }
+
     /// Checks that a function can have the identity.
     ///
     /// # Errors

@@ -76,6 +76,28 @@ pub struct Format {
     pub readable_by: u16,
 }
 
+impl Format {
+    /// Returns the first version of a format; a name of more than 16 bytes panics, in a constant at
+    /// compile time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mdev_model::stream::Format;
+    ///
+    /// const CARD: Format = Format::first("card");
+    /// assert_eq!((CARD.version, CARD.oldest, CARD.readable_by), (1, 1, 1));
+    /// ```
+    pub const fn first(called: &str) -> Self {
+        Format {
+            name: name(called),
+            version: 1,
+            oldest: 1,
+            readable_by: 1,
+        }
+    }
+}
+
 /// The properties that source and destination must have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatchData {

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a [`DeviceModel`] is written with, for `use mdev_model::prelude::*`.
+
+pub use crate::{
+    config::{Bar, Identity},
+    device::{in_bounds, DeviceModel, Fault, Work},
+    record,
+    record::Record,
+    registers,
+    registers::Register,
+    stream::Format,
+};
