@@ -8,7 +8,7 @@ use anyhow::{bail, Result};
 use crate::counts::Counts;
 use crate::lab::modules::{self, Goal};
 use crate::lab::{doc, format, run_logged, Choice, Kernel, Lab};
-use crate::{layout, patch_series};
+use crate::{first_hour, layout, patch_series};
 
 /// A check of the source tree. One that runs many tests counts them.
 pub type Check = fn(&Lab) -> Result<Done>;
@@ -32,7 +32,7 @@ pub const BUILDS: [(&str, Check); 2] = [
 ];
 
 /// The other checks, which run beside the first VM.
-pub const CHECKS: [(&str, Check); 9] = [
+pub const CHECKS: [(&str, Check); 10] = [
     ("layout", |lab| {
         layout::check(&lab.project).map(|()| Done::Passed)
     }),
@@ -48,6 +48,9 @@ pub const CHECKS: [(&str, Check); 9] = [
     }),
     ("examples", |lab| examples(lab, lab.default_kernel())),
     ("modules-of-other-kernels", other_kernels),
+    ("first-hour", |lab| {
+        first_hour::check(lab).map(|()| Done::Passed)
+    }),
 ];
 
 /// The error if some of many tests fail.

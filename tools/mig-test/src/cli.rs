@@ -11,6 +11,7 @@ use crate::conform::command;
 use crate::lab::{brought, Choice, Kernel, Lab};
 use crate::lab_command::{self, LabCommand};
 use crate::migrate::{self, MigrateArgs};
+use crate::new::{self, NewArgs};
 use crate::qemu::version::Qemu;
 use crate::scenario::mgpu::killed::{vmm, Order, Way};
 use crate::series::SeriesArgs;
@@ -28,6 +29,7 @@ Examples:
   mig-test demo --kernel 7.2           the same on another kernel than the newest
   mig-test run --list                  what can be proved
   mig-test run demo mtty-c-baseline    the Rust driver and its peer in C
+  mig-test new my_card                 begin a driver of your own
   mig-test lab shell                   try the drivers by hand
 
 The first use sets up the lab in ~/.cache/mdev-sdk, which takes some minutes and 4.6 GiB; 2.9 stay.
@@ -49,16 +51,27 @@ Examples:
   mig-test demo
   mig-test demo --times 100 --load 4    100 times, with four busy threads beside it; counts")]
     Demo(DemoArgs),
+    /// Begin a driver of your own: one that builds, passes conform and migrates as it is made
+    #[command(after_help = "\
+Examples:
+  mig-test new my_card
+  mig-test conform --module my_card
+  mig-test migrate --module my_card
+
+The folder is a tree of its own. Documentation/vendor-guide.md goes on from it.")]
+    New(NewArgs),
     /// Migrate a guest with a device of your own driver, while your program in the guest uses it
     #[command(after_help = "\
 Examples:
+  mig-test migrate --module FOLDER
   mig-test migrate --module FOLDER --mdev PARENT/TYPE
   mig-test migrate --module FOLDER --mdev PARENT/TYPE --guest-program FILE \\
       --ready '100 rounds' --ok 'rounds, 0 wrong' --fail '[1-9] wrong' --moves 4
   mig-test migrate --module FOLDER --mdev PARENT/TYPE --guest-module FILE.ko --ok 'all well'
 
 Programs and modules in the guest print to standard output and to the kernel's log. Without any,
-the only test is whether the guest runs on.")]
+the only test is whether the guest runs on. What the command line leaves out, a driver's Cargo.toml
+may say, as that of mig-test new does.")]
     Migrate(MigrateArgs),
     /// Run scenarios by name
     #[command(after_help = "\
@@ -74,6 +87,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   mig-test conform                                    each driver of this project
+  mig-test conform --module FOLDER                    a driver that mig-test new has made
   mig-test conform --module FOLDER --mdev PARENT/TYPE --exercise FILE
   mig-test conform --driver mtty --rule move          the kernel's sample in C, one group of rules
   mig-test conform --here --device /sys/bus/mdev/devices/UUID --format ktap
@@ -253,15 +267,18 @@ pub fn main() -> Result<()> {
             command::list();
             Ok(())
         }
+        Command::New(args) => new::run(&args),
         Command::Conform(args) if args.what.here => command::run(None, &args.what),
-        Command::Conform(args) => {
+        Command::Conform(mut args) => {
             // Before the lab is set up, which may take long.
+            args.what.complete()?;
             args.what.options()?;
             let lab = open(&[args.kernel.choice()])?;
             let platform = lab.platform(args.kernel.choice());
             command::run(Some((&lab, platform)), &args.what)
         }
-        Command::Migrate(args) => {
+        Command::Migrate(mut args) => {
+            args.complete()?;
             args.check()?;
             migrate::run(&open(&[args.platform.choice()])?, &args)
         }

@@ -2,6 +2,7 @@
 //! Tests that VFIO mediated devices migrate live, on a stock kernel under unmodified QEMU.
 
 mod agent;
+mod author;
 mod checks;
 mod cli;
 mod commands;
@@ -9,6 +10,7 @@ mod conform;
 mod counts;
 mod event;
 mod failure;
+mod first_hour;
 mod health;
 mod kernel_log;
 mod kernel_parameters;
@@ -19,6 +21,7 @@ mod layout;
 mod mdev;
 mod migrate;
 mod narrator;
+mod new;
 mod patch_series;
 mod patience;
 mod plan;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use mig_common::modules::{OWN, PROGRAM};
 
+use crate::author::Author;
 use crate::cli::PlatformArgs;
 use crate::commands;
 use crate::failure::unusable;
@@ -32,7 +33,7 @@ pub struct MigrateArgs {
     modules: Vec<PathBuf>,
     /// Make devices of this type: two folders below /sys/class/mdev_bus
     #[arg(long, value_name = "PARENT/TYPE", value_parser = mdev)]
-    mdev: String,
+    mdev: Option<String>,
     /// Load this module in the guest: a file, or the folder of its source. May be given more than
     /// once, in the order of loading
     #[arg(long = "guest-module", value_name = "PATH")]
@@ -57,6 +58,9 @@ pub struct MigrateArgs {
     /// Write the figures there, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// What the driver's folder says.
+    #[arg(skip)]
+    author: Author,
     #[command(flatten)]
     series: SeriesArgs,
     #[command(flatten)]
@@ -80,9 +84,39 @@ fn words(text: &str) -> Result<String, String> {
 }
 
 impl MigrateArgs {
+    /// Takes what the command line leaves out from the driver's folder.
+    pub fn complete(&mut self) -> Result<()> {
+        let author = Author::of(&self.modules)?;
+        if self.mdev.is_none() {
+            self.mdev = author.mdev.clone();
+        }
+        let prints = self.guest_program.is_some() || !self.guest_modules.is_empty();
+        if self.mdev == author.mdev && author.guest_program.is_some() && !prints {
+            for (words, said) in [
+                (&mut self.ready, &author.ready),
+                (&mut self.ok, &author.ok),
+                (&mut self.fail, &author.fail),
+            ] {
+                if words.is_none() {
+                    words.clone_from(said);
+                }
+            }
+            self.author = author;
+        }
+        Ok(())
+    }
+
     /// Checks what can be checked without the lab.
     pub fn check(&self) -> Result<()> {
-        let prints = self.guest_program.is_some() || !self.guest_modules.is_empty();
+        if self.mdev.is_none() {
+            unusable!(
+                "which type of mdev? Say --mdev PARENT/TYPE, two folders below \
+                 /sys/class/mdev_bus; or let the driver's Cargo.toml say it, as that of mig-test \
+                 new does."
+            );
+        }
+        let author = self.author.guest_program.is_some();
+        let prints = author || self.guest_program.is_some() || !self.guest_modules.is_empty();
         if prints && self.ok.is_none() {
             unusable!(
                 "which words of the guest are a pass? Say --ok REGEX; the program or the module \
@@ -113,7 +147,7 @@ impl MigrateArgs {
     fn options(&self) -> BTreeMap<String, String> {
         let moves = self.moves.to_string();
         let options = [
-            (MDEV, Some(&self.mdev)),
+            (MDEV, self.mdev.as_ref()),
             (READY, self.ready.as_ref()),
             (OK, self.ok.as_ref()),
             (FAIL, self.fail.as_ref()),
@@ -134,8 +168,15 @@ impl MigrateArgs {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
-        if let Some(program) = &self.guest_program {
-            copy(program, &folder.join(PROGRAM))?;
+        let program = match &self.guest_program {
+            Some(program) => Some(program.clone()),
+            None => self.author.build_guest_program(&lab.target)?,
+        };
+        if let Some(program) = program {
+            if let Some(wrong) = misfit(&fs::read(&program)?) {
+                unusable!("{}: it {wrong}.", program.display());
+            }
+            copy(&program, &folder.join(PROGRAM))?;
         }
         let mut names = String::new();
         if !self.guest_modules.is_empty() {

@@ -13,6 +13,7 @@ use super::report::Report;
 use super::rule::{self, RULES};
 use super::show::{self, Format};
 use super::{front, FULL, NAME};
+use crate::author::Author;
 use crate::commands;
 use crate::failure::unusable;
 use crate::lab::Lab;
@@ -63,6 +64,19 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Takes what the command line leaves out from the driver's folder.
+    pub fn complete(&mut self) -> Result<()> {
+        let author = Author::of(&self.modules)?;
+        if self.device.is_none() && self.mdev.is_none() {
+            self.mdev = author.mdev.clone();
+        }
+        // An exercise is for one kind of device.
+        if self.mdev.is_some() && self.mdev == author.mdev && self.exercise.is_none() {
+            self.exercise = author.exercise;
+        }
+        Ok(())
+    }
+
     /// Returns the options of the scenario.
     pub fn options(&self) -> Result<BTreeMap<String, String>> {
         let mut options = BTreeMap::new();
@@ -79,7 +93,8 @@ impl Selection {
         if !self.modules.is_empty() && self.mdev.is_none() && self.device.is_none() {
             unusable!(
                 "--module brings a driver, but which device is to be checked? Say --mdev \
-                 PARENT/TYPE, two folders below /sys/class/mdev_bus."
+                 PARENT/TYPE, two folders below /sys/class/mdev_bus; or let the driver's \
+                 Cargo.toml say it, as that of mig-test new does."
             );
         }
         if self.here && self.mdev.is_none() && self.device.is_none() && self.driver.is_none() {

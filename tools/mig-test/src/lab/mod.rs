@@ -225,16 +225,27 @@ pub fn run_logged(lab: &Lab, what: &str, log: &str, command: Command) -> Result<
     }
 }
 
-/// Returns the project's folder: the current one, or the nearest above it.
+/// The project's folder when this program was built.
+const BUILT_FROM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+fn is_project(path: &Path) -> bool {
+    path.join("sdk/kernel/Kbuild").is_file()
+}
+
+/// Returns the project's folder: the current one, or the nearest above it, or else the one that
+/// this program was built from.
 fn project() -> Result<PathBuf> {
     let here = std::env::current_dir()?;
     match here
         .ancestors()
-        .find(|path| path.join("sdk/kernel/Kbuild").is_file())
+        .find(|path| is_project(path))
+        .or(Some(Path::new(BUILT_FROM)))
+        .filter(|path| is_project(path))
     {
-        Some(project) => Ok(project.into()),
+        Some(project) => Ok(fs::canonicalize(project)?),
         None => unusable!(
-            "{} is not in the project's source tree. Change into it.",
+            "{} is not in the project's source tree, and the one that mig-test was built from is \
+             gone. Change into one.",
             here.display()
         ),
     }

@@ -110,6 +110,13 @@ pub const EDU: Apart<'_> = Apart {
     folder: "kmod-edu",
 };
 
+/// The driver that `mig-test new` copies.
+pub const SKELETON: Apart<'_> = Apart {
+    what: "building the example skeleton",
+    source: "Documentation/examples/skeleton",
+    folder: "kmod-skeleton",
+};
+
 /// The modules for tests and benchmarks: a card whose registers are the calls of `GuestMemory`, and
 /// one that pins, with the SDK and without it.
 pub const TESTS: Apart<'_> = Apart {
@@ -119,7 +126,7 @@ pub const TESTS: Apart<'_> = Apart {
 };
 
 /// The drivers in Documentation/examples.
-pub const EXAMPLES: [Apart<'_>; 2] = [GUIDE, EDU];
+pub const EXAMPLES: [Apart<'_>; 3] = [GUIDE, EDU, SKELETON];
 
 /// This project's own that scenarios load.
 pub const OURS: [Apart<'_>; 3] = [TESTS, GUIDE, EDU];
