@@ -191,7 +191,7 @@ unsafe fn attach_memories<O: Operations>(open: &Open<O>, vdev: *mut raw::vfio_de
             for (_, memory) in open.memories().take_while(|(before, _)| *before < bar) {
                 memory.detach();
             }
-            dev_err!(open.cx.device(), "mdev: a memory is behind two BARs\n");
+            open.cx.report_mistake(fmt!("the memory of BAR {bar} is behind another BAR, too"));
             return Err(error);
         }
     }

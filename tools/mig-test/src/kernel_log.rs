@@ -76,6 +76,15 @@ impl KernelLog {
         Ok(reasons.map(|(_, reason)| reason.to_owned()).collect())
     }
 
+    /// Returns the lines with `words` in them since the last call, from there on.
+    pub fn lines_with(&mut self, words: &str) -> Result<Vec<String>> {
+        let messages = self.messages()?;
+        let lines = messages
+            .iter()
+            .filter_map(|line| line.find(words).map(|at| &line[at..]));
+        Ok(lines.map(str::to_owned).collect())
+    }
+
     fn messages(&mut self) -> Result<Vec<String>> {
         let mut messages = Vec::new();
         let mut record = [0; 8192];

@@ -236,6 +236,13 @@ const SCENARIOS: &[Scenario] = &[
         conform::run,
     )
     .loading(&[GUIDE, EDU]),
+    plain(
+        "driver-mistakes",
+        "drivers that break a rule of the SDK each: it is refused, and the log names the rule",
+        2,
+        conformance::mistakes::run,
+    )
+    .loading(&[TESTS]),
     races(
         "conform-mutants",
         "drivers with one defect each: conform finds every one, and nothing in the sound one",

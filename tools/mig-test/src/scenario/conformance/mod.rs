@@ -9,6 +9,7 @@ mod disable;
 pub mod info;
 pub mod interrupts;
 pub mod lifetime;
+pub mod mistakes;
 mod moved_intx;
 pub mod oracle;
 mod places;

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A driver's own mistakes: the SDK refuses each, names the rule in the kernel log with its
+//! numbers, and says so a bounded number of times, however often a user of the device provokes it.
+
+use anyhow::{bail, Context, Result};
+use rustix::io::Errno;
+
+use super::checks::Checks;
+use super::source::Source;
+use super::target::Target;
+use crate::event::Outcome;
+use crate::kernel_log::KernelLog;
+use crate::scenario::{load, Ctx};
+use crate::vfio::migration::State;
+
+/// The drivers: tools/mig-test/kmod/mistake_rs.rs.
+const MODULE: &str = "mistake_rs";
+/// Attempts with each device.
+const TIMES: usize = 40;
+/// The most lines that an mdev may cause, with the one that says that it was the last.
+const LINES: usize = 17;
+
+/// Each type, what fails with it, and what the kernel log must say.
+const MISTAKES: [(&str, Fails, &str); 8] = [
+    (
+        "bar-size",
+        Fails::Open(Errno::INVAL),
+        "mdev: the driver's identity: BAR 0: memory must be a power of two of at least 16 bytes, and \
+         not too large",
+    ),
+    (
+        "msix",
+        Fails::Open(Errno::INVAL),
+        "mdev: the driver's identity: the MSI-X table and its pending bits must be in a BAR, aligned \
+         and apart",
+    ),
+    (
+        "memory-size",
+        Fails::Open(Errno::INVAL),
+        "mdev: the driver breaks a rule: the memory of BAR 1 has 8192 bytes, the BAR has 16384",
+    ),
+    (
+        "memory-twice",
+        Fails::Open(Errno::BUSY),
+        "mdev: the driver breaks a rule: the memory of BAR 2 is behind another BAR, too",
+    ),
+    (
+        "record-too-long",
+        Fails::Save(Errno::INVAL),
+        "mdev: the driver breaks a rule: a record with tag 0x100 has 5 bytes, RECORDS says 4 at most",
+    ),
+    (
+        "record-unknown",
+        Fails::Save(Errno::INVAL),
+        "mdev: the driver breaks a rule: tag 0x101 of a record is not in RECORDS",
+    ),
+    (
+        "record-of-the-sdk",
+        Fails::Save(Errno::INVAL),
+        "mdev: the driver breaks a rule: tag 0x1 of a record is the SDK's",
+    ),
+    (
+        "more-of-nothing",
+        Fails::Save(Errno::IO),
+        "mdev: the driver breaks a rule: save must write a record before it returns More",
+    ),
+];
+
+/// What a mistake makes fail, and with which error.
+enum Fails {
+    /// The open of the device.
+    Open(Errno),
+    /// A read of the data file.
+    Save(Errno),
+}
+
+/// Runs the scenario.
+pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
+    load("vfio_iommu_type1")?;
+    load(MODULE)?;
+    let mut checks = Checks::default();
+    for (name, fails, says) in MISTAKES {
+        ctx.step(name);
+        let target = Source::Type(format!("mistake/mistake-{name}")).target(ctx)?;
+        let mut log = KernelLog::from_now()?;
+        for _ in 0..TIMES {
+            match fails {
+                Fails::Open(errno) => checks.equal(name, open(&target)?, Err(errno)),
+                Fails::Save(errno) => checks.equal(name, save(&target)?, Err(errno)),
+            }
+        }
+        let lines = log.lines_with("mdev: ")?;
+        checks.that(
+            format!("{name}: the log says {lines:?}"),
+            lines.iter().any(|line| line.ends_with(says)),
+        );
+        checks.that(
+            format!("{name}: {} lines of {TIMES} attempts", lines.len()),
+            lines.len() <= LINES,
+        );
+    }
+    Ok(checks.outcome())
+}
+
+/// Opens a device and closes it.
+fn open(target: &Target) -> Result<Result<(), Errno>> {
+    match target.open() {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => {
+            let errno = error.downcast_ref::<Errno>().copied();
+            Ok(Err(errno.with_context(|| format!("{error:#}"))?))
+        }
+    }
+}
+
+/// Reads a stream to its end.
+fn save(target: &Target) -> Result<Result<(), Errno>> {
+    let device = target.open()?;
+    device.set_state(State::Stop)?;
+    let file = device.set_state(State::StopCopy)?;
+    let file = file.context("STOP_COPY has a data file")?;
+    let mut bytes = [0; 4096];
+    for _ in 0..TIMES {
+        match file.read(&mut bytes) {
+            Ok(0) => return Ok(Ok(())),
+            Ok(_) => {}
+            Err(errno) => return Ok(Err(errno)),
+        }
+    }
+    bail!("the stream does not end");
+}
