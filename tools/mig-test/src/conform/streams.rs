@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use super::exercise::{Step, Work};
 use super::moves::undisturbed;
+use super::place::Register;
 use super::play::Player;
 use super::records::{changes, name, parse, unlike, Bent, End, Record};
 use super::rig::Rig;
@@ -189,11 +190,12 @@ impl<'r> Bench<'r> {
                 .report
                 .fail(change.rule, format!("{}: taken, and {what}", change.what));
         }
-        self.is_legal(suite, change)?;
+        let kept = self.kept(suite, change)?;
         if let Err(error) = save(rig) {
             let shows = format!("{}: taken, run and stopped: {error:#}", change.what);
             suite.report.fail("stream.works", shows);
         }
+        self.is_legal(suite, change, kept)?;
         self.as_new(suite, change)?;
         self.taken += 1;
         // Whatever a state has broken stays broken, so not every one needs a work of its own.
@@ -241,8 +243,9 @@ impl<'r> Bench<'r> {
             })
     }
 
-    /// Checks that a device that has taken a stream holds what a guest could have brought about.
-    fn is_legal(&self, suite: &mut Suite<'_>, change: &Bent) -> Result<()> {
+    /// Checks the registers that the exercise bounds, of a device that has taken a stream, and lets
+    /// it run. Returns the registers that keep what is written to them, with what they held.
+    fn kept(&self, suite: &mut Suite<'_>, change: &Bent) -> Result<Vec<(Register, u64)>> {
         let rig = self.rig;
         let mut fail = |rule, shows| suite.report.fail(rule, format!("{}: {shows}", change.what));
         for legal in &suite.exercise.legal {
@@ -255,11 +258,30 @@ impl<'r> Bench<'r> {
             }
         }
         rig.set_state(State::Running)?;
+        let mut kept = Vec::new();
         for (register, value) in suite.keeping().to_vec() {
             let found = rig.read(&register)?;
             rig.write(&register, value)?;
-            if rig.read(&register)? != value {
-                // It keeps nothing now.
+            // Some keep nothing in this state.
+            if rig.read(&register)? == value {
+                kept.push((register, found));
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Checks that a guest could have put these values into registers, of a device after a reset:
+    /// one that has begun to work may ignore them.
+    fn is_legal(
+        &self,
+        suite: &mut Suite<'_>,
+        change: &Bent,
+        kept: Vec<(Register, u64)>,
+    ) -> Result<()> {
+        let rig = self.rig;
+        for (register, found) in kept {
+            rig.reset()?;
+            if rig.read(&register)? == found {
                 continue;
             }
             rig.write(&register, found)?;

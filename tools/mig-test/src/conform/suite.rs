@@ -195,7 +195,8 @@ impl<'a> Suite<'a> {
             self.has(State::StopCopy)
         };
         let pre_copy = !way.needs_pre_copy() || self.has(State::PreCopy);
-        is_there && pre_copy && (way != Way::Used || self.other.is_some())
+        let p2p = !way.needs_p2p() || self.has(State::PreCopyP2p);
+        is_there && pre_copy && p2p && (way != Way::Used || self.other.is_some())
     }
 
     /// Returns whether what was found so far is enough.

@@ -102,11 +102,15 @@ impl Move<'_> {
         }
         if self.way.needs_pre_copy() {
             let new = sound!(self.file(source, State::PreCopy));
-            let rounds = if let Way::Working(steps) = self.way {
-                steps
-            } else {
-                0
+            let rounds = match self.way {
+                Way::Working(steps) => steps,
+                Way::TurnedBack => 1,
+                _ => 0,
             };
+            if self.way == Way::TurnedBack {
+                sound!(self.set(source, State::PreCopyP2p));
+                sound!(self.set(source, State::PreCopy));
+            }
             for _ in 0..rounds {
                 let some = read(&new, LARGE, 2).map_err(failed("a read in PRE_COPY"));
                 stream.extend(sound!(some));

@@ -14,6 +14,8 @@ pub enum Way {
     PreCopy,
     /// Works on while it is in pre-copy: this many steps.
     Working(usize),
+    /// Stopped for peers in pre-copy and started again, works on for a step, then stopped.
+    TurnedBack,
     /// A pre-copy is given up after a few bytes and begun anew.
     Anew,
     /// A stream is written up to its middle, given up by a reset, and written anew.
@@ -30,7 +32,7 @@ pub enum Way {
 
 impl Way {
     /// All ways, the simplest first.
-    pub const ALL: [Way; 11] = [
+    pub const ALL: [Way; 12] = [
         Way::StopCopy,
         Way::CancelledStopCopy,
         Way::CancelledPreCopy,
@@ -38,6 +40,7 @@ impl Way {
         Way::PreCopy,
         Way::Working(1),
         Way::Working(3),
+        Way::TurnedBack,
         Way::Anew,
         Way::Again,
         Way::V1,
@@ -56,8 +59,16 @@ impl Way {
 
     /// Returns whether it takes PRE_COPY of protocol v2.
     pub fn needs_pre_copy(self) -> bool {
-        use Way::{Anew, CancelledPreCopy, PreCopy, Working};
-        matches!(self, PreCopy | Working(_) | Anew | CancelledPreCopy)
+        use Way::{Anew, CancelledPreCopy, PreCopy, TurnedBack, Working};
+        matches!(
+            self,
+            PreCopy | Working(_) | TurnedBack | Anew | CancelledPreCopy
+        )
+    }
+
+    /// Returns whether it takes the states in which the device starts no peer-to-peer transfers.
+    pub fn needs_p2p(self) -> bool {
+        self == Way::TurnedBack
     }
 }
 
@@ -70,6 +81,7 @@ impl fmt::Display for Way {
             Way::StopCopy => "STOP_COPY",
             Way::Used => "STOP_COPY to a device that has worked before",
             Way::PreCopy | Way::Working(_) => "PRE_COPY and STOP_COPY in odd pieces",
+            Way::TurnedBack => "PRE_COPY, PRE_COPY_P2P, PRE_COPY again, and STOP_COPY",
             Way::Anew => "PRE_COPY given up and begun anew, and STOP_COPY",
             Way::Again => "STOP_COPY, loaded up to the middle, reset, and loaded anew",
             Way::V1 => "protocol v1, stopped",
