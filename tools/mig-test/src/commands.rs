@@ -260,6 +260,16 @@ pub fn parts(machine: Machine, names: &[String]) -> Vec<Part> {
 }
 
 impl Part {
+    /// Returns the same scenarios in VMs of at most `most` each.
+    pub fn pieces(self, most: usize) -> Vec<Part> {
+        let machine = self.machine;
+        let pieces = self.names.chunks(most).map(|names| Part {
+            machine,
+            names: names.into(),
+        });
+        pieces.collect()
+    }
+
     /// Runs the scenarios. If the lab VM is unavailable, all of them are skipped.
     pub fn run(
         &self,

@@ -18,6 +18,10 @@ use crate::plan::Batch;
 use crate::progress;
 use crate::side_by_side::{places, work_off};
 
+/// The most scenarios of a VM of the last batch. Its VMs are small, so that no processor is idle
+/// for long at the end.
+const LAST: usize = 6;
+
 /// A task to run in parallel with others.
 enum Task<'a> {
     /// Checks of the source tree, one after the other, because they share cargo and the folders of
@@ -42,10 +46,17 @@ pub fn test(lab: &Lab, tree: bool, batches: &[Batch]) -> Result<()> {
         }
         tasks.push(Task::Checks);
     }
-    for batch in batches {
+    for (index, batch) in batches.iter().enumerate() {
         let names = batch.names();
+        let most = match index + 1 == batches.len() {
+            true => LAST,
+            false => usize::MAX,
+        };
         match prepared(lab, batch) {
-            Ok(parts) => tasks.extend(parts.into_iter().map(|part| Task::Vm(batch, part))),
+            Ok(parts) => {
+                let pieces = parts.into_iter().flat_map(|part| part.pieces(most));
+                tasks.extend(pieces.map(|part| Task::Vm(batch, part)));
+            }
             Err(error) => report.not_run(batch, &names, &error),
         }
     }
