@@ -75,8 +75,9 @@ macro_rules! module_mdev_driver {
 /// Defines the current crate's kernel module, whose mdevs are the device `model`.
 ///
 /// `model` is a type of this crate that implements
-/// [`DeviceModel`](crate::model::device::DeviceModel). There can be as many mdevs as `devices` says. They are of one type, `NAME/NAME-1`, with
-/// `description` as its text in sysfs. The other arguments are those of the kernel's `module!`.
+/// [`DeviceModel`](crate::model::device::DeviceModel). There can be as many mdevs as `devices`
+/// says. They are of one type, `NAME/NAME-1`, with `description` as its text in sysfs. The other
+/// arguments are those of the kernel's `module!`.
 ///
 /// # Examples
 ///

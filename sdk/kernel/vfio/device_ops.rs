@@ -191,7 +191,8 @@ unsafe fn attach_memories<O: Operations>(open: &Open<O>, vdev: *mut raw::vfio_de
             for (_, memory) in open.memories().take_while(|(before, _)| *before < bar) {
                 memory.detach();
             }
-            open.cx.report_mistake(fmt!("the memory of BAR {bar} is behind another BAR, too"));
+            open.cx
+                .report_mistake(fmt!("the memory of BAR {bar} is behind another BAR, too"));
             return Err(error);
         }
     }

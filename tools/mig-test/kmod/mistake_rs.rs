@@ -9,8 +9,8 @@ use kernel::{prelude::*, sync::Arc};
 use mdev_sdk::model::config::{Bar, Identity, Msix};
 use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag};
 use mdev_sdk::{
-    Budget, Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress,
-    RecordWriter, Share, Type,
+    Budget, Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase,
+    Progress, RecordWriter, Share, Type,
 };
 
 mdev_sdk::module_mdev_driver! {

@@ -5,14 +5,19 @@
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 
-use super::bed::{ensure_device_quiet, ensure_quiet, migrate_checked, Bed, Checkpoint, BOTH};
+use super::bed::{ensure_device_quiet, ensure_quiet, migrate_checked, Bed, Checkpoint, Host, BOTH};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::qemu::channel::Channel;
 use crate::qemu::migration::{self, Stop, CRAWL, UNLIMITED};
 use crate::qemu::vm::Role;
+
+/// What QEMU says if a cancel shuts its channel down while a device's data goes out: EIO is the
+/// channel's error then (`qemu_file_get_error()` in `vfio_save_block()`), and no read of the device
+/// has failed. A slow machine is there more often.
+const SHUT_DOWN: &str = "failed to save SaveStateEntry with id(name): ";
 
 /// A status in which a migration stays until it is continued or cancelled.
 struct Phase {
@@ -64,13 +69,23 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         migration::cancel(&mut source.vm, status)?;
         migration::await_cancelled(&mut source.vm)?;
         Checkpoint::check(&mut source, &before)?;
-        ensure_device_quiet(&source)?;
+        ensure_quiet_but_for_channel(&source)?;
     }
     ctx.step("migrating without cancelling");
     let mut destination = bed.start_of("destination", &BOTH, Role::Destination)?;
     migrate_checked(&bed, &mut source, &mut destination)?;
     ensure_quiet(&destination)?;
     Ok(Outcome::Passed)
+}
+
+/// Requires that QEMU has no complaint about a device but that its own channel was shut down.
+fn ensure_quiet_but_for_channel(host: &Host) -> Result<()> {
+    let of_channel = |line: &String| line.starts_with(SHUT_DOWN) && line.ends_with(": -5");
+    let mut complaints = host.vm.complaints();
+    complaints.retain(|line| line.to_lowercase().contains("vfio") && !of_channel(line));
+    let complaints = complaints.join(" | ");
+    ensure!(complaints.is_empty(), "QEMU complains: {complaints}");
+    Ok(())
 }
 
 /// A socket that accepts no connection: a connect waits until it is closed.
