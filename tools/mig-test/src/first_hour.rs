@@ -14,7 +14,7 @@ const NAME: &str = "my_card";
 /// The commands, and what the last lines of each must have.
 const COMMANDS: [(&[&str], &str); 3] = [
     (&["new", NAME], "is a driver that migrates"),
-    (&["conform", "--module", NAME], "0 violated"),
+    (&["conform", "--module", NAME], "\n0 of "),
     (&["migrate", "--module", NAME], "own-device: done"),
 ];
 
@@ -38,7 +38,7 @@ pub fn check(lab: &Lab) -> Result<()> {
         let output = output.trim();
         ensure!(ok, "{what}: {output}");
         if !output.contains(wanted) {
-            bail!("{what} does not say \"{wanted}\" but: {output}");
+            bail!("{what} does not say {wanted:?} but: {output}");
         }
     }
     let mut command = Command::new("cargo");
