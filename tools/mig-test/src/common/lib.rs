@@ -2,7 +2,6 @@
 //! The modules that `mig-test` and `mig-guest`, the guest's program, share.
 
 pub mod command;
-pub mod crc32c;
 pub mod message;
 pub mod modules;
 pub mod picture;

@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 
 use mdev_model::stream::{Header, StreamChecksum, Tag, END_LEN, HEADER_LEN};
-use mig_common::crc32c;
 
 /// A record of at most so many bytes is bent in each of them; a longer one, which is memory, in the
 /// first few.
@@ -49,7 +48,8 @@ pub fn parse(stream: &[u8]) -> Option<Vec<Record>> {
 
 /// Returns the stream of the records, with an end of its own.
 fn build(records: &[Record]) -> Vec<u8> {
-    let mut sum = StreamChecksum::new(crc32c::update);
+    // The kernel's crc32c() inverts neither the seed nor the result.
+    let mut sum = StreamChecksum::new(|seed, bytes| !crc32c::crc32c_append(!seed, bytes));
     let mut stream = Vec::new();
     for record in records.iter().filter(|record| record.tag != Tag::END) {
         let header = Header {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{anyhow, Result};
+use memchr::memmem::Finder;
 
 use super::channel::Channel;
 
@@ -56,7 +57,7 @@ fn relay(
     let mut destination = UnixStream::connect(there)?;
     let (back_from, back_to) = (destination.try_clone()?, source.try_clone()?);
     let back = thread::spawn(move || copy_back(back_from, back_to));
-    let mut editor = Editor::new(pattern, change);
+    let mut editor = Editor::new(&pattern, change);
     let mut bytes = vec![0; 1 << 16];
     loop {
         let count = match source.read(&mut bytes) {
@@ -84,7 +85,7 @@ fn copy_back(mut from: UnixStream, mut to: UnixStream) {
 
 /// Finds the pattern in a stream that arrives in pieces, and makes the change after it.
 struct Editor {
-    pattern: Vec<u8>,
+    pattern: Finder<'static>,
     change: Change,
     /// The end of the stream so far, if it may be the beginning of the pattern.
     held: Vec<u8>,
@@ -94,9 +95,9 @@ struct Editor {
 }
 
 impl Editor {
-    fn new(pattern: Vec<u8>, change: Change) -> Editor {
+    fn new(pattern: &[u8], change: Change) -> Editor {
         Editor {
-            pattern,
+            pattern: Finder::new(pattern).into_owned(),
             change,
             held: Vec::new(),
             passed: None,
@@ -110,14 +111,15 @@ impl Editor {
         data.extend_from_slice(piece);
         let start = match self.passed {
             Some(_) => 0,
-            None => match self.find(&data) {
+            None => match self.pattern.find(&data) {
                 Some(start) => {
                     self.passed = Some(0);
                     start
                 }
                 None => {
-                    let most = self.pattern.len().min(data.len() + 1) - 1;
-                    let begins = |length: &usize| data.ends_with(&self.pattern[..*length]);
+                    let pattern = self.pattern.needle();
+                    let most = pattern.len().min(data.len() + 1) - 1;
+                    let begins = |length: &usize| data.ends_with(&pattern[..*length]);
                     let length = (1..=most).rev().find(begins).unwrap_or(0);
                     self.held = data.split_off(data.len() - length);
                     return (data, false);
@@ -126,16 +128,6 @@ impl Editor {
         };
         let cut = self.apply(&mut data, start);
         (data, cut)
-    }
-
-    /// Compares each byte once with the pattern's last one: searching the guest's whole memory on
-    /// an emulated host must be cheap.
-    fn find(&self, data: &[u8]) -> Option<usize> {
-        let last = self.pattern.len() - 1;
-        let ends = data.iter().enumerate().skip(last);
-        ends.filter(|(_, byte)| **byte == self.pattern[last])
-            .map(|(end, _)| end - last)
-            .find(|start| data[*start..].starts_with(&self.pattern))
     }
 
     fn apply(&mut self, data: &mut Vec<u8>, start: usize) -> bool {
@@ -183,7 +175,7 @@ mod tests {
     use super::*;
 
     fn through(change: Change, size: usize) -> (Vec<u8>, bool) {
-        let mut editor = Editor::new(b"MARK".to_vec(), change);
+        let mut editor = Editor::new(b"MARK", change);
         let mut all = Vec::new();
         for piece in b"..MAMARK1234MARK5678MA".chunks(size) {
             let (out, cut) = editor.pass(piece);
@@ -223,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_stream_without_the_mark_passes_whole() {
-        let mut editor = Editor::new(b"NONE".to_vec(), Change::Cut(0));
+        let mut editor = Editor::new(b"NONE", Change::Cut(0));
         let (mut out, cut) = editor.pass(b"abcNON");
         out.extend(editor.rest());
         assert_eq!(

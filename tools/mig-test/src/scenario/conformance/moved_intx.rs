@@ -3,8 +3,8 @@
 //! destination signals it once, whatever the level, because user space there did not receive it.
 
 use anyhow::{ensure, Context, Result};
+use crc32c::crc32c;
 use mdev_model::stream::{Header, Interrupt, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN};
-use mig_common::crc32c::crc32c;
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_ACTION_MASK as MASK, VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER,
     VFIO_IRQ_SET_ACTION_UNMASK as UNMASK, VFIO_PCI_INTX_IRQ_INDEX as INTX,
@@ -191,6 +191,6 @@ fn saying(stream: &[u8], interrupt: Option<Interrupt>) -> Result<Vec<u8>> {
     let length = out.len() as u64;
     out.extend(record(END_LEN, false, Tag::END));
     out.extend(length.to_le_bytes());
-    out.extend(crc32c(out.iter().copied()).to_le_bytes());
+    out.extend(crc32c(&out).to_le_bytes());
     Ok(out)
 }

@@ -2,15 +2,15 @@
 //! A model of the effect of commands on memory, as `uapi/mgpu.h` defines it, and random valid
 //! commands.
 
+use crc32c::crc32c;
 use mgpu_model::uapi::{flag, opcode};
-use mig_common::crc32c::crc32c;
 use mig_common::random::Random;
 
 use super::card::{Command, DATA, GUEST, IOVA, VRAM};
 
 /// The maximum of bytes of a random command.
 const LENGTH: usize = 300_000;
-/// The maximum of bytes of a random checksum, which the model computes bit by bit.
+/// The maximum of bytes of a random checksum, which the model computes too.
 const SUMMED: usize = 20_000;
 
 /// The expected memory.
@@ -52,7 +52,7 @@ impl Shadow {
                 self.copy(dst, src, length, height as usize, strides);
             }
             opcode::CRC32C => {
-                let sum = crc32c(self.of(src.0)[src.1..src.1 + length].iter().copied());
+                let sum = crc32c(&self.of(src.0)[src.1..src.1 + length]);
                 self.guest[dst.1..dst.1 + 4].copy_from_slice(&sum.to_le_bytes());
             }
             opcode::FENCE => {

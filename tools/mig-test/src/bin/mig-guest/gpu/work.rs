@@ -6,9 +6,9 @@
 
 use std::io;
 
+use crc32c::crc32c_append;
 use mgpu_model::uapi::{flag, opcode};
 use mig_common::command::Command;
-use mig_common::crc32c::crc32c;
 use mig_common::random::Random;
 
 use super::card::Card;
@@ -246,7 +246,8 @@ impl Work {
     /// slot.
     fn sum(&mut self, pages: &[usize], slot: usize) -> Command {
         let page = |&page: &usize| self.pages.value(page).to_le_bytes().repeat(PAGE / 4);
-        let sum = crc32c(pages.iter().flat_map(page));
+        let contents = pages.iter().map(page);
+        let sum = contents.fold(0, |sum, page| crc32c_append(sum, &page));
         self.pages.set_sum(slot, sum);
         Command {
             opcode: opcode::CRC32C,
