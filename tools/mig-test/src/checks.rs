@@ -23,6 +23,17 @@ pub enum Done {
     Skipped(String),
 }
 
+/// The checks that need no module and no VM.
+pub const HOST: [(&str, Check); 5] = [
+    ("layout", |lab| {
+        layout::check(&lab.project).map(|()| Done::Passed)
+    }),
+    ("patch-series", patch_series),
+    ("host-tests", host_tests),
+    ("host-clippy", host_clippy),
+    ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
+];
+
 /// The checks that build modules for VMs; they run before the first VM boots.
 pub const BUILDS: [(&str, Check); 2] = [
     ("modules-without-warnings", |lab| {
@@ -31,15 +42,8 @@ pub const BUILDS: [(&str, Check); 2] = [
     ("vendor-guide", vendor_guide),
 ];
 
-/// The other checks, which run beside the first VM.
-pub const CHECKS: [(&str, Check); 10] = [
-    ("layout", |lab| {
-        layout::check(&lab.project).map(|()| Done::Passed)
-    }),
-    ("patch-series", patch_series),
-    ("host-tests", host_tests),
-    ("host-clippy", host_clippy),
-    ("rustfmt", |lab| format::check(lab).map(|()| Done::Passed)),
+/// The checks that use the folders of modules, after [`BUILDS`].
+pub const MODULES: [(&str, Check); 5] = [
     ("modules-clippy", |lab| {
         modules::strict(lab, lab.default_kernel(), Goal::Clippy).map(|()| Done::Passed)
     }),

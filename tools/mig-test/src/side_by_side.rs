@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// The memory of a task in KiB: that of a lab VM, and of QEMU itself.
@@ -25,22 +25,64 @@ fn room(processors: usize, meminfo: &str) -> usize {
 }
 
 /// Runs all tasks, each once, in order as places become free. `run` also gets the place, from 1 on:
-/// no two tasks have the same place at a time.
-pub fn work_off<T: Send>(places: usize, tasks: Vec<T>, run: &(dyn Fn(usize, T) + Sync)) {
-    let tasks = Mutex::new(VecDeque::from(tasks));
-    let next = || {
-        let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.pop_front()
+/// no two tasks have the same place at a time. It returns further tasks, which come last.
+pub fn work_off<T: Send>(places: usize, tasks: Vec<T>, run: &(dyn Fn(usize, T) -> Vec<T> + Sync)) {
+    let list = List {
+        state: Mutex::new((VecDeque::from(tasks), 0)),
+        changed: Condvar::new(),
     };
+    let list = &list;
     thread::scope(|scope| {
         for place in 1..=places {
             scope.spawn(move || {
-                while let Some(task) = next() {
-                    run(place, task);
+                while let Some(task) = list.next() {
+                    // Dropped by a panic too, so that nobody waits for it.
+                    let mut running = Running(list, Vec::new());
+                    running.1 = run(place, task);
                 }
             });
         }
     });
+}
+
+/// The tasks to do, and the number of those that are running.
+struct List<T> {
+    state: Mutex<(VecDeque<T>, usize)>,
+    changed: Condvar,
+}
+
+impl<T> List<T> {
+    fn state(&self) -> MutexGuard<'_, (VecDeque<T>, usize)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a task; returns `None` once there can be no more.
+    fn next(&self) -> Option<T> {
+        let mut state = self.state();
+        loop {
+            if let Some(task) = state.0.pop_front() {
+                state.1 += 1;
+                return Some(task);
+            }
+            if state.1 == 0 {
+                return None;
+            }
+            let waited = self.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A running task, and the further ones that it returns.
+struct Running<'l, T>(&'l List<T>, Vec<T>);
+
+impl<T> Drop for Running<'_, T> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.1 -= 1;
+        state.0.extend(self.1.drain(..));
+        self.0.changed.notify_all();
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +108,7 @@ mod tests {
         work_off(2, (0..6).collect(), &|place, task| {
             both.wait();
             done.lock().unwrap().push((place, task));
+            Vec::new()
         });
         let done = done.into_inner().unwrap();
         let mut tasks: Vec<i32> = done.iter().map(|(_, task)| *task).collect();
@@ -80,8 +123,29 @@ mod tests {
     fn one_place_keeps_the_order() {
         let done = Mutex::new(Vec::new());
         work_off(1, vec!["a", "b", "c"], &|_, task| {
-            done.lock().unwrap().push(task)
+            done.lock().unwrap().push(task);
+            Vec::new()
         });
         assert_eq!(done.into_inner().unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_place_without_a_task_waits_for_those_that_a_running_one_returns() {
+        // The second task is done by the other place while the third runs, or this hangs.
+        let both = Barrier::new(2);
+        let done = Mutex::new(Vec::new());
+        work_off(2, vec![1], &|_, task| {
+            if task > 1 {
+                both.wait();
+            }
+            done.lock().unwrap().push(task);
+            match task {
+                1 => vec![2, 3],
+                _ => Vec::new(),
+            }
+        });
+        let mut done = done.into_inner().unwrap();
+        done.sort_unstable();
+        assert_eq!(done, [1, 2, 3]);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
-use crate::checks::{Done, TestsFailed, BUILDS, CHECKS};
+use crate::checks::{Check, Done, TestsFailed, BUILDS, HOST, MODULES};
 use crate::commands::{parts, Part};
 use crate::counts::Counts;
 use crate::event::{Event, Outcome};
@@ -24,9 +24,10 @@ const LAST: usize = 6;
 
 /// A task to run in parallel with others.
 enum Task<'a> {
-    /// Checks of the source tree, one after the other, because they share cargo and the folders of
-    /// modules.
-    Checks,
+    /// Checks, one after the other, because they share cargo or the folders of modules.
+    Checks(&'static [(&'static str, Check)]),
+    /// The modules of all VMs, by these checks or as they are needed; the tasks that use them follow.
+    Modules(&'static [(&'static str, Check)]),
     /// Scenarios in a VM.
     Vm(&'a Batch, Part),
 }
@@ -34,39 +35,25 @@ enum Task<'a> {
 /// Runs batches of scenarios, and the checks of the source tree if wanted.
 pub fn test(lab: &Lab, tree: bool, batches: &[Batch]) -> Result<()> {
     job::forget_files(lab)?;
-    let checks = if tree { BUILDS.len() + CHECKS.len() } else { 0 };
+    let (mut checks, mut tasks) = (0, vec![Task::Modules(&[])]);
+    if tree {
+        checks = HOST.len() + BUILDS.len() + MODULES.len();
+        tasks = vec![Task::Modules(&BUILDS), Task::Checks(&HOST)];
+    }
     let scenarios: usize = batches.iter().map(|batch| batch.scenarios.len()).sum();
     println!("KTAP version 1\n1..{}", checks + scenarios);
 
     let report = Report::default();
-    let mut tasks = Vec::new();
-    if tree {
-        for (name, check) in BUILDS {
-            report.check(name, check(lab));
-        }
-        tasks.push(Task::Checks);
-    }
-    for (index, batch) in batches.iter().enumerate() {
-        let names = batch.names();
-        let most = match index + 1 == batches.len() {
-            true => LAST,
-            false => usize::MAX,
-        };
-        match prepared(lab, batch) {
-            Ok(parts) => {
-                let pieces = parts.into_iter().flat_map(|part| part.pieces(most));
-                tasks.extend(pieces.map(|part| Task::Vm(batch, part)));
+    work_off(places(), tasks, &|place, task| {
+        match task {
+            Task::Checks(checks) => report.checks(lab, checks),
+            Task::Modules(checks) => {
+                report.checks(lab, checks);
+                return report.after_modules(lab, tree, batches);
             }
-            Err(error) => report.not_run(batch, &names, &error),
+            Task::Vm(batch, part) => report.part(lab, &lab.seat(place), batch, &part),
         }
-    }
-    work_off(places(), tasks, &|place, task| match task {
-        Task::Checks => {
-            for (name, check) in CHECKS {
-                report.check(name, check(lab));
-            }
-        }
-        Task::Vm(batch, part) => report.part(lab, &lab.seat(place), batch, &part),
+        Vec::new()
     });
     let counts = report.counts();
     println!("{counts}");
@@ -107,6 +94,35 @@ impl Report {
 
     fn printed(&self) -> MutexGuard<'_, Printed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the tasks that use modules: VMs, and checks of the source tree if wanted.
+    fn after_modules<'a>(&self, lab: &Lab, tree: bool, batches: &'a [Batch]) -> Vec<Task<'a>> {
+        let mut tasks = Vec::new();
+        if tree {
+            tasks.push(Task::Checks(&MODULES));
+        }
+        for (index, batch) in batches.iter().enumerate() {
+            let most = match index + 1 == batches.len() {
+                true => LAST,
+                false => usize::MAX,
+            };
+            match prepared(lab, batch) {
+                Ok(parts) => {
+                    let pieces = parts.into_iter().flat_map(|part| part.pieces(most));
+                    tasks.extend(pieces.map(|part| Task::Vm(batch, part)));
+                }
+                Err(error) => self.not_run(batch, &batch.names(), &error),
+            }
+        }
+        tasks
+    }
+
+    /// Runs checks and reports each.
+    fn checks(&self, lab: &Lab, checks: &[(&str, Check)]) {
+        for (name, check) in checks {
+            self.check(name, check(lab));
+        }
     }
 
     /// Runs scenarios in a VM, and reports each.
