@@ -2,6 +2,8 @@
 
 //! Commands: decodes and checks the 64 bytes of a command in the ring.
 
+use mdev_model::record::require;
+
 use crate::{
     error::Error,
     fields::Reader,
@@ -128,10 +130,6 @@ impl Fields {
         };
         Place { space, at }
     }
-}
-
-fn require(holds: bool, otherwise: Error) -> Result<(), Error> {
-    holds.then_some(()).ok_or(otherwise)
 }
 
 impl Command {

@@ -2,12 +2,9 @@
 
 //! The command that is being executed, and its progress: the part of a command that migrates.
 
-use crate::{
-    command::Command,
-    error::Error,
-    state::{require, BadState},
-    uapi::COMMAND_LEN,
-};
+use mdev_model::record::require;
+
+use crate::{command::Command, error::Error, uapi::COMMAND_LEN};
 
 /// A checked command in progress, as each step leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +35,9 @@ impl Job {
         done: u32,
         crc: u32,
         vram_size: u32,
-    ) -> Result<Self, BadState> {
+    ) -> Result<Self, &'static str> {
         let new = Self::new(bytes, vram_size);
-        let job = new.map_err(|_| BadState("a command in progress that is not valid"))?;
+        let job = new.map_err(|_| "a command in progress that is not valid")?;
         let begun = done > 0;
         require(
             !begun || done < job.command.len(),

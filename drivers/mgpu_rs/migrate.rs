@@ -2,13 +2,10 @@
 
 //! Saving and loading the toy GPU's state: VRAM as runs of pages, then the registers.
 
-use crate::{
-    pages,
-    state::{BadState, State},
-    OpenGpu,
-};
+use crate::{pages, state::State, OpenGpu};
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_sdk::{
+    model::record::require,
     model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN},
     Context, DeviceMemory, Migrate, Pending, Phase, Progress, RecordWriter,
 };
@@ -130,17 +127,17 @@ impl Migrate for OpenGpu {
     fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
         let size = Self::size(self.model);
         if tag == VRAM {
-            let (offset, data) = pages::decode(payload, size).map_err(refusal)?;
+            let (offset, data) = pages::decode(payload, size)?;
             let written = arrived.vram.write(offset, data);
-            return written.map_err(|_| LoadError::BadState("pages beyond VRAM"));
+            return Ok(written.map_err(|_| "pages beyond VRAM")?);
         }
-        arrived.state = Some(State::decode(payload, size).map_err(refusal)?);
+        arrived.state = Some(State::decode(payload, size)?);
         Ok(())
     }
 
     fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
-        let missing = LoadError::BadState("the registers are missing");
-        arrived.state.map(|_| ()).ok_or(missing)
+        let whole = arrived.state.is_some();
+        Ok(require(whole, "the registers are missing")?)
     }
 
     fn commit(&self, cx: &Context, mut arrived: Arrived) {
@@ -153,8 +150,4 @@ impl Migrate for OpenGpu {
             self.act(cx, &registers, effects);
         }
     }
-}
-
-fn refusal(bad: BadState) -> LoadError {
-    LoadError::BadState(bad.as_str())
 }

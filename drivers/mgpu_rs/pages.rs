@@ -5,7 +5,7 @@
 //! The payload of a record is `{ le64 offset, data }`: the offset in VRAM is a multiple of
 //! [`PAGE`], the data are at least one and at most [`RUN_PAGES`] whole pages.
 
-use crate::state::{require, BadState};
+use mdev_model::record::require;
 
 /// Bytes of a page of VRAM, whatever the page size of the host.
 pub const PAGE: usize = 4096;
@@ -28,9 +28,9 @@ pub fn encode_header(first: usize) -> [u8; HEADER_LEN] {
 
 /// Returns the offset in VRAM of a payload's data, and the data: whole pages inside `vram_size`
 /// bytes.
-pub fn decode(payload: &[u8], vram_size: u32) -> Result<(usize, &[u8]), BadState> {
+pub fn decode(payload: &[u8], vram_size: u32) -> Result<(usize, &[u8]), &'static str> {
     let header = payload.split_first_chunk::<HEADER_LEN>();
-    let (offset, data) = header.ok_or(BadState("a VRAM record without an offset"))?;
+    let (offset, data) = header.ok_or("a VRAM record without an offset")?;
     let pages = data.len() / PAGE;
     require(
         data.len() % PAGE == 0 && (1..=RUN_PAGES).contains(&pages),

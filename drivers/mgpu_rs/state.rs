@@ -22,6 +22,8 @@
 //! | 136 | 4 | bytes of its data that are done |
 //! | 140 | 4 | CRC32C of these bytes if the command is CRC32C, else 0 |
 
+use mdev_model::record::{flag, require};
+
 use crate::{
     display::{Display, Picture},
     error::{Error, Failure},
@@ -30,22 +32,6 @@ use crate::{
     ring::Ring,
     uapi::{interrupt, COMMAND_LEN, NO_INDEX, RING_SIZE_MAX},
 };
-
-/// The reason why a state is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadState(pub(crate) &'static str);
-
-impl BadState {
-    /// Returns the reason, for the kernel log.
-    pub fn as_str(&self) -> &'static str {
-        self.0
-    }
-}
-
-/// Returns the error `otherwise` unless `holds`.
-pub(crate) fn require(holds: bool, otherwise: &'static str) -> Result<(), BadState> {
-    holds.then_some(()).ok_or(BadState(otherwise))
-}
 
 /// A device's state. It is always valid: it comes from registers, or was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,14 +130,14 @@ impl State {
     }
 
     /// Decodes and checks what [`Self::encode`] wrote, for a device with `vram_size` bytes of VRAM.
-    pub fn decode(bytes: &[u8], vram_size: u32) -> Result<Self, BadState> {
+    pub fn decode(bytes: &[u8], vram_size: u32) -> Result<Self, &'static str> {
         require(bytes.len() == Self::LEN, "another length than a device's")?;
         let mut from = Reader(bytes);
         require(from.u32() == vram_size, "VRAM of another size")?;
-        let enabled = flag(&mut from)?;
-        let halted = flag(&mut from)?;
-        let display_enabled = flag(&mut from)?;
-        let has_job = flag(&mut from)?;
+        let enabled = flag(from.u8())?;
+        let halted = flag(from.u8())?;
+        let display_enabled = flag(from.u8())?;
+        let has_job = flag(from.u8())?;
         let state = State {
             vram_size,
             interrupt: from.u32(),
@@ -182,7 +168,7 @@ impl State {
     }
 
     /// Checks the conditions between fields.
-    fn check(&self) -> Result<(), BadState> {
+    fn check(&self) -> Result<(), &'static str> {
         let interrupts = self.interrupt | self.interrupt_enable;
         require(interrupts & !interrupt::ALL == 0, "unknown interrupts")?;
         let ring = &self.ring;
@@ -212,15 +198,8 @@ impl State {
     }
 }
 
-/// Decodes a bool of a stream: only two of the 256 values are valid.
-fn flag(from: &mut Reader<'_>) -> Result<bool, BadState> {
-    let byte = from.u8();
-    require(byte <= 1, "a flag that is neither 0 nor 1")?;
-    Ok(byte == 1)
-}
-
 /// An error and its index.
-fn failure(from: &mut Reader<'_>) -> Result<Option<Failure>, BadState> {
+fn failure(from: &mut Reader<'_>) -> Result<Option<Failure>, &'static str> {
     let (code, index) = (from.u32(), from.u32());
     let error = Error::from_code(code);
     require(error.is_some() || code == 0, "an unknown error")?;
@@ -234,7 +213,7 @@ fn failure(from: &mut Reader<'_>) -> Result<Option<Failure>, BadState> {
 }
 
 /// Decodes the command in progress, if there is one.
-fn job(from: &mut Reader<'_>, exists: bool, vram_size: u32) -> Result<Option<Job>, BadState> {
+fn job(from: &mut Reader<'_>, exists: bool, vram_size: u32) -> Result<Option<Job>, &'static str> {
     let (command, done, crc) = (from.bytes(), from.u32(), from.u32());
     if exists {
         return Job::restore(command, done, crc, vram_size).map(Some);

@@ -20,7 +20,9 @@
 
 use core::ops::Range;
 
-use crate::state::{flag, require, BadState, State};
+use mdev_model::record::{flag, require};
+
+use crate::state::State;
 use crate::uart::{fcr, ier, mcr, msr, FIFO_SIZE};
 
 /// Bytes of the stream's header.
@@ -43,7 +45,7 @@ pub fn encode_header(nr_ports: u32) -> [u8; HEADER_LEN] {
 }
 
 /// Returns whether `header` begins a stream for a device with `nr_ports` ports.
-pub fn check_header(header: &[u8; HEADER_LEN], nr_ports: u32) -> Result<(), BadState> {
+pub fn check_header(header: &[u8; HEADER_LEN], nr_ports: u32) -> Result<(), &'static str> {
     let own = encode_header(nr_ports);
     let same = |field: Range<usize>| header[field.clone()] == own[field];
     require(same(0..8), "a stream that is not mtty's")?;
@@ -78,7 +80,7 @@ pub fn encode_port(state: &State) -> [u8; PORT_LEN] {
 }
 
 /// Decodes and checks a port of the C driver.
-pub fn decode_port(port: &[u8; PORT_LEN]) -> Result<State, BadState> {
+pub fn decode_port(port: &[u8; PORT_LEN]) -> Result<State, &'static str> {
     // The layout of struct serial_port: uart_reg[8], the FIFO, then single fields.
     let [_, ier, _, lcr, mcr, _, _, scr, rest @ ..] = *port;
     let [mut fifo @ .., head, tail, count, dlab, overrun, _, dll, dlm, fcr, size, level, _] = rest;
@@ -144,7 +146,7 @@ impl Default for Reader {
 
 impl Reader {
     /// Parses the next byte of a stream for a device with `nr_ports` ports.
-    pub fn push(&mut self, byte: u8, nr_ports: u32) -> Result<Option<Piece>, BadState> {
+    pub fn push(&mut self, byte: u8, nr_ports: u32) -> Result<Option<Piece>, &'static str> {
         self.piece[self.filled] = byte;
         self.filled += 1;
         let arrived = &self.piece[..self.filled];

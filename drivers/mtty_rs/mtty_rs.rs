@@ -38,7 +38,7 @@ use mdev_sdk::{
     Budget, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress,
     RecordWriter, Share, Type,
 };
-use state::{BadState, State};
+use state::State;
 use uart::Uart;
 
 mdev_sdk::module_mdev_driver! {
@@ -318,12 +318,10 @@ impl Migrate for OpenMtty {
     }
 
     fn load(&self, arrived: &mut Arrived, _tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
-        let (port, state) = payload
-            .split_first()
-            .ok_or(LoadError::BadState("an empty record"))?;
+        let (port, state) = payload.split_first().ok_or("an empty record")?;
         let slot = arrived.ports[..self.card.ports]
             .get_mut(usize::from(*port))
-            .ok_or(LoadError::BadState("a port that the card has not"))?;
+            .ok_or("a port that the card has not")?;
         *slot = Some(State::decode(state)?);
         Ok(())
     }
@@ -331,13 +329,12 @@ impl Migrate for OpenMtty {
     fn load_raw(&self, arrived: &mut Arrived, _offset: u64, bytes: &[u8]) -> Result<(), LoadError> {
         let ports = &mut arrived.ports[..self.card.ports];
         for byte in bytes {
-            let piece = arrived.reader.push(*byte, self.card.ports as u32);
-            match piece.map_err(refusal)? {
+            match arrived.reader.push(*byte, self.card.ports as u32)? {
                 None => {}
                 Some(mainline::Piece::Header) => ports.fill(None),
                 Some(mainline::Piece::Port(state)) => {
                     let slot = ports.iter_mut().find(|slot| slot.is_none());
-                    *slot.ok_or(LoadError::BadState("more ports than the card has"))? = Some(state);
+                    *slot.ok_or("more ports than the card has")? = Some(state);
                 }
             }
         }
@@ -347,7 +344,7 @@ impl Migrate for OpenMtty {
     fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
         let ports = &arrived.ports[..self.card.ports];
         if !arrived.reader.is_whole() || ports.iter().any(Option::is_none) {
-            return Err(LoadError::BadState("a port is missing"));
+            return Err("a port is missing".into());
         }
         Ok(())
     }
@@ -361,8 +358,4 @@ impl Migrate for OpenMtty {
         }
         Self::update_interrupt(cx, &ports);
     }
-}
-
-fn refusal(bad: BadState) -> LoadError {
-    LoadError::BadState(bad.as_str())
 }

@@ -14,31 +14,9 @@
 //! | 10 | 1 | bytes in the FIFO: at most 16, or 1 while the FIFOs are off |
 //! | 11 | 16 | the FIFO, oldest byte first, 0 after its end |
 
-use mdev_model::record::Record;
+use mdev_model::record::{require, Record};
 
 use crate::uart::{fcr, ier, mcr, msr, FIFO_SIZE};
-
-/// The reason why a state is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadState(pub(crate) &'static str);
-
-impl BadState {
-    /// Returns the reason, for the kernel log.
-    pub fn as_str(&self) -> &'static str {
-        self.0
-    }
-}
-
-/// Returns the error `otherwise` unless `holds`.
-pub(crate) fn require(holds: bool, otherwise: &'static str) -> Result<(), BadState> {
-    holds.then_some(()).ok_or(BadState(otherwise))
-}
-
-/// Decodes a bool of a stream: only two of the 256 values are valid.
-pub(crate) fn flag(byte: u8) -> Result<bool, BadState> {
-    require(byte <= 1, "a flag that is neither 0 nor 1")?;
-    Ok(byte == 1)
-}
 
 mdev_model::record! {
     /// One port's state. It is always valid: it comes from a port, or was checked.
@@ -75,7 +53,6 @@ impl Record for State {
             fifo,
             ..
         } = *self;
-        let require = |holds: bool, otherwise| holds.then_some(()).ok_or(otherwise);
         require(ier & !ier::ALL == 0, "unknown IER bits")?;
         require(mcr & !mcr::ALL == 0, "unknown MCR bits")?;
         require(fcr == fcr::stored(fcr), "FCR bits that do not stay")?;

@@ -42,9 +42,7 @@ record! {
 impl Record for Edu {
     fn check(&self) -> Result<(), &'static str> {
         let unknown = (self.status & !RAISE) | (self.command & !COMMAND);
-        (unknown == 0)
-            .then_some(())
-            .ok_or("unknown bits of STATUS or of the DMA command")
+        require(unknown == 0, "unknown bits of STATUS or of the DMA command")
     }
 }
 

@@ -16,7 +16,7 @@
 use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, page::PAGE_SIZE, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
-use mdev_sdk::model::record::{Field, Record};
+use mdev_sdk::model::record::{require, Field, Record};
 use mdev_sdk::model::registers::{self, Register};
 use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
 use mdev_sdk::{
@@ -64,16 +64,12 @@ mdev_sdk::model::record! {
 
 impl Record for Registers {
     fn check(&self) -> Result<(), &'static str> {
-        if self.status & !(BUSY | DONE | ERROR) != 0 {
-            return Err("an unknown status");
-        }
-        if self.status & BUSY == 0 && (self.page, self.from) != (0, 0) {
-            return Err("a copy that nobody has requested");
-        }
-        match usize::from(self.page) < PAGES {
-            true => Ok(()),
-            false => Err("a copy to a page that the card has not"),
-        }
+        let is_known = self.status & !(BUSY | DONE | ERROR) == 0;
+        require(is_known, "an unknown status")?;
+        let is_requested = self.status & BUSY != 0 || (self.page, self.from) == (0, 0);
+        require(is_requested, "a copy that nobody has requested")?;
+        let is_within = usize::from(self.page) < PAGES;
+        require(is_within, "a copy to a page that the card has not")
     }
 }
 
@@ -341,18 +337,15 @@ impl Migrate for OpenScratch {
             arrived.registers = Some(Registers::decode(payload)?);
             return Ok(());
         }
-        let bad = LoadError::BadState;
-        let (page, bytes) = payload.split_first().ok_or(bad("an empty record"))?;
-        if bytes.len() != PAGE {
-            return Err(bad("a part of a page"));
-        }
+        let (page, bytes) = payload.split_first().ok_or("an empty record")?;
+        require(bytes.len() == PAGE, "a part of a page")?;
         let written = arrived.memory.write(usize::from(*page) * PAGE, bytes);
-        written.map_err(|_| bad("a page that the card has not"))
+        Ok(written.map_err(|_| "a page that the card has not")?)
     }
 
     fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
-        let missing = LoadError::BadState("the registers are missing");
-        arrived.registers.map(|_| ()).ok_or(missing)
+        let whole = arrived.registers.is_some();
+        Ok(require(whole, "the registers are missing")?)
     }
 
     fn commit(&self, cx: &Context, mut arrived: Arrived) {

@@ -41,13 +41,9 @@ record! {
 impl Record for Skeleton {
     // What a stream brings is not to be trusted. Refuse what no device can have come to.
     fn check(&self) -> Result<(), &'static str> {
-        if self.next > self.last || self.last > LAST_MAX {
-            return Err("a sum beyond its end");
-        }
-        match self.events & !DONE {
-            0 => Ok(()),
-            _ => Err("unknown events"),
-        }
+        let is_within = self.next <= self.last && self.last <= LAST_MAX;
+        require(is_within, "a sum beyond its end")?;
+        require(self.events & !DONE == 0, "unknown events")
     }
 }
 

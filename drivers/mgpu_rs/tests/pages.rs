@@ -49,7 +49,7 @@ fn a_payload_is_its_offset_and_its_pages() {
 fn a_payload_without_an_offset_is_refused() {
     for len in 0..8 {
         let refused = decode(&[0; 8][..len], SIZE).unwrap_err();
-        assert_eq!(refused.as_str(), "a VRAM record without an offset");
+        assert_eq!(refused, "a VRAM record without an offset");
     }
 }
 
@@ -60,9 +60,6 @@ fn a_payload_is_of_1_to_16_whole_pages() {
     assert!(decode(&payload, SIZE).is_ok());
     for len in [0, PAGE - 1, PAGE + 1, (RUN_PAGES + 1) * PAGE] {
         let refused = decode(&vec![0; HEADER_LEN + len], SIZE).unwrap_err();
-        assert_eq!(
-            refused.as_str(),
-            "a VRAM record that is not of 1 to 16 whole pages"
-        );
+        assert_eq!(refused, "a VRAM record that is not of 1 to 16 whole pages");
     }
 }

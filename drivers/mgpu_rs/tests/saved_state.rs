@@ -32,7 +32,7 @@ const AT_DONE: usize = 136;
 const AT_CRC: usize = 140;
 
 fn decode(bytes: &[u8]) -> Result<State, &'static str> {
-    State::decode(bytes, VRAM as u32).map_err(|bad| bad.as_str())
+    State::decode(bytes, VRAM as u32)
 }
 
 fn encoded(card: &Card) -> [u8; State::LEN] {

@@ -42,7 +42,7 @@ fn decoded(port: &[u8; PORT_LEN]) -> Uart {
 fn refusal_of(port: [u8; PORT_LEN], at: usize, value: u8) -> &'static str {
     let mut port = port;
     port[at] = value;
-    decode_port(&port).map_or_else(|bad| bad.as_str(), |_| "accepted")
+    decode_port(&port).map_or_else(|bad| bad, |_| "accepted")
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn each_header_field_that_differs_is_refused_with_its_own_reason() {
             let mut header = HEADER;
             header[at] ^= 0x40;
             let refusal = check_header(&header, 2).unwrap_err();
-            assert_eq!(refusal.as_str(), reason, "byte {at}");
+            assert_eq!(refusal, reason, "byte {at}");
         }
     }
     assert!(check_header(&HEADER, 1).is_err());
@@ -286,7 +286,7 @@ fn pieces(stream: &[u8]) -> Result<String, &'static str> {
     let mut reader = Reader::default();
     let mut found = String::new();
     for byte in stream {
-        match reader.push(*byte, 2).map_err(|bad| bad.as_str())? {
+        match reader.push(*byte, 2)? {
             None => {}
             Some(Piece::Header) => found.push('h'),
             Some(Piece::Port(_)) => found.push('p'),

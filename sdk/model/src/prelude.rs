@@ -6,7 +6,7 @@ pub use crate::{
     config::{Bar, Identity},
     device::{in_bounds, DeviceModel, Fault, Work},
     record,
-    record::Record,
+    record::{require, Record},
     registers,
     registers::Register,
     stream::Format,

@@ -6,6 +6,35 @@
 
 use crate::stream::LoadError;
 
+/// Returns the error `otherwise` unless `holds`: a line for each rule that a state obeys.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::record::require;
+///
+/// let check = |tail: u32| require(tail < 64, "a tail beyond the ring");
+/// assert_eq!(check(63), Ok(()));
+/// assert_eq!(check(64), Err("a tail beyond the ring"));
+/// ```
+///
+/// # Errors
+///
+/// `otherwise`.
+pub fn require<E>(holds: bool, otherwise: E) -> Result<(), E> {
+    holds.then_some(()).ok_or(otherwise)
+}
+
+/// Decodes a bool of a stream: only two of the 256 values are valid.
+///
+/// # Errors
+///
+/// The reason, for any other value.
+pub fn flag(byte: u8) -> Result<bool, &'static str> {
+    require(byte <= 1, "a flag that is neither 0 nor 1")?;
+    Ok(byte == 1)
+}
+
 /// A value with an encoding of fixed size: an unsigned integer, a bool, an array of fields, or a
 /// struct that [`record!`](crate::record!) defines.
 ///

@@ -150,6 +150,13 @@ pub enum LoadError {
     Killed,
 }
 
+/// The reason of a [`LoadError::BadState`].
+impl From<&'static str> for LoadError {
+    fn from(reason: &'static str) -> Self {
+        LoadError::BadState(reason)
+    }
+}
+
 impl LoadError {
     /// Returns the reason in words, for the kernel log.
     pub fn reason(self) -> &'static str {

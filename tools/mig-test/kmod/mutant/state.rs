@@ -21,6 +21,8 @@
 //! | 108 | 4 | the kind of the job: 0 none, 1 rounds, 2 copy to the device, 3 copy to the guest |
 //! | 112 | 4 | the rounds or pages of the whole job; 0 if there is none |
 
+use mdev_model::record::require;
+
 use super::{
     defect::Defect,
     register::{DONE, ENTRIES, ERROR, PAGE, PAGES_MAX},
@@ -158,7 +160,7 @@ impl State {
         let some = bytes.len().min(Self::LEN);
         padded[..some].copy_from_slice(&bytes[..some]);
         let mut from = Reader(&padded);
-        let state = State {
+        let mut state = State {
             byte: from.u8(),
             index: from.u8(),
             half: from.u16(),
@@ -173,6 +175,9 @@ impl State {
             jobs: from.u32(),
             job: job(from.u32(), from.u32())?,
         };
+        if defect == Defect::StatusMasked {
+            state.status &= DONE | ERROR;
+        }
         state.check(defect)?;
         Ok(state)
     }
@@ -221,11 +226,6 @@ fn job(kind: u32, total: u32) -> Result<Option<Job>, &'static str> {
         _ => return Err("a job of an unknown kind"),
     };
     Ok(Some(Job { kind, total }))
-}
-
-/// Returns the error `otherwise` unless `holds`.
-fn require(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {
-    holds.then_some(()).ok_or(otherwise)
 }
 
 /// An encoding in progress.

@@ -39,8 +39,7 @@ impl Reader {
             self.parsed += HEADER_LEN + size;
             if header.tag == TAG {
                 let run = decode(payload, VRAM as u32);
-                let (offset, data) =
-                    run.map_err(|bad| anyhow::anyhow!("bad pages: {}", bad.as_str()))?;
+                let (offset, data) = run.map_err(|bad| anyhow::anyhow!("bad pages: {bad}"))?;
                 vram[offset..offset + data.len()].copy_from_slice(data);
                 pages.extend(
                     (offset..offset + data.len())
