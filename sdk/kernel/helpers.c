@@ -56,6 +56,17 @@ void rust_helper_lock_page(struct page *page)
 	lock_page(page);
 }
 
+bool rust_helper_mdev_are_memory(struct page **pages, size_t count);
+bool rust_helper_mdev_are_memory(struct page **pages, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (PageReserved(pages[i]) && !is_zero_pfn(page_to_pfn(pages[i])))
+			return false;
+	return true;
+}
+
 void rust_helper_get_page(struct page *page);
 void rust_helper_get_page(struct page *page)
 {

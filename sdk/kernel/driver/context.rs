@@ -106,9 +106,9 @@ impl Context {
     ///
     /// With INTx this is the level of the pin; with MSI the rising edge sends the message. The
     /// caller must hold the lock that protects the state from which the level follows, so that the
-    /// last call has the level of the last state. The function does not sleep for long, and takes
-    /// no lock of the driver's. While the device is stopped the level is recorded, and delivered
-    /// when it runs again.
+    /// last call has the level of the last state. The function takes a mutex, so it must not be
+    /// called in a hard interrupt or with a spinlock held; it takes no lock of the driver's. While
+    /// the device is stopped the level is recorded, and delivered when it runs again.
     #[inline]
     pub fn set_interrupt(&self, asserted: bool) {
         self.irqs.set_line(asserted);
@@ -210,8 +210,11 @@ impl Context {
 
     /// Resets the SDK's part of the device to its state after power-on.
     pub(crate) fn reset(&self) {
-        *self.config.lock() = ConfigSpace::new(&self.identity);
+        let mut config = self.config.lock();
+        *config = ConfigSpace::new(&self.identity);
+        // With the lock held, as for every other change of Interrupt Disable.
         self.irqs.reset();
+        drop(config);
         self.memory.resume();
     }
 }

@@ -12,14 +12,14 @@
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
 use super::{engines::Kick, Context};
-use crate::base::{raw, wait::KernelThread};
+use crate::base::{compat::smp_mb, raw, wait::KernelThread};
 use core::{ops::Deref, ptr::NonNull};
 use kernel::{
     container_of,
     error::from_err_ptr,
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Release},
+        atomic::{Acquire, Atomic, Relaxed, Release},
         Arc,
     },
     time::{msecs_to_jiffies, Delta, Jiffies, Msecs},
@@ -61,9 +61,10 @@ pub trait Task: Send + Sync + 'static {
     /// Does a step of the work, and returns when the next one is due.
     ///
     /// A step may find nothing to do: the SDK also calls it when the device runs again after a
-    /// migration or a reset. It may sleep, must not hold a lock of the driver's while it accesses
-    /// guest memory, and never runs twice at the same time. Whoever stops the device waits for the
-    /// end of the step, so work that a guest can make long must be cut into steps.
+    /// migration or a reset. It may sleep, and never runs twice at the same time. While it accesses
+    /// guest memory it must not hold a lock that `read` or `write` of
+    /// [`Operations`](super::Operations) takes. Whoever stops the device waits for the end of the
+    /// step, so work that a guest can make long must be cut into steps.
     fn step(&self, cx: &Context) -> Step;
 }
 
@@ -84,6 +85,8 @@ struct Inner<T: Task> {
     cx: Arc<Context>,
     /// Whether no step may begin any more.
     ended: Atomic<bool>,
+    /// Whether a step is in progress, or has found that it may not begin.
+    stepping: Atomic<bool>,
     #[pin]
     kicked: Opaque<raw::kthread_work>,
     /// What [`Step::After`] has asked for.
@@ -158,6 +161,7 @@ impl<T: Task> Engine<T> {
                 task <- task,
                 cx,
                 ended: Atomic::new(false),
+                stepping: Atomic::new(false),
                 kicked <- Opaque::ffi_init(|slot| {
                     // SAFETY: `slot` is valid for writes and pinned.
                     unsafe { raw::kthread_init_work(slot, Some(Inner::<T>::run_kicked)) }
@@ -203,9 +207,18 @@ impl<T: Task> Deref for Engine<T> {
 
 impl<T: Task> Drop for Engine<T> {
     fn drop(&mut self) {
-        self.0.ended.store(true, Release);
         let this: *const Inner<T> = &raw const *self.0;
-        self.0.cx.engines.remove(this.cast());
+        let (cx, engines) = (&self.0.cx, &self.0.cx.engines);
+        engines.remove(this.cast());
+        // A step sets `stepping` and then looks at `ended`, so that one of both is seen.
+        self.0.ended.store(true, Relaxed);
+        smp_mb();
+        let is_over = || !self.0.stepping.load(Acquire);
+        // The step may wait for guest memory that this process provides, and would be waited for
+        // below by a thread that cannot be killed.
+        if engines.wait_killable(is_over).is_err() {
+            cx.memory().while_refusing(|| engines.wait(is_over));
+        }
     }
 }
 
@@ -248,12 +261,24 @@ impl<T: Task> Inner<T> {
         KernelThread::allow();
         let engines = &self.cx.engines;
         while !self.ended.load(Acquire) {
-            match engines.run(|| self.task.step(&self.cx)) {
+            match engines.run(|| self.step()) {
                 Some(Step::More) => KernelThread::relax(),
                 Some(Step::After(delay)) => return self.run_after(jiffies(delay)),
                 Some(Step::Idle) | None => return,
             }
         }
+    }
+
+    /// Runs a step, unless the engine was dropped.
+    fn step(&self) -> Step {
+        self.stepping.store(true, Relaxed);
+        smp_mb();
+        let step = match self.ended.load(Relaxed) {
+            true => Step::Idle,
+            false => self.task.step(&self.cx),
+        };
+        self.stepping.store(false, Release);
+        step
     }
 
     fn run_after(&self, delay: Jiffies) {

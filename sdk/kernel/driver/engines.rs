@@ -20,7 +20,7 @@ pub(super) trait Kick: Send + Sync {
 pub(crate) struct Engines {
     #[pin]
     state: Mutex<State>,
-    /// Woken after the last step, if somebody waits for it.
+    /// Woken after a step, if somebody waits for it or it was the last one.
     #[pin]
     idle: WaitQueue,
 }
@@ -29,6 +29,8 @@ struct State {
     stopped: bool,
     /// Number of steps in progress.
     steps: usize,
+    /// Number of threads that wait for the end of a single step.
+    waiting: usize,
     engines: KVec<Arc<dyn Kick>>,
 }
 
@@ -39,6 +41,7 @@ impl Engines {
             state <- new_mutex!(State {
                 stopped: false,
                 steps: 0,
+                waiting: 0,
                 engines: KVec::new(),
             }, "mdev_engines"),
             idle <- WaitQueue::new(),
@@ -73,7 +76,7 @@ impl Engines {
         let result = step();
         let mut state = self.state.lock();
         state.steps -= 1;
-        let awaited = state.stopped && state.steps == 0;
+        let awaited = state.waiting > 0 || state.stopped && state.steps == 0;
         drop(state);
         if awaited {
             self.idle.wake_all();
@@ -92,6 +95,25 @@ impl Engines {
         self.idle
             .wait_killable(is_idle)
             .inspect_err(|_| self.start())
+    }
+
+    /// Waits until `is_over`, which the end of a step makes true.
+    ///
+    /// # Errors
+    ///
+    /// EINTR if this thread is killed first.
+    pub(super) fn wait_killable(&self, is_over: impl FnMut() -> bool) -> Result {
+        self.state.lock().waiting += 1;
+        let result = self.idle.wait_killable(is_over);
+        self.state.lock().waiting -= 1;
+        result
+    }
+
+    /// Waits until `is_over`, which the end of a step makes true.
+    pub(super) fn wait(&self, is_over: impl FnMut() -> bool) {
+        self.state.lock().waiting += 1;
+        self.idle.wait(is_over);
+        self.state.lock().waiting -= 1;
     }
 
     /// Lets the engines run again, and kicks them.

@@ -9,6 +9,8 @@ use mdev_model::{
     stream::{Format, LoadError, Name, Tag, HEADER_LEN},
 };
 
+/// The maximum size of a state in bytes: there is one on the kernel's stack during a load.
+pub(super) const MAX_STATE: usize = 5 << 10;
 /// The tag of the record.
 const STATE: Tag = Tag::FIRST_DRIVER;
 
@@ -148,6 +150,12 @@ impl<T: FixedState> Migrate for T {
     }
 
     fn start_loading(&self) -> Result<Self::Loading> {
+        const {
+            assert!(
+                size_of::<T::State>() <= MAX_STATE,
+                "a FixedState has at most 5 KiB; implement Migrate for a larger one"
+            );
+        }
         Ok(None)
     }
 

@@ -6,7 +6,8 @@
 //! [`Engine`], and shows how these work together.
 
 use super::{
-    Budget, Context, Driver, Engine, FixedState, NewDevice, Operations, Share, Step, Task, Type,
+    fixed_state::MAX_STATE, Budget, Context, Driver, Engine, FixedState, NewDevice, Operations,
+    Share, Step, Task, Type,
 };
 use crate::base::lock;
 use core::marker::PhantomData;
@@ -22,9 +23,6 @@ use mdev_model::{
     registers,
     stream::{Format, Name},
 };
-
-/// The largest state in bytes: it is on a stack for a moment, and kernel stacks are small.
-const MAX_STATE: usize = 5 << 10;
 
 /// What the driver of a [`DeviceModel`] adds to it.
 ///
@@ -102,6 +100,10 @@ impl<M: ModelDriver> Driver for Modelled<M> {
     fn open(&self, cx: Arc<Context>) -> impl PinInit<OpenModel<M>, Error> {
         const {
             assert!(
+                registers::end(M::REGISTERS) <= M::IDENTITY.bars[0].size(),
+                "a register of a device model is not in BAR 0"
+            );
+            assert!(
                 size_of::<M>() <= MAX_STATE,
                 "the state of a device model has at most 5 KiB; implement Migrate for a larger one"
             );
@@ -175,15 +177,18 @@ impl<M: ModelDriver> Task for Core<M> {
         let mut buffer = self.buffer.lock();
         let mut state = self.state.lock();
         let (iova, len, to_guest) = match state.step() {
-            Work::Idle => return Step::Idle,
+            Work::Idle => {
+                cx.set_interrupt(state.interrupt());
+                return Step::Idle;
+            }
             Work::More => {
                 cx.set_interrupt(state.interrupt());
                 return Step::More;
             }
             Work::After(time) => {
                 cx.set_interrupt(state.interrupt());
-                let milliseconds = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-                return Step::After(Delta::from_millis(milliseconds));
+                let nanoseconds = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+                return Step::After(Delta::from_nanos(nanoseconds));
             }
             Work::Read(iova, len) => (iova, len, false),
             Work::Write(iova, data) => {

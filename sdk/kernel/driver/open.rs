@@ -87,15 +87,23 @@ impl<O: Operations> Open<O> {
         self.cx.engines.start();
     }
 
-    /// Resets the SDK's part, then the driver's between two steps of its engines, so that the level
-    /// the driver sets is that of the new state.
+    /// Stops the engines for a [`reset`](Self::reset).
     ///
     /// # Errors
     ///
-    /// Returns the driver's error, or EINTR if this thread is killed before the steps are over.
+    /// EINTR if this thread is killed before their steps are over; they run then.
+    pub(crate) fn stop_engines(&self) -> Result {
+        self.cx.engines.stop()
+    }
+
+    /// Resets the SDK's part, then the driver's, so that the level the driver sets is that of the
+    /// new state. The engines must be stopped, and run afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error.
     pub(crate) fn reset(&self) -> Result {
         self.cx.reset();
-        self.cx.engines.stop()?;
         let reset = self.driver.reset(&self.cx);
         self.cx.engines.start();
         reset

@@ -161,8 +161,9 @@ pub trait Driver: Sized + Send + Sync + 'static {
 /// `Self` is the open device: [`Driver::open`] creates it at the first open, and the SDK drops it
 /// at the last close, so every user finds the device in its state after power-on.
 ///
-/// Callbacks may run at the same time in several threads, except those of [`Migrate`]. A driver
-/// needs locks of its own, and must not access user memory with one held.
+/// `read`, `write` and `plane` may run in several threads at a time, and at the same time as
+/// `reset` and the methods of [`Migrate`], which run one at a time. So a driver needs locks of its
+/// own. It must not access guest memory with one held that `read` or `write` takes.
 ///
 /// # Examples
 ///

@@ -90,6 +90,8 @@ impl VirtualParent {
                 unsafe {
                     slot.write(pin_init::zeroed());
                     (*slot).driver.name = driver.as_char_ptr();
+                    // mdev names the types after the driver that is bound at the registration.
+                    (*slot).driver.probe_type = raw::probe_type_PROBE_FORCE_SYNCHRONOUS;
                     (*slot).id_table = Opaque::cast_into(&raw const (*this.as_ptr()).ids).cast();
                     to_result(raw::__platform_driver_register(
                         slot,

@@ -324,8 +324,8 @@ impl DeviceMemory {
     /// `vma` must be one that `mmap()` of the device's file sets up, at a file offset in the
     /// memory's BAR. The memory must be attached to that device, which must be open.
     pub(crate) unsafe fn mmap(&self, vma: *mut raw::vm_area_struct) -> Result {
-        // SAFETY: The caller guarantees that `vma` is being set up. The driver keeps `self` while
-        // the device is open.
+        // SAFETY: The caller guarantees that `vma` is being set up, and that the memory is attached
+        // to an open device, which keeps a reference to it (`Open::memories`) until the close.
         unsafe { mapping::show(vma, self, 0..self.size() as u64, 0, &VM_OPS) }
     }
 }

@@ -40,9 +40,10 @@ use kernel::{page::Page, prelude::*, sync::Arc};
 /// All calls return ENODEV after the device was closed; EBUSY while it is quiesced
 /// ([`Migrate::quiesce`](crate::Migrate::quiesce)); EINVAL for a length of zero, a range that
 /// wraps, or one that is not mapped; EPERM for a mapping that does not allow the access; ENOMEM if
-/// a limit of the process does not allow the pin; EFAULT for memory that cannot be pinned, such as
-/// another device's BAR, or that belongs to another process, for a copy. After an error no page is
-/// pinned.
+/// a limit of the process does not allow the pin; EACCES for a pin in a container of the first
+/// version (`VFIO_TYPE1_IOMMU`); EFAULT for memory that cannot be pinned, or that belongs to
+/// another process, for a copy. A pin of another device's BAR returns EFAULT or, if the kernel has
+/// no `struct page` for it, EINVAL. After an error no page is pinned.
 ///
 /// # Examples
 ///
@@ -128,10 +129,11 @@ impl GuestMemory {
     ///
     /// Drop the guard when the hardware has finished with them. If user space unmaps the memory or
     /// closes the device earlier, the SDK calls `stop`; at a close, before it drops the driver's
-    /// value. When `stop` returns, the hardware must no longer access the range. `stop` may sleep.
-    /// It must not drop the guard, and must not wait for a thread that drops it or that pins: pins
-    /// of that memory wait for the unmap. The SDK drops `stop` when the pages are unpinned, so it
-    /// may hold a reference to the owner of the guard.
+    /// value. When `stop` returns, the hardware must no longer access the range, and
+    /// [`Pinned::start`] has seen to it that it does not begin to. `stop` may sleep.
+    /// It must not drop the guard, and must not wait for a thread that drops it. A pin of that
+    /// memory fails with EINVAL until the unmap is over. The SDK drops `stop` when the pages are
+    /// unpinned, so it may hold a reference to the owner of the guard.
     ///
     /// # Errors
     ///
@@ -154,6 +156,11 @@ impl GuestMemory {
     /// Allows accesses again.
     pub(crate) fn resume(&self) {
         self.pins.resume();
+    }
+
+    /// See [`Pins::while_refusing`].
+    pub(crate) fn while_refusing(&self, wait: impl FnOnce()) {
+        self.pins.while_refusing(wait);
     }
 
     /// Returns the device's DMA log.
@@ -269,7 +276,7 @@ mod sealed {
 ///     // For user space that unmaps the range meanwhile.
 ///     let range = memory.pin_dma(iova, len, move || stopped.stop())?;
 ///     range.for_each_page(|page| engine.map(page))?;
-///     engine.start(range.offset(), range.len());
+///     range.start(|| engine.start(range.offset(), range.len()))?;
 ///     Ok(range)
 /// }
 /// ```
@@ -351,6 +358,20 @@ impl Pinned<Dma> {
     pub fn for_each_page(&self, mut each: impl FnMut(&Page) -> Result) -> Result {
         self.range
             .with_pages(self.offset, self.len, |page| each(page))
+    }
+
+    /// Calls `start`, which lets the hardware access the range, and returns its result.
+    ///
+    /// If user space unmaps the range, the `stop` of [`GuestMemory::pin_dma`] is called after
+    /// `start`, or `start` is not called any more. Hardware that is started in another way may run
+    /// on memory that was unmapped a moment ago. `start` must not wait, and must not call
+    /// [`GuestMemory`] or a guard, as for [`for_each_page`](Self::for_each_page).
+    ///
+    /// # Errors
+    ///
+    /// Without a call: EFAULT if the range was unmapped; EBUSY while the device is quiesced.
+    pub fn start<R>(&self, start: impl FnOnce() -> R) -> Result<R> {
+        self.range.while_live(start)
     }
 
     /// Returns the offset of the range in its first page.

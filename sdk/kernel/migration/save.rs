@@ -153,7 +153,7 @@ impl<O: Operations> Outgoing<O> {
         self.phase == Phase::StopCopy
             || self.failed.is_some()
             || self.saved.len() > 0
-            || matches!(pending(), Pending { initial, dirty, .. } if initial + dirty > 0)
+            || matches!(pending(), Pending { initial, dirty, .. } if initial > 0 || dirty > 0)
     }
 
     /// Fills `len` bytes at `user` with what there is to save now, and returns the number of bytes;
@@ -275,12 +275,12 @@ impl<O: Operations> Outgoing<O> {
     pub(crate) fn pending(&mut self, open: &Open<O>) -> Result<u64> {
         if self.phase == Phase::PreCopy {
             let remaining = self.pre_copy(open);
-            return Ok(remaining.initial + remaining.dirty);
+            return Ok(remaining.initial.saturating_add(remaining.dirty));
         }
         let ready = self.ready(open)? as u64;
         Ok(match self.finished {
             true => ready,
-            false => self.stop_copy(open) + TRAILER,
+            false => self.stop_copy(open).saturating_add(TRAILER),
         })
     }
 
@@ -289,17 +289,19 @@ impl<O: Operations> Outgoing<O> {
         let Pending { initial, dirty, .. } = open.driver.pending(Some(&self.driver));
         let buffered = self.saved.len() as u64;
         // Without the minimum, what a guest writes before the first pass would add to it.
-        self.initial = self.initial.min(initial + buffered);
+        let initial = initial.saturating_add(buffered);
+        self.initial = self.initial.min(initial);
         PreCopyRemaining {
             initial: self.initial,
-            dirty: initial + dirty + buffered - self.initial,
+            dirty: initial.saturating_add(dirty) - self.initial,
         }
     }
 
     /// Returns how many bytes of the driver's are left for STOP_COPY.
     fn stop_copy(&self, open: &Open<O>) -> u64 {
         let buffered = self.saved.len() as u64;
-        open.driver.pending(Some(&self.driver)).stop_copy + buffered
+        let pending = open.driver.pending(Some(&self.driver)).stop_copy;
+        pending.saturating_add(buffered)
     }
 }
 
@@ -336,5 +338,5 @@ pub(crate) fn stop_copy_length<O: Operations>(open: &Open<O>, saving: Option<&Ou
         Some(saving) => saving.stop_copy(open),
         None => open.driver.pending(None).stop_copy,
     };
-    (driver + TRAILER).max(LEAST_STOP_COPY)
+    driver.saturating_add(TRAILER).max(LEAST_STOP_COPY)
 }

@@ -177,11 +177,14 @@ impl<O: Operations> MigrationState<O> {
     ///
     /// # Errors
     ///
-    /// EINTR if this thread is killed before the driver has reset the device.
+    /// EINTR if this thread is killed before the engines have stopped; nothing has changed then.
+    /// The driver's error, if it has not reset the device.
     pub(crate) fn reset(&self) -> Result {
         self.locked(|session| {
+            let open = session.open.clone();
+            open.as_ref().map_or(Ok(()), |open| open.stop_engines())?;
             session.end();
-            let reset = session.open.as_ref().map_or(Ok(()), |open| open.reset());
+            let reset = open.as_ref().map_or(Ok(()), |open| open.reset());
             session.be_running();
             reset
         })

@@ -185,10 +185,11 @@ impl<D: Driver> Device<D> {
     ///
     /// # Safety
     ///
-    /// `vdev` must be a `vfio_device` with a reference that lives for `'a`.
+    /// `vdev` must be a `vfio_device` whose mdev lives for `'a`: the driver core keeps it until the
+    /// mdev driver's `remove` returns.
     pub(super) unsafe fn of_mdev<'a>(vdev: *mut raw::vfio_device) -> &'a device::Device {
-        // SAFETY: VFIO sets `dev` when it allocates `vdev`, and holds a reference to it for as
-        // long.
+        // SAFETY: VFIO sets `dev` when it allocates `vdev`. The caller guarantees that the mdev
+        // lives.
         unsafe { device::Device::from_raw((*vdev).dev) }
     }
 }

@@ -111,12 +111,12 @@ pub trait DeviceModel: Record + Copy + Send + Sync + Unpin + 'static {
 /// [`DeviceModel`] has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work<'a> {
-    /// Nothing, until a register is written.
+    /// Nothing, until a register is written or the device runs again after a move or a reset.
     Idle,
     /// Another step.
     More,
-    /// Another step after this time, or earlier if a register is written. The time does not
-    /// migrate: the next step comes at once after a move.
+    /// Another step after this time, rounded up to the kernel's timer ticks, or earlier if a
+    /// register is written. The time does not migrate: the next step comes at once after a move.
     After(Duration),
     /// Guest memory from an IOVA on, so many bytes, for [`DeviceModel::transferred`].
     Read(u64, usize),
@@ -124,7 +124,8 @@ pub enum Work<'a> {
     Write(u64, &'a [u8]),
 }
 
-/// The guest has no such memory, or none that may be accessed so.
+/// The transfer failed: the guest has no such memory, does not allow the access, or the host could
+/// not do it.
 ///
 /// # Examples
 ///

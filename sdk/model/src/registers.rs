@@ -53,6 +53,26 @@ pub const fn is_valid<S>(registers: &[Register<S>]) -> bool {
     true
 }
 
+/// Returns the offset of the first byte after the registers of a table.
+///
+/// # Examples
+///
+/// ```
+/// use mdev_model::registers::{self, Register};
+///
+/// const TABLE: &[Register<u32>] = mdev_model::registers! { u32 {
+///     0x00: u32, read |state| *state;
+///     0x10: u16, read |_| 7;
+/// } };
+/// assert_eq!(registers::end(TABLE), 0x12);
+/// ```
+pub const fn end<S>(registers: &[Register<S>]) -> u64 {
+    match registers.last() {
+        Some(last) => last.offset + last.width as u64,
+        None => 0,
+    }
+}
+
 /// Returns the registers that an access to `len` bytes at `offset` touches.
 fn touched<S>(
     registers: &[Register<S>],
@@ -82,8 +102,9 @@ pub fn read<S>(registers: &[Register<S>], state: &S, offset: u64, data: &mut [u8
 /// Writes `data` at `offset`. What belongs to no register is ignored.
 ///
 /// A write to a part of a register writes all of it, the other bytes with what they read as. So a
-/// device may be used with narrower accesses than its registers have; one for which such a write
-/// must do something else does not use a table.
+/// device may be used with narrower accesses than its registers have. Where a written 1 clears a
+/// bit, such a write also clears what the other bytes show: a device for which it must do something
+/// else does not use a table.
 ///
 /// # Examples
 ///

@@ -56,6 +56,10 @@ impl<D: DeviceModel> Machine<D> {
     }
 
     /// Reads a register, or a part of one, or several.
+    ///
+    /// # Panics
+    ///
+    /// If `T` has no value with these bytes: a `bool` from a byte that is neither 0 nor 1.
     pub fn read<T: Field>(&self, offset: u64) -> T {
         let mut bytes = vec![0; T::LEN];
         registers::read(D::REGISTERS, &self.device, offset, &mut bytes);
@@ -91,7 +95,7 @@ impl<D: DeviceModel> Machine<D> {
         panic!("the device is still at work after {at_most} steps");
     }
 
-    /// Does one step; returns whether there was one to do.
+    /// Does one step; returns whether there was one to do. A [`Work::After`] is over at once.
     ///
     /// # Panics
     ///
@@ -102,8 +106,12 @@ impl<D: DeviceModel> Machine<D> {
         }
         let before = self.device.interrupt();
         let memory = &mut self.memory;
+        let mut is_idle = false;
         let result = match self.device.step() {
-            Work::Idle => return false,
+            Work::Idle => {
+                is_idle = true;
+                None
+            }
             Work::More | Work::After(_) => None,
             Work::Read(iova, len) => Some(part(memory, iova, len).map(|bytes| bytes.to_vec())),
             Work::Write(iova, data) => {
@@ -121,8 +129,8 @@ impl<D: DeviceModel> Machine<D> {
             });
         }
         self.interrupts += u64::from(!before && self.device.interrupt());
-        self.steps += 1;
-        true
+        self.steps += usize::from(!is_idle);
+        !is_idle
     }
 
     /// Saves the device, and goes on with what another one loads.
@@ -156,7 +164,8 @@ pub fn move_at_each_step<D: DeviceModel>(size: usize, work: impl Fn(&mut Machine
         machine
     };
     let still = run(Vec::new());
-    for step in 0..still.steps {
+    // The last one may find the device idle, and change it.
+    for step in 0..=still.steps {
         let moved = run(vec![step]);
         assert!(
             encode(&moved.device) == encode(&still.device),
@@ -206,6 +215,9 @@ pub fn bend_each_byte<D: DeviceModel>(machine: &Machine<D>, steps: usize) -> usi
 /// Returns a range of guest memory.
 fn part(memory: &mut [u8], iova: u64, len: usize) -> Result<&mut [u8], Fault> {
     assert!(len <= MAX_TRANSFER, "a transfer of {len} bytes");
+    if len == 0 {
+        return Err(Fault);
+    }
     let start = usize::try_from(iova).map_err(|_| Fault)?;
     let end = start.checked_add(len).ok_or(Fault)?;
     memory.get_mut(start..end).ok_or(Fault)

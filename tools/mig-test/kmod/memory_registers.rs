@@ -56,6 +56,10 @@ pub const KEPT_READ: u32 = 7;
 pub const KEPT_WRITE: u32 = 8;
 /// `Pinned::for_each_page`; after PIN_DMA.
 pub const KEPT_WALK: u32 = 9;
+/// `Pinned::start`; after PIN_DMA.
+pub const KEPT_START: u32 = 20;
+/// Makes an engine whose step reads a byte of guest memory, kicks it, and keeps it until UNPIN.
+pub const ENGINE: u32 = 21;
 /// `pin_write` and an immediate drop of its guard, OFFSET times. WALKED is the number of successes.
 pub const PIN_OFTEN: u32 = 10;
 /// `pin_dma` of the range, OFFSET times; the channel keeps all the guards until UNPIN. WALKED is

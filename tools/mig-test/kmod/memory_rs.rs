@@ -18,7 +18,8 @@ use kernel::time::{delay::fsleep, Delta};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::{
-    Context, DeviceMemory, Dma, Driver, NewDevice, Operations, Pinned, Read, Type, Write,
+    Context, DeviceMemory, Dma, Driver, Engine, NewDevice, Operations, Pinned, Read, Step, Task,
+    Type, Write,
 };
 use memory_registers::*;
 
@@ -43,6 +44,20 @@ enum Kept {
     Write(Pinned<Write>),
     Dma(Pinned<Dma>),
     Many(#[expect(dead_code, reason = "kept to be dropped")] KVVec<Pinned<Dma>>),
+    Engine(#[expect(dead_code, reason = "kept to be dropped")] Engine<Reader>),
+}
+
+/// Reads a byte of guest memory twice, in one step.
+struct Reader(u64);
+
+impl Task for Reader {
+    fn step(&self, cx: &Context) -> Step {
+        for _ in 0..2 {
+            // Only the wait for the memory matters.
+            let _ = cx.memory().read(self.0, &mut [0]);
+        }
+        Step::Idle
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -60,6 +75,7 @@ struct Registers {
 
 #[pin_data]
 struct Channel {
+    cx: Arc<Context>,
     #[pin]
     registers: Mutex<Registers>,
     #[pin]
@@ -67,10 +83,12 @@ struct Channel {
 }
 
 impl Channel {
-    fn new() -> Result<Arc<Self>> {
+    fn new(cx: &Arc<Context>) -> Result<Arc<Self>> {
+        let cx = cx.clone();
         let buffer = KVec::from_elem(0, (CHANNEL - BUFFER) as usize, GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
+                cx,
                 registers <- new_mutex!(Registers {
                     arguments: Arguments::default(),
                     walked: 0,
@@ -131,7 +149,7 @@ impl Channel {
                     Kept::Read(range) => range.read(offset, &mut bytes)?,
                     Kept::Write(range) => range.read(offset, &mut bytes)?,
                     Kept::Dma(range) => range.read(offset, &mut bytes)?,
-                    Kept::Nothing | Kept::Many(_) => return Err(ENOENT),
+                    Kept::Nothing | Kept::Many(_) | Kept::Engine(_) => return Err(ENOENT),
                 }
                 self.registers.lock().buffer[..length].copy_from_slice(&bytes);
             }
@@ -153,6 +171,12 @@ impl Channel {
                 })?;
                 self.registers.lock().walked = pages;
             }
+            KEPT_START => {
+                let Kept::Dma(range) = &*self.kept.lock() else {
+                    return Err(ENOENT);
+                };
+                range.start(|| ())?;
+            }
             PIN_MANY => {
                 let mut guards = KVVec::new();
                 for _ in 0..offset {
@@ -164,6 +188,11 @@ impl Channel {
                 }
                 self.registers.lock().walked = guards.len() as u32;
                 self.keep(Kept::Many(guards));
+            }
+            ENGINE => {
+                let engine = Engine::new(self.cx.clone(), Reader(iova))?;
+                engine.kick();
+                self.keep(Kept::Engine(engine));
             }
             PIN_OFTEN => {
                 let pinned = (0..offset).filter(|_| memory.pin_write(iova, length).is_ok());
@@ -196,7 +225,7 @@ struct Card {
 }
 
 impl Card {
-    fn new(mdev: Arc<Mdev>, cx: &Context) -> Result<Self> {
+    fn new(mdev: Arc<Mdev>, cx: Arc<Context>) -> Result<Self> {
         for memory in &mdev.memories {
             memory.clear()?;
         }
@@ -214,10 +243,10 @@ impl Card {
         }
         Ok(Card {
             channels: [
-                Channel::new()?,
-                Channel::new()?,
-                Channel::new()?,
-                Channel::new()?,
+                Channel::new(&cx)?,
+                Channel::new(&cx)?,
+                Channel::new(&cx)?,
+                Channel::new(&cx)?,
             ],
             mdev,
             one_memory,
@@ -289,7 +318,7 @@ impl Driver for MemoryRs {
     }
 
     fn open(&self, cx: Arc<Context>) -> impl PinInit<Card, Error> {
-        Card::new(self.0.clone(), &cx)
+        Card::new(self.0.clone(), cx)
     }
 }
 

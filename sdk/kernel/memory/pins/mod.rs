@@ -3,7 +3,7 @@
 //! The pinned ranges of an open device, and how they are taken back when user space unmaps them.
 //!
 //! A device must have unpinned a range when its `dma_unmap` callback returns: type1 checks at most
-//! ten times and then calls `BUG()`. So a range is in the table from before its first page is
+//! eleven times and then calls `BUG()`. So a range is in the table from before its first page is
 //! pinned until after its last page is unpinned, and the callback waits for a pin or an unpin in
 //! another thread. That thread needs type1's `iommu->lock`, which is released around the callback
 //! (Documentation/threat-model.md says who may hold it forever); a pin can also wait for user space
@@ -219,10 +219,14 @@ impl Pins {
             let Ok(count) = usize::try_from(done) else {
                 break unmapped(Error::from_errno(done));
             };
+            pinned += count;
+            // type1 also "pins" I/O memory of another device that the kernel has a `struct page`
+            // for. It may have no mapping here, and the pin does not hold it.
+            // SAFETY: VFIO has written `count` pointers to pages, which are pinned.
+            let are_memory = unsafe { raw::mdev_are_memory(room, count) };
             // SAFETY: VFIO has written `count` pointers, which is at most `some`.
             unsafe { pages.fill(count.min(some)) };
-            pinned += count;
-            if count != some {
+            if count != some || !are_memory {
                 break EFAULT;
             }
         };
@@ -280,6 +284,14 @@ impl Pins {
             self.table.lock().interrupt();
             self.activity.wait(done);
         }
+    }
+
+    /// Calls `wait`. Until it returns, calls of kernel threads fail with EINTR, those under way too:
+    /// this thread is being killed, and its process may have to serve them.
+    pub(crate) fn while_refusing(&self, wait: impl FnOnce()) {
+        self.table.lock().refuse();
+        wait();
+        self.table.lock().allow();
     }
 
     /// Unpins everything in `iovas`, which user space unmaps. The device may be open, or not.

@@ -106,6 +106,20 @@ impl Range {
         })
     }
 
+    /// Calls `f` and returns its result. The range cannot be unmapped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Without a call: EFAULT if the range was unmapped before; EBUSY for a quiesced device.
+    pub(crate) fn while_live<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
+        let state = self.state.lock();
+        match state.phase {
+            Phase::Live => Ok(f()),
+            Phase::Quiesced => Err(EBUSY),
+            Phase::Busy => Err(EFAULT),
+        }
+    }
+
     /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above; of a quiesced
     /// device only if that is `allowed`. With `written` they are marked as written there, before
     /// the range can be unmapped.
@@ -161,6 +175,8 @@ pub(super) struct Table {
     /// The range that left last, so that a device that pins for each command does not allocate.
     recycled: Option<Arc<Range>>,
     unmaps: KVec<Unmap>,
+    /// How many threads have calls of kernel threads refused.
+    refusing: usize,
     /// For the next unmap. It exists before anything is pinned, because an unmap must not fail.
     notice: Option<UnmapNotifier>,
 }
@@ -174,6 +190,7 @@ impl Table {
             ranges: KVec::new(),
             recycled: None,
             unmaps: KVec::new(),
+            refusing: 0,
             notice: None,
         }
     }
@@ -204,6 +221,9 @@ impl Table {
 
     #[cold]
     fn remember(&mut self, thread: KernelThread) -> Result {
+        if self.refusing > 0 {
+            return Err(EINTR);
+        }
         Ok(self.calls.push(thread, GFP_KERNEL_ACCOUNT)?)
     }
 
@@ -216,6 +236,18 @@ impl Table {
         }
         // With the table locked, so that a later interrupt is for the thread's next call.
         thread.end_interrupt();
+    }
+
+    /// Refuses calls of kernel threads, and interrupts those under way, until
+    /// [`allow`](Self::allow).
+    pub(super) fn refuse(&mut self) {
+        self.refusing += 1;
+        self.interrupt();
+    }
+
+    /// Ends a [`refuse`](Self::refuse).
+    pub(super) fn allow(&mut self) {
+        self.refusing -= 1;
     }
 
     /// Interrupts kernel threads that wait in a call, which then fails.

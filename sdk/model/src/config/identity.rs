@@ -145,9 +145,12 @@ pub struct Msix {
 }
 
 impl Msix {
-    /// Returns whether table and pending bits are aligned, within the BAR, and do not overlap.
+    /// Returns whether table and pending bits are aligned, within a memory BAR, and do not overlap.
     fn is_valid(&self, bars: &[Bar; BARS]) -> bool {
-        let size = bars.get(usize::from(self.bar)).map_or(0, |bar| bar.size());
+        let size = match bars.get(usize::from(self.bar)) {
+            Some(bar @ (Bar::Memory32 { .. } | Bar::Memory64 { .. })) => bar.size(),
+            _ => 0,
+        };
         let (table, pending) = (u64::from(self.table), u64::from(self.pending));
         let fits = |offset: u64, len: u64| offset % 8 == 0 && offset + len <= size;
         let apart = pending >= table + 16 || table >= pending + 8;

@@ -10,13 +10,20 @@ use rustix::thread::Pid;
 
 use crate::patience;
 
-/// How /proc shows a thread that waits inside of an ioctl, by its number on x86-64.
-const IN_IOCTL: &str = "16 ";
-
 /// Returns once `thread` waits inside of an ioctl: true; or false if it does not within `at_most`.
 pub fn in_ioctl(thread: Pid, at_most: Duration) -> bool {
+    in_call(thread, "16 ", at_most)
+}
+
+/// The same inside of a pwrite.
+pub fn in_write(thread: Pid, at_most: Duration) -> bool {
+    in_call(thread, "18 ", at_most)
+}
+
+/// `call` is how /proc shows it: by its number on x86-64.
+fn in_call(thread: Pid, call: &str, at_most: Duration) -> bool {
     let file = format!("/proc/self/task/{}/syscall", thread.as_raw_nonzero());
-    let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(IN_IOCTL));
+    let waits = || fs::read_to_string(&file).is_ok_and(|text| text.starts_with(call));
     until(at_most, || Ok(waits())).is_ok_and(|waits| waits)
 }
 

@@ -147,6 +147,7 @@ fn guard(
         Kind::Dma => {
             let pages = ((at + len).div_ceil(PAGE) - at / PAGE) as u32;
             checks.equal(format!("{what}: walk"), channel.kept_walk(), Ok(pages));
+            checks.equal(format!("{what}: start"), channel.kept_start(), Ok(()));
         }
     }
     Ok(())

@@ -65,7 +65,7 @@ pub struct Card {
     pub guest: Arc<Mapping>,
     /// Memory that is only read: at [`READ_ONLY`].
     pub read_only: Arc<Mapping>,
-    _mdev: Mdev,
+    mdev: Mdev,
 }
 
 impl Card {
@@ -80,7 +80,7 @@ impl Card {
             device,
             guest: Arc::new(Mapping::anonymous(pages * PAGE)?),
             read_only: Arc::new(Mapping::anonymous(READ_ONLY_PAGES * PAGE)?),
-            _mdev: mdev,
+            mdev,
         };
         card.guest.write(0, &pattern(pages * PAGE));
         card.read_only.write(0, &pattern(READ_ONLY_PAGES * PAGE));
@@ -102,7 +102,7 @@ impl Card {
             device: self.device.open_beside(mdev.path())?,
             guest: self.guest.clone(),
             read_only: self.read_only.clone(),
-            _mdev: mdev,
+            mdev,
         })
     }
 
@@ -128,6 +128,11 @@ impl Card {
         let mut bytes = vec![0; len];
         self.guest.read(offset, &mut bytes);
         bytes
+    }
+
+    /// The UUID of its mdev.
+    pub fn mdev(&self) -> &str {
+        &self.mdev.uuid
     }
 
     /// One of the card's channels.
@@ -224,6 +229,16 @@ impl Channel<'_> {
     pub fn kept_walk(&self) -> Result<u32, Errno> {
         self.call(register::KEPT_WALK, 0, 0, 0)?;
         self.get(register::WALKED)
+    }
+
+    /// `Pinned::start`.
+    pub fn kept_start(&self) -> Result<(), Errno> {
+        self.call(register::KEPT_START, 0, 0, 0)
+    }
+
+    /// Has an engine of its own read a byte of guest memory; `unpin` drops it.
+    pub fn start_engine(&self, iova: u64) -> Result<(), Errno> {
+        self.call(register::ENGINE, iova, 0, 0)
     }
 
     /// Pins and unpins a range so many times, in one call; returns how often it could be pinned.

@@ -46,6 +46,7 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
         }
         refused("read through a guard", kept.kept_read(0, 1).map(drop));
         refused("write through a guard", kept.kept_write(0, &[1]));
+        refused("start of hardware", hardware.kept_start());
         let same = card.contents(0, PAGE) == before;
         checks.that(format!("a refused write has written in {state:?}"), same);
         let walk = hardware.kept_walk();

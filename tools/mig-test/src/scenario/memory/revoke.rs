@@ -51,6 +51,7 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
             checks.refused(format!("{what}: read {name}"), read, Errno::FAULT);
         }
         checks.refused(format!("{what}: walk"), dma.kept_walk(), Errno::FAULT);
+        checks.refused(format!("{what}: start"), dma.kept_start(), Errno::FAULT);
         let there = card.contents((FIRST - 2) * PAGE, PAGE);
         let read = beside.kept_read(PAGE, PAGE);
         checks.equal(format!("{what}: read beside"), read, Ok(there));

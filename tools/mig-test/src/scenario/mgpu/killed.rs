@@ -22,6 +22,7 @@ use anyhow::{ensure, Context, Result};
 use clap::builder::PossibleValue;
 use clap::ValueEnum;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 use rustix::thread::gettid;
@@ -33,7 +34,9 @@ use crate::mdev::Mdev;
 use crate::patience;
 use crate::scenario::bed::unload;
 use crate::scenario::conformance::checks::Checks;
+use crate::scenario::memory::card::Card as Calls;
 use crate::scenario::{waiting, Ctx};
+use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma, PAGE};
 use crate::vfio::migration::State;
 use crate::vfio::userfault::Late;
@@ -55,6 +58,9 @@ pub enum Way {
     Stop,
     /// VFIO_DEVICE_RESET.
     Reset,
+    /// A write to a register, at which the driver drops the engine that waits. The device is that of
+    /// `memory_rs`.
+    Drop,
 }
 
 /// The file of the VMM with the higher number, because an exiting process closes files in order.
@@ -81,7 +87,10 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             checks.equal(what("pages still pinned"), pinned()?, before);
         }
     }
-    checks.that("the module is not unloaded", unload(MODULE).is_ok());
+    for module in [MODULE, "memory_rs"] {
+        let unloaded = unload(module).is_ok();
+        checks.that(format!("{module} is not unloaded"), unloaded);
+    }
     ctx.step(format!("{} checks made", checks.made()));
     Ok(checks.outcome())
 }
@@ -125,6 +134,9 @@ fn stuck(pid: Pid) -> String {
 /// Runs the VMM: begins to wait, prints the name of its mdev, and is killed.
 pub fn vmm(way: Way, order: Order) -> Result<()> {
     let memory = Arc::new(Mapping::anonymous(PAGE)?);
+    if way == Way::Drop {
+        return dropping(order, &memory);
+    }
     let (late, mut card) = match order {
         Order::DeviceFirst => {
             let card = Card::started()?;
@@ -135,14 +147,56 @@ pub fn vmm(way: Way, order: Order) -> Result<()> {
     // A mapping of the device would keep it open until the memory of the process is gone, which the
     // waiting thread holds: the userfaultfd would be closed first in any order.
     card.vram = Mapping::anonymous(PAGE)?;
-    card.device.space.map_dma(Dma {
+    map(&card.device, &memory)?;
+    card.submit(&[Command::upload(0, AREA, 100)])?;
+    let call = || match way {
+        Way::Nothing | Way::Drop => {
+            thread::park();
+            Ok(())
+        }
+        Way::Stop => card.device.set_state(State::Stop).map(drop),
+        Way::Reset => card.device.reset(),
+    };
+    let waits = |thread| way == Way::Nothing || waiting::in_ioctl(thread, PREPARATION);
+    wait(&late, card.mdev(), call, waits)
+}
+
+/// The same with an engine that a write to a register drops.
+fn dropping(order: Order, memory: &Arc<Mapping>) -> Result<()> {
+    let new = || Calls::new(Device::open, 1);
+    let (late, card) = match order {
+        Order::DeviceFirst => {
+            let card = new()?;
+            (Late::new(memory.clone())?, card)
+        }
+        Order::FaultsFirst => (Late::new(memory.clone())?, new()?),
+    };
+    map(&card.device, memory)?;
+    let channel = card.channel(0);
+    channel.start_engine(AREA)?;
+    let waits = |thread| waiting::in_write(thread, PREPARATION);
+    wait(&late, card.mdev(), || channel.unpin(), waits)
+}
+
+/// Maps the page that is never provided.
+fn map(device: &Device, memory: &Arc<Mapping>) -> Result<()> {
+    Ok(device.space.map_dma(Dma {
         iova: AREA,
-        memory: &memory,
+        memory,
         offset: 0,
         len: PAGE,
         access: Access::ReadWrite,
-    })?;
-    card.submit(&[Command::upload(0, AREA, 100)])?;
+    })?)
+}
+
+/// Makes a `call` in a thread once the device waits, prints the device's name when the thread waits
+/// too, and then does nothing.
+fn wait(
+    late: &Late,
+    mdev: &str,
+    call: impl FnOnce() -> Result<(), Errno> + Send,
+    waits: impl FnOnce(Pid) -> bool,
+) -> Result<()> {
     let (end, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
     ensure!(
         late.wait(end.as_fd())?.is_some(),
@@ -150,21 +204,13 @@ pub fn vmm(way: Way, order: Order) -> Result<()> {
     );
     let (tell, told) = channel();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             tell.send(gettid())?;
-            match way {
-                Way::Nothing => thread::park(),
-                Way::Stop => card.device.set_state(State::Stop).map(drop)?,
-                Way::Reset => card.device.reset()?,
-            }
+            call()?;
             anyhow::Ok(())
         });
-        let thread = told.recv()?;
-        ensure!(
-            way == Way::Nothing || waiting::in_ioctl(thread, PREPARATION),
-            "the thread does not wait"
-        );
-        println!("{}", card.mdev());
+        ensure!(waits(told.recv()?), "the thread does not wait");
+        println!("{mdev}");
         loop {
             thread::park();
         }
