@@ -158,6 +158,9 @@ impl Migrate for OpenMutant {
         if bench.has(Defect::QuiesceBusy) && bench.device.lock().is_busy() {
             return Err(EBUSY);
         }
+        if bench.has(Defect::ManyJobsStayRunning) && bench.device.lock().saved().jobs >= 1 << 31 {
+            return Err(EINVAL);
+        }
         bench.device.lock().stop();
         if bench.has(Defect::InterruptClearedByQuiesce) {
             let mut device = bench.device.lock();
@@ -175,6 +178,14 @@ impl Migrate for OpenMutant {
             for pulsed in [!level, level, !level, level] {
                 cx.set_interrupt(pulsed);
             }
+        }
+        let was_only_saved =
+            bench.was_saved.load(Relaxed) != 0 && bench.was_loaded.load(Relaxed) == 0;
+        if bench.has(Defect::CancelForgets) && was_only_saved {
+            let mut device = bench.device.lock();
+            let mut state = device.saved();
+            state.long = 0;
+            device.restore(state);
         }
         if !bench.has(Defect::ResumeForgets) {
             bench.device.lock().go_on();
@@ -261,29 +272,33 @@ impl Migrate for OpenMutant {
 
     fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
         let bench = &self.bench;
-        let bad = LoadError::BadState;
         match (tag, payload) {
+            (MEMORY, _) if bench.has(Defect::LatePagesDropped) && arrived.state.is_some() => {}
             (MEMORY, [number, page @ ..]) if page.len() == PAGE => {
                 let written = arrived.memory.write(usize::from(*number) * PAGE, page);
-                written.map_err(|_| bad("a page that the device has not"))?;
+                written.map_err(|_| "a page that the device has not")?;
                 arrived.pages |= 1 << number;
             }
             (REGISTERS, _) => {
-                let state = State::decode(payload, bench.defect).map_err(bad)?;
+                let mut state = State::decode(payload, bench.defect)?;
+                if let (true, Some(first)) = (bench.has(Defect::RepeatedRecordAdds), &arrived.state)
+                {
+                    state.jobs = state.jobs.wrapping_add(first.jobs);
+                }
                 if bench.has(Defect::LoadChangesDevice) {
                     bench.device.lock().restore(state);
                 }
                 arrived.state = Some(state);
             }
             (TIME, _) if bench.has(Defect::SaveAddsTime) => {}
-            _ => return Err(bad("a record that no workbench writes")),
+            _ => return Err("a record that no workbench writes".into()),
         }
         Ok(())
     }
 
     fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
         if arrived.state.is_none() && !self.bench.has(Defect::MissingRecordTaken) {
-            return Err(LoadError::BadState("the registers are missing"));
+            return Err("the registers are missing".into());
         }
         Ok(())
     }

@@ -12,7 +12,10 @@
 pub mod mutant;
 mod mutant_migrate;
 
-use kernel::sync::{atomic::Atomic, Arc, Mutex};
+use kernel::sync::{
+    atomic::{Atomic, Relaxed},
+    Arc, Mutex,
+};
 use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
 use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
@@ -83,10 +86,11 @@ struct Bench {
     /// Does the job in the kernel's workqueue, which the SDK does not stop, for `QuiesceNothing`.
     #[pin]
     work: Work<Bench>,
-    /// Whether a saving session was started, for the defect `SecondSessionEmpty`.
+    /// Whether a saving session was started: for `SecondSessionEmpty`, and `CancelForgets`, for
+    /// which a reset clears it.
     was_saved: Atomic<u32>,
-    /// Whether a load was committed: for `InterruptPulsed`, which clears it, and
-    /// `LoadFailsOnceBusy`.
+    /// Whether a load was committed: for `InterruptPulsed`, which clears it, `CancelForgets`, for
+    /// which a reset clears it, `LoadFailsOnceBusy` and `GuestWrittenAfterLoad`.
     was_loaded: Atomic<u32>,
 }
 
@@ -126,6 +130,9 @@ impl Bench {
             Step::ToGuest { iova, at } => {
                 self.memory.read(at, &mut page)?;
                 self.cx.memory().write(iova, &page)?;
+                if self.has(Defect::GuestWrittenAfterLoad) && self.was_loaded.load(Relaxed) != 0 {
+                    self.cx.memory().write(iova ^ MEMORY_SIZE as u64, &page)?;
+                }
             }
         }
         Ok(())
@@ -261,6 +268,10 @@ impl Operations for OpenMutant {
     fn reset(&self, cx: &Context) -> Result {
         let bench = &self.bench;
         let was_stopped = bench.device.lock().is_stopped();
+        if bench.has(Defect::CancelForgets) {
+            bench.was_saved.store(0, Relaxed);
+            bench.was_loaded.store(0, Relaxed);
+        }
         if !bench.has(Defect::ResetKeepsMemory) {
             if let Err(e) = bench.memory.clear() {
                 dev_err!(cx.device(), "mutant: memory not cleared: {e:?}\n");

@@ -365,3 +365,27 @@ fn names_of_types_are_different_and_the_sound_one_is_first() {
             .all(|(_, other, _)| other != name));
     }
 }
+
+#[test]
+fn a_second_job_that_is_not_counted_and_an_interrupt_that_is_missing() {
+    let mut bench = Workbench::new(Defect::JobUncounted);
+    for count in [1, 1] {
+        assert!(write(&mut bench, ROUNDS, 4, 1));
+        finish(&mut bench);
+        assert_eq!(word(&bench, JOBS), count);
+        assert!(bench.interrupt());
+    }
+    let mut bench = Workbench::new(Defect::InterruptMissing);
+    assert!(write(&mut bench, ROUNDS, 4, 1));
+    finish(&mut bench);
+    assert_eq!((word(&bench, STATUS), bench.interrupt()), (DONE, false));
+}
+
+#[test]
+fn unknown_bits_of_status_are_refused_or_cleared() {
+    let mut state = State::new();
+    state.status = DONE | 0x80;
+    assert!(State::decode(&state.encode(), Defect::Sound).is_err());
+    let masked = State::decode(&state.encode(), Defect::StatusMasked).unwrap();
+    assert_eq!(masked.status, DONE);
+}

@@ -117,4 +117,14 @@ defects! {
     PrecopyNeverEnds "precopy-never-ends" "PRE_COPY saves as long as anything is dirty."
     SaveDestroys "save-destroys" "Saving clears the memory of the source."
     SaveAddsTime "save-adds-time" "A state that is saved twice differs, by a counter."
+
+    CancelForgets "cancel-forgets" "A migration that is given up clears LONG."
+    GuestWrittenAfterLoad "guest-written-after-load"
+        "After a load a copy to the guest also writes the page that is 64 KiB away."
+    RepeatedRecordAdds "repeated-record-adds" "A load adds the JOBS of a second record of registers."
+    LatePagesDropped "late-pages-dropped" "A load drops the pages that come after the registers."
+    StatusMasked "status-masked" "A load clears unknown bits of STATUS instead of refusing them."
+    ManyJobsStayRunning "many-jobs-stay-running" "Quiescing fails once JOBS has reached 2^31."
+    JobUncounted "job-uncounted" "The second job is not counted in JOBS."
+    InterruptMissing "interrupt-missing" "No interrupt is asserted."
 }

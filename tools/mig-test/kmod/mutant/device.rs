@@ -63,7 +63,7 @@ impl Workbench {
 
     /// Returns the level of the interrupt.
     pub fn interrupt(&self) -> bool {
-        self.state.status & (DONE | ERROR) != 0
+        self.state.status & (DONE | ERROR) != 0 && self.defect != Defect::InterruptMissing
     }
 
     /// Returns whether a job has begun and not ended.
@@ -153,6 +153,9 @@ impl Workbench {
     fn finish(&mut self, event: u32) {
         self.state.job = None;
         self.state.status |= event;
+        if self.defect == Defect::JobUncounted && self.state.jobs == 1 {
+            return;
+        }
         self.state.jobs = self.state.jobs.wrapping_add(1);
     }
 

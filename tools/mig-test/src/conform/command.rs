@@ -17,6 +17,7 @@ use crate::author::Author;
 use crate::commands;
 use crate::failure::unusable;
 use crate::lab::Lab;
+use crate::progress;
 use crate::scenario::source::{DEVICE, EXERCISE, MDEV};
 
 /// The scenario that runs the suite.
@@ -137,10 +138,12 @@ impl Selection {
 
 /// Prints the rules.
 pub fn list() {
+    let mut text = String::new();
     for rule in RULES {
-        println!("{:22} {}", rule.id, rule.says);
-        println!("{:22}   {}; {}", "", rule.severity.words(), rule.source);
+        text += &format!("{:22} {}\n", rule.id, rule.says);
+        text += &format!("{:22}   {}; {}\n", "", rule.severity.words(), rule.source);
     }
+    progress::print(&text);
 }
 
 /// Runs the suite and prints the verdicts.
@@ -171,7 +174,7 @@ fn show(reports: &[Report], args: &Selection) -> Result<()> {
         Some(file) => {
             fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?
         }
-        None => print!("{text}"),
+        None => progress::print(&text),
     }
     let failed: usize = reports.iter().map(|report| report.violated()).sum();
     if failed > 0 {

@@ -20,7 +20,7 @@ pub struct Register {
 }
 
 /// A byte of a BAR or of guest memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In a BAR.
     Bar(u32, u64),

@@ -153,7 +153,17 @@ impl<'e> Player<'e> {
     }
 
     /// Ends the work: waits for the device to rest, and returns what it leaves.
-    pub fn end(mut self, rig: &Rig, readable: &Readable) -> Result<Outcome> {
+    pub fn end(self, rig: &Rig, readable: &Readable) -> Result<Outcome> {
+        let spurious = self.rest(rig)?;
+        Ok(Outcome {
+            snapshot: Snapshot::take_all(rig, readable)?,
+            spurious,
+        })
+    }
+
+    /// Waits for the device to rest after the work, and returns the number of signals that nothing
+    /// waited for.
+    pub fn rest(self, rig: &Rig) -> Result<u64> {
         ensure!(
             self.is_over(),
             "the work \"{}\" is not over",
@@ -168,12 +178,9 @@ impl<'e> Player<'e> {
             }
         }
         rig.unmask()?;
-        self.spurious += self.arrived + rig.signals()?;
+        let signals = rig.signals()?;
         rig.listen(None)?;
-        Ok(Outcome {
-            snapshot: Snapshot::take_all(rig, readable)?,
-            spurious: self.spurious,
-        })
+        Ok(self.spurious + self.arrived + signals)
     }
 }
 

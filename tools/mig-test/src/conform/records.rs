@@ -104,6 +104,13 @@ pub enum End {
 }
 
 impl Bent {
+    /// Returns how what a device saves that has taken this differs from the whole session, if the
+    /// change only repeats a record or moves it.
+    pub fn unlike(&self, session: &[Record], saved: &[u8]) -> Option<String> {
+        let keeps_all = matches!(self.rule, "stream.repeated" | "stream.reordered");
+        keeps_all.then(|| unlike(&build(session), saved)).flatten()
+    }
+
     /// Returns the bytes.
     pub fn stream(&self) -> Vec<u8> {
         let mut stream = build(&self.records);

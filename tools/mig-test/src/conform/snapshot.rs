@@ -2,6 +2,7 @@
 //! What a guest can read of a device and of its own memory, at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use anyhow::Result;
 
@@ -24,9 +25,20 @@ pub enum Part {
     GuestMemory,
 }
 
+/// What has a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// Four bytes of configuration space, at this offset.
+    Config(usize),
+    /// A register.
+    Register(Register),
+    /// The page that begins there.
+    Page(Place),
+}
+
 /// The values, by part and name; a page of zeros has none.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Snapshot(BTreeMap<(Part, String), Value>);
+pub struct Snapshot(BTreeMap<(Part, Name), Value>);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Value {
@@ -42,8 +54,8 @@ pub struct Readable {
     pub registers: Vec<Register>,
     /// Those of them that a read changes, such as a FIFO.
     pub sensitive: BTreeSet<Register>,
-    /// The names of what changes by itself.
-    pub volatile: BTreeSet<String>,
+    /// What changes by itself.
+    pub volatile: BTreeSet<Name>,
     /// The pages of large BARs that the works touch: BAR, offset, bytes.
     pub touched: Vec<(u32, u64, usize)>,
 }
@@ -80,7 +92,7 @@ impl Snapshot {
 
     fn of(rig: &Rig, readable: &Readable, depth: Depth) -> Result<Snapshot> {
         let mut values = BTreeMap::new();
-        let mut add = |part, name: String, value| {
+        let mut add = |part, name: Name, value| {
             if !readable.volatile.contains(&name) {
                 values.insert((part, name), value);
             }
@@ -88,15 +100,18 @@ impl Snapshot {
         if depth != Depth::Memory {
             for (at, word) in (0..).step_by(4).zip(rig.config_space()?.chunks_exact(4)) {
                 let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-                let name = format!("configuration space {at:#04x}");
-                add(Part::Registers, name, Value::Number(word.into()));
+                add(
+                    Part::Registers,
+                    Name::Config(at),
+                    Value::Number(word.into()),
+                );
             }
             let is_read = |register: &&Register| {
                 depth == Depth::All || !readable.sensitive.contains(register)
             };
             for register in readable.registers.iter().filter(is_read) {
                 let value = Value::Number(rig.read(register)?);
-                add(Part::Registers, register.to_string(), value);
+                add(Part::Registers, Name::Register(*register), value);
             }
         }
         for bar in rig.bars.iter().filter(|bar| bar.memory.is_some()) {
@@ -144,7 +159,7 @@ impl Snapshot {
         })
     }
 
-    fn get(&self, key: &(Part, String)) -> &Value {
+    fn get(&self, key: &(Part, Name)) -> &Value {
         self.0.get(key).unwrap_or(&Value::Zeros)
     }
 
@@ -154,10 +169,10 @@ impl Snapshot {
     }
 
     /// Returns the names of everything that differs.
-    pub fn all_differing(&self, other: &Snapshot) -> BTreeSet<String> {
+    pub fn all_differing(&self, other: &Snapshot) -> BTreeSet<Name> {
         let keys = self.0.keys().chain(other.0.keys());
         let differing = keys.filter(|key| self.get(key) != other.get(key));
-        differing.map(|(_, name)| name.clone()).collect()
+        differing.map(|(_, name)| *name).collect()
     }
 }
 
@@ -166,7 +181,7 @@ fn pages(
     rig: &Rig,
     len: usize,
     place: impl Fn(u64) -> Place,
-    add: &mut dyn FnMut(String, Value),
+    add: &mut dyn FnMut(Name, Value),
 ) -> Result<()> {
     const ZEROS: [u8; PAGE] = [0; PAGE];
     let mut bytes = vec![0; MANY];
@@ -178,10 +193,20 @@ fn pages(
                 continue;
             }
             let place = place((begin + index * PAGE) as u64);
-            add(format!("the page at {place}"), Value::Page(page.into()));
+            add(Name::Page(place), Value::Page(page.into()));
         }
     }
     Ok(())
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Config(offset) => write!(f, "configuration space {offset:#04x}"),
+            Name::Register(register) => register.fmt(f),
+            Name::Page(place) => write!(f, "the page at {place}"),
+        }
+    }
 }
 
 impl Value {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::exercise::{Step, Work};
-use super::moves::undisturbed;
+use super::moves;
 use super::place::Register;
 use super::play::Player;
 use super::records::{changes, name, parse, unlike, Bent, End, Record};
@@ -85,7 +85,7 @@ pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
             if change.end == End::Right {
                 suite.bent_tags.insert(name(change.tag));
             }
-            bench.check(suite, &change)?;
+            bench.check(suite, &change, session)?;
             if suite.is_enough() {
                 return Ok(());
             }
@@ -142,13 +142,15 @@ impl<'r> Bench<'r> {
         Ok(is_written && self.rig.set_state(State::Stop).is_ok())
     }
 
-    fn check(&mut self, suite: &mut Suite<'_>, change: &Bent) -> Result<()> {
+    fn check(&mut self, suite: &mut Suite<'_>, change: &Bent, session: &[Record]) -> Result<()> {
         let (rig, stream) = (self.rig, change.stream());
         let parts = [Part::Registers, Part::DeviceMemory, Part::GuestMemory];
         // First into a device that has a state, of which nothing may remain or change.
         if let Some((work, _)) = self.works.first() {
-            undisturbed(suite, rig, work, None)?.ok();
+            moves::succeeds(suite, rig, work, None)?.ok();
         }
+        // The first one takes away what a read takes away.
+        Snapshot::take(rig, &suite.readable)?;
         let before = Snapshot::take(rig, &suite.readable)?;
         if !self.load(&stream)? {
             let after = Snapshot::take(rig, &suite.readable)?;
@@ -185,6 +187,9 @@ impl<'r> Bench<'r> {
                     change.what
                 ),
             );
+        } else if let Some(what) = change.unlike(session, &new) {
+            let shows = format!("{}: taken, and saved again {what}", change.what);
+            suite.report.fail(change.rule, shows);
         } else if let Some(what) = self.lost(&change.records, &new) {
             suite
                 .report
@@ -211,7 +216,7 @@ impl<'r> Bench<'r> {
             return Ok(());
         };
         let name = &work.name;
-        if let Err(fault) = undisturbed(suite, self.rig, work, *interrupt)? {
+        if let Err(fault) = moves::succeeds(suite, self.rig, work, *interrupt)? {
             let shows = format!("{}: taken, reset, and {name}: {}", change.what, fault.shows);
             suite.report.fail("stream.works", shows);
         }

@@ -305,7 +305,8 @@ impl<'a> Suite<'a> {
             .iter()
             .map(ToString::to_string)
             .collect();
-        coverage.volatile = self.readable.volatile.iter().cloned().collect();
+        let volatile = self.readable.volatile.iter();
+        coverage.volatile = volatile.map(ToString::to_string).collect();
         let reason = match self.is_enough() {
             true => "the suite was to stop at the first violation",
             false => "the device offers nothing that it applies to",

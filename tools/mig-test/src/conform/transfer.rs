@@ -92,11 +92,18 @@ impl Move<'_> {
         let source = self.source;
         let mut stream = Vec::new();
         let mut file = None;
-        if self.way == Way::Anew || self.way == Way::CancelledPreCopy {
+        if matches!(
+            self.way,
+            Way::Anew | Way::CancelledPreCopy | Way::CancelledP2p
+        ) {
             let first = sound!(self.file(source, State::PreCopy));
             sound!(read(&first, 4096, 1).map_err(failed("a read in PRE_COPY")));
+            if self.way == Way::CancelledP2p {
+                sound!(self.set(source, State::PreCopyP2p));
+                sound!(self.set(source, State::RunningP2p));
+            }
             sound!(self.set(source, State::Running));
-            if self.way == Way::CancelledPreCopy {
+            if self.way.is_cancelled() {
                 return Ok(Ok(Vec::new()));
             }
         }

@@ -26,16 +26,19 @@ pub enum Way {
     V1PreCopy,
     /// To nowhere: given up in pre-copy.
     CancelledPreCopy,
+    /// To nowhere: stopped for peers in pre-copy, and given up there.
+    CancelledP2p,
     /// To nowhere: given up when the state was saved.
     CancelledStopCopy,
 }
 
 impl Way {
     /// All ways, the simplest first.
-    pub const ALL: [Way; 12] = [
+    pub const ALL: [Way; 13] = [
         Way::StopCopy,
         Way::CancelledStopCopy,
         Way::CancelledPreCopy,
+        Way::CancelledP2p,
         Way::Used,
         Way::PreCopy,
         Way::Working(1),
@@ -49,7 +52,8 @@ impl Way {
 
     /// Returns whether the device continues where it was.
     pub fn is_cancelled(self) -> bool {
-        matches!(self, Way::CancelledPreCopy | Way::CancelledStopCopy)
+        use Way::{CancelledP2p, CancelledPreCopy, CancelledStopCopy};
+        matches!(self, CancelledPreCopy | CancelledP2p | CancelledStopCopy)
     }
 
     /// Returns whether it takes protocol v1.
@@ -59,16 +63,13 @@ impl Way {
 
     /// Returns whether it takes PRE_COPY of protocol v2.
     pub fn needs_pre_copy(self) -> bool {
-        use Way::{Anew, CancelledPreCopy, PreCopy, TurnedBack, Working};
-        matches!(
-            self,
-            PreCopy | Working(_) | TurnedBack | Anew | CancelledPreCopy
-        )
+        use Way::{Anew, CancelledPreCopy, PreCopy, Working};
+        self.needs_p2p() || matches!(self, PreCopy | Working(_) | Anew | CancelledPreCopy)
     }
 
     /// Returns whether it takes the states in which the device starts no peer-to-peer transfers.
     pub fn needs_p2p(self) -> bool {
-        self == Way::TurnedBack
+        matches!(self, Way::TurnedBack | Way::CancelledP2p)
     }
 }
 
@@ -87,6 +88,7 @@ impl fmt::Display for Way {
             Way::V1 => "protocol v1, stopped",
             Way::V1PreCopy => "protocol v1 with pre-copy",
             Way::CancelledPreCopy => "PRE_COPY and back to RUNNING",
+            Way::CancelledP2p => "PRE_COPY, PRE_COPY_P2P, and back to RUNNING",
             Way::CancelledStopCopy => "STOP_COPY and back to RUNNING",
         })
     }
