@@ -210,7 +210,7 @@ patch "vfio/mdev: rust: add the interface of a driver" <<'END'
 Add the traits that a driver implements: Driver for an mdev from create to
 remove, Operations for the device while it is open, and Migrate for its
 state. Add what it is handed: the context of an open device, a writer of
-records, a worker. A driver of these needs no unsafe.
+records, an engine. A driver of these needs no unsafe.
 END
 
 add sdk/kernel/migration

@@ -14,6 +14,7 @@ use crate::failure::unusable;
 use crate::lab::job::{self, News, Verdict, Watch};
 use crate::lab::{brought, modules, Accelerator, Lab, Machine, Platform, Seat};
 use crate::narrator::Narrator;
+use crate::progress;
 use crate::series::{self, Counts, Load, SeriesArgs, Turn};
 use crate::{scenario, table};
 
@@ -27,13 +28,15 @@ pub fn is_bench(name: &str) -> bool {
 
 /// Prints the names of all scenarios.
 pub fn list() {
+    let mut text = String::new();
     for scenario in scenario::all() {
         let options = match scenario.options() {
             [] => String::new(),
             names => format!(" (options: {})", names.join(", ")),
         };
-        println!("{:24} {}{options}", scenario.name, scenario.about);
+        text += &format!("{:24} {}{options}\n", scenario.name, scenario.about);
     }
+    progress::print(&text);
 }
 
 /// Checks that every name is that of a scenario, and every option one of theirs.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Progress reports: an updating line on a terminal, plain lines elsewhere.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Prints results without mixing them with the updating lines.
 pub fn print(text: &str) {
-    BARS.suspend(|| print!("{text}"));
+    // A reader that has closed the pipe, as `grep -q` does, has what it wanted.
+    let _ = BARS.suspend(|| io::stdout().write_all(text.as_bytes()));
 }
 
 fn say(text: &str) {
