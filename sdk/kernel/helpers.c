@@ -56,15 +56,10 @@ void rust_helper_lock_page(struct page *page)
 	lock_page(page);
 }
 
-bool rust_helper_mdev_are_memory(struct page **pages, size_t count);
-bool rust_helper_mdev_are_memory(struct page **pages, size_t count)
+bool rust_helper_mdev_is_zero_page(struct page *page);
+bool rust_helper_mdev_is_zero_page(struct page *page)
 {
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		if (PageReserved(pages[i]) && !is_zero_pfn(page_to_pfn(pages[i])))
-			return false;
-	return true;
+	return is_zero_pfn(page_to_pfn(page));
 }
 
 void rust_helper_get_page(struct page *page);

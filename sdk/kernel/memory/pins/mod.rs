@@ -16,13 +16,13 @@ mod activity;
 mod pages;
 mod table;
 mod unmap;
+mod vdev;
 
 use super::dirty_log::Log;
 use crate::base::{raw, wait::KernelThread};
 use activity::Activity;
 use core::{mem::MaybeUninit, ops::RangeInclusive, ptr::NonNull};
 use kernel::{
-    error::to_result,
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
@@ -33,17 +33,7 @@ use pages::Pages;
 use table::Table;
 pub(super) use table::{Range, Stop};
 use unmap::Id;
-
-/// How many pages VFIO pins in one call.
-const MAX_PAGES: usize = raw::VFIO_PIN_PAGES_MAX_ENTRIES as usize;
-
-/// The VFIO device through which guest memory is reached.
-struct Vdev(NonNull<raw::vfio_device>);
-
-// SAFETY: VFIO's functions may be called from any thread; `Pins` says when the pointer is used.
-unsafe impl Send for Vdev {}
-// SAFETY: As above.
-unsafe impl Sync for Vdev {}
+use vdev::Vdev;
 
 /// The guest memory that a device reaches while it is open.
 ///
@@ -86,7 +76,7 @@ impl Pins {
     /// opened, and [`close`](Self::close) before it is closed.
     pub(crate) unsafe fn new(room: Room, vdev: NonNull<raw::vfio_device>) -> Arc<Self> {
         let Ok(pins) = room.0.pin_init_with(pin_init!(Self {
-            vdev: Vdev(vdev),
+            vdev: Vdev::new(vdev),
             table <- new_mutex!(Table::new(), "mdev_pins"),
             activity <- Activity::new(),
             log <- Log::new(),
@@ -162,7 +152,7 @@ impl Pins {
             if stop.is_some() {
                 self.log
                     .hold(&range.span.all_numbers(PAGE_SIZE))
-                    .inspect_err(|_| self.unpin_pages(range.span.start, range.span.pages))?;
+                    .inspect_err(|_| self.unpin_pages(&range))?;
             }
             Ok(())
         });
@@ -190,60 +180,17 @@ impl Pins {
     }
 
     /// Pins all of `range` and fills `pages`, or pins nothing of it after an error.
-    ///
-    /// The guest may have chosen the length, so memory is allocated for one call of VFIO at a time,
-    /// after the previous one has shown that user space has mapped that much.
+    #[inline(always)]
     fn pin_pages(&self, range: &Range, prot: u32, pages: &mut Pages) -> Result {
-        let mut pinned = 0;
-        let result = loop {
-            let some = (range.span.pages - pinned).min(MAX_PAGES);
-            if some == 0 {
-                return Ok(());
-            }
-            let room = match pages.room(range.span.pages, some) {
-                Ok(room) => room,
-                Err(error) => break error,
-            };
-            let iova = range.span.start + (pinned * PAGE_SIZE) as u64;
-            // SAFETY: `range` is in the table, so `vdev` is open by the type invariant; `room` has
-            // space for `some` pointers.
-            let done = unsafe {
-                raw::vfio_pin_pages(
-                    self.vdev.0.as_ptr(),
-                    iova,
-                    some as c_int,
-                    prot as c_int,
-                    room,
-                )
-            };
-            let Ok(count) = usize::try_from(done) else {
-                break unmapped(Error::from_errno(done));
-            };
-            pinned += count;
-            // type1 also "pins" I/O memory of another device that the kernel has a `struct page`
-            // for. It may have no mapping here, and the pin does not hold it.
-            // SAFETY: VFIO has written `count` pointers to pages, which are pinned.
-            let are_memory = unsafe { raw::mdev_are_memory(room, count) };
-            // SAFETY: VFIO has written `count` pointers, which is at most `some`.
-            unsafe { pages.fill(count.min(some)) };
-            if count != some || !are_memory {
-                break EFAULT;
-            }
-        };
-        self.unpin_pages(range.span.start, pinned);
-        Err(result)
+        // SAFETY: `range` is in the table, so `vdev` is open by the type invariant.
+        unsafe { self.vdev.pin(&range.span, prot, pages) }
     }
 
-    fn unpin_pages(&self, start: u64, pages: usize) {
-        let mut first = 0;
-        while first < pages {
-            let some = (pages - first).min(MAX_PAGES);
-            let iova = start + (first * PAGE_SIZE) as u64;
-            // SAFETY: The range is in the table, so `vdev` is open by the type invariant; its pages
-            // were pinned, and are unpinned once.
-            unsafe { raw::vfio_unpin_pages(self.vdev.0.as_ptr(), iova, some as c_int) };
-            first += some;
-        }
+    #[inline(always)]
+    fn unpin_pages(&self, range: &Range) {
+        // SAFETY: `range` is in the table, so `vdev` is open by the type invariant; its pages were
+        // pinned, and are unpinned once.
+        unsafe { self.vdev.unpin(range.span.start, range.span.pages) }
     }
 
     /// Unpins `range`, from which the caller has taken `stop`; stops hardware first if it may be
@@ -255,7 +202,7 @@ impl Pins {
             }
             self.log.release(&range.span.all_numbers(PAGE_SIZE));
         }
-        self.unpin_pages(range.span.start, range.span.pages);
+        self.unpin_pages(range);
         self.forget(range);
         // `stop` may own what owns the guard, whose drop waits until the range has left the table.
         drop(stop);
@@ -286,8 +233,8 @@ impl Pins {
         }
     }
 
-    /// Calls `wait`. Until it returns, calls of kernel threads fail with EINTR, those under way too:
-    /// this thread is being killed, and its process may have to serve them.
+    /// Calls `wait`. Until it returns, calls of kernel threads fail with EINTR, those under way
+    /// too: this thread is being killed, and its process may have to serve them.
     pub(crate) fn while_refusing(&self, wait: impl FnOnce()) {
         self.table.lock().refuse();
         wait();
@@ -384,10 +331,7 @@ impl Pins {
             let copy = || {
                 // SAFETY: A copy is under way, so `vdev` is open by the type invariant; the caller
                 // guarantees `data` for `len` bytes, and `done + some` is at most that.
-                to_result(unsafe {
-                    raw::vfio_dma_rw(self.vdev.0.as_ptr(), at, data.add(done).cast(), some, write)
-                })
-                .map_err(unmapped)
+                unsafe { self.vdev.copy(at, data.add(done), some, write) }
             };
             let page = at / PAGE_SIZE as u64;
             result = match write {
@@ -399,13 +343,5 @@ impl Pins {
         self.end_call(thread);
         self.activity.end();
         result
-    }
-}
-
-/// Returns EINVAL for memory that is not mapped, for which iommufd has ENOENT.
-fn unmapped(error: Error) -> Error {
-    match error {
-        ENOENT => EINVAL,
-        other => other,
     }
 }

@@ -3,7 +3,7 @@
 //! Pointers to the pages of a pinned range: a few of them in place, so that a small pin does not
 //! allocate for them.
 
-use super::MAX_PAGES;
+use super::vdev::MAX_PAGES;
 use crate::base::raw;
 use core::ptr;
 use kernel::prelude::*;

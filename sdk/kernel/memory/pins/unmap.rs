@@ -4,8 +4,8 @@
 //!
 //! type1 calls `dma_unmap` of each device in the container, one after the other and without a lock,
 //! and then checks whether anything is pinned in the mapping. If so it starts again, and calls
-//! `BUG()` after eleven times. So a device whose `dma_unmap` was called treats the memory as unmapped,
-//! although the mapping still exists.
+//! `BUG()` after eleven times. So a device whose `dma_unmap` was called treats the memory as
+//! unmapped, although the mapping still exists.
 //!
 //! VFIO does not tell a device when the unmap is over. But every unmap is a system call, and a file
 //! whose last reference is dropped during a system call is released just before the thread returns
