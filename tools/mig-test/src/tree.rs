@@ -26,7 +26,7 @@ const LAST: usize = 6;
 enum Task<'a> {
     /// Checks, one after the other, because they share cargo or the folders of modules.
     Checks(&'static [(&'static str, Check)]),
-    /// The modules of all VMs, by these checks or as they are needed; the tasks that use them follow.
+    /// The modules of all VMs, by these checks or as they are needed. What uses them follows.
     Modules(&'static [(&'static str, Check)]),
     /// Scenarios in a VM.
     Vm(&'a Batch, Part),

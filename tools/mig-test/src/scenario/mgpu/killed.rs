@@ -58,8 +58,8 @@ pub enum Way {
     Stop,
     /// VFIO_DEVICE_RESET.
     Reset,
-    /// A write to a register, at which the driver drops the engine that waits. The device is that of
-    /// `memory_rs`.
+    /// A write to a register, at which the driver drops the engine that waits. The device is that
+    /// of `memory_rs`.
     Drop,
 }
 
