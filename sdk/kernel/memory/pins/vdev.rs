@@ -11,7 +11,7 @@ use mdev_model::paging::Span;
 /// How many pages VFIO pins in one call.
 pub(super) const MAX_PAGES: usize = raw::VFIO_PIN_PAGES_MAX_ENTRIES as usize;
 
-/// The VFIO device of an mdev.
+/// The VFIO device of an mdev, whose functions may be called while it is open.
 pub(super) struct Vdev(NonNull<raw::vfio_device>);
 
 // SAFETY: VFIO's functions may be called from any thread, while the device is open.
