@@ -10,6 +10,7 @@ use super::exercise::{Exercise, Fill, Step, Work};
 use super::place::{Place, Register};
 use super::rig::Rig;
 use super::snapshot::Readable;
+use super::transfer::{wait, LOOKS};
 
 /// Bytes at the beginning of a BAR that are walked by each width; what follows is sampled.
 const WALKED: u64 = 4096;
@@ -71,6 +72,11 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
         for (register, value) in &keeping {
             rig.write(register, *value)?;
         }
+        // One that starts something falls back when that is over.
+        if let Some(rest) = &exercise.rest {
+            rig.until(|| rest.holds(rig))?;
+        }
+        wait(rig, LOOKS)?;
         let holds = |(register, value): &(Register, u64)| rig.read(register).ok() == Some(*value);
         keeping.retain(holds);
     }

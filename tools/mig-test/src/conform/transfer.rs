@@ -2,6 +2,8 @@
 //! Moves a device at work to another one by one of the ways, through either protocol, and checks
 //! what is required of the device meanwhile.
 
+use std::thread;
+
 use anyhow::{Context, Result};
 use mig_common::random::Random;
 use rustix::io::Errno;
@@ -14,7 +16,7 @@ use crate::vfio::migration::{DataFile, State};
 use crate::vfio::v1::{bits, Way as Window};
 
 /// System calls between two looks at a stopped device.
-const LOOKS: usize = 200;
+pub const LOOKS: usize = 200;
 /// Bytes of a large read or write.
 const LARGE: usize = 1 << 20;
 /// Sizes of small ones, which are repeated: none divides another.
@@ -353,9 +355,10 @@ pub fn pause(random: &mut Random, rig: &Rig) -> Result<()> {
 }
 
 /// Makes this number of system calls, in which other threads may run.
-fn wait(rig: &Rig, calls: usize) -> Result<()> {
+pub fn wait(rig: &Rig, calls: usize) -> Result<()> {
     for _ in 0..calls {
         rig.device.state()?;
+        thread::yield_now();
     }
     Ok(())
 }
