@@ -317,7 +317,8 @@ const SCENARIOS: &[Scenario] = &[
         "a VMM that is killed goes, though its toy GPU waits for memory that only it could provide",
         3,
         mgpu::killed::run,
-    ),
+    )
+    .loading(&[TESTS]),
     races(
         "mgpu-late-memory",
         "guest memory comes late, and goes while commands wait for it",
