@@ -2,6 +2,8 @@
 
 //! The display: which part of VRAM is the picture.
 
+use mdev_model::record::require;
+
 use crate::{
     error::Error,
     uapi::{DISPLAY_MAX, STRIDE_MAX},
@@ -31,7 +33,7 @@ impl Picture {
             && (4 * width..=STRIDE_MAX).contains(&stride)
             && stride % 4 == 0
             && u64::from(height) * u64::from(stride) <= vram_size.into();
-        good.then_some(()).ok_or(Error::Display)
+        require(good, Error::Display)
     }
 }
 

@@ -2,6 +2,8 @@
 
 //! The two memories that the device accesses, and addresses in them.
 
+use mdev_model::record::require;
+
 use crate::error::Error;
 
 /// A failed access to guest memory: it is not mapped, or read-only, or was unmapped meanwhile.
@@ -52,7 +54,7 @@ impl Place {
                 .checked_add(len)
                 .is_some_and(|end| end <= u64::from(vram_size)),
         };
-        fits.then_some(()).ok_or(Error::Range)
+        require(fits, Error::Range)
     }
 
     /// Returns the place `len` bytes further on, which must be inside a checked range.

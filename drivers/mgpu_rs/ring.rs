@@ -2,6 +2,8 @@
 
 //! The command ring: its place in guest memory, and the part of it that is yet to be executed.
 
+use mdev_model::record::require;
+
 use crate::{
     error::Error,
     uapi::{COMMAND_LEN, RING_SIZE_MAX},
@@ -44,7 +46,7 @@ impl Ring {
             && self.size.is_power_of_two()
             && self.base % COMMAND_LEN as u64 == 0
             && self.base.checked_add(bytes - 1).is_some();
-        good.then_some(()).ok_or(Error::RingGeometry)
+        require(good, Error::RingGeometry)
     }
 
     /// Starts the ring, which must not be enabled.

@@ -223,7 +223,7 @@ impl ConfigSpace {
     /// [`OtherDevice`] if it does not.
     pub fn check(&self, saved: &[u8; SIZE]) -> Result<(), OtherDevice> {
         let same = (0..SIZE).all(|i| (self.bytes[i] ^ saved[i]) & !self.writable[i] == 0);
-        same.then_some(()).ok_or(OtherDevice)
+        crate::record::require(same, OtherDevice)
     }
 
     /// Restores the writable bits from `saved`.

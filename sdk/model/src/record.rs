@@ -165,9 +165,8 @@ impl Field for bool {
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         *self = match bytes {
-            [0] => false,
-            [1] => true,
-            _ => return Err("a flag that is neither 0 nor 1"),
+            [byte] => flag(*byte)?,
+            _ => return Err("a flag of another length"),
         };
         Ok(())
     }

@@ -137,13 +137,7 @@ pub fn vmm(way: Way, order: Order) -> Result<()> {
     if way == Way::Drop {
         return dropping(order, &memory);
     }
-    let (late, mut card) = match order {
-        Order::DeviceFirst => {
-            let card = Card::started()?;
-            (Late::new(memory.clone())?, card)
-        }
-        Order::FaultsFirst => (Late::new(memory.clone())?, Card::started()?),
-    };
+    let (late, mut card) = opened(order, &memory, Card::started)?;
     // A mapping of the device would keep it open until the memory of the process is gone, which the
     // waiting thread holds: the userfaultfd would be closed first in any order.
     card.vram = Mapping::anonymous(PAGE)?;
@@ -163,19 +157,28 @@ pub fn vmm(way: Way, order: Order) -> Result<()> {
 
 /// The same with an engine that a write to a register drops.
 fn dropping(order: Order, memory: &Arc<Mapping>) -> Result<()> {
-    let new = || Calls::new(Device::open, 1);
-    let (late, card) = match order {
-        Order::DeviceFirst => {
-            let card = new()?;
-            (Late::new(memory.clone())?, card)
-        }
-        Order::FaultsFirst => (Late::new(memory.clone())?, new()?),
-    };
+    let (late, card) = opened(order, memory, || Calls::new(Device::open, 1))?;
     map(&card.device, memory)?;
     let channel = card.channel(0);
     channel.start_engine(AREA)?;
     let waits = |thread| waiting::in_write(thread, PREPARATION);
     wait(&late, card.mdev(), || channel.unpin(), waits)
+}
+
+/// Opens the userfaultfd of `memory`, and a card by `new`, in that order or the other one.
+fn opened<C>(
+    order: Order,
+    memory: &Arc<Mapping>,
+    new: impl FnOnce() -> Result<C>,
+) -> Result<(Late, C)> {
+    let late = || Late::new(memory.clone());
+    Ok(match order {
+        Order::DeviceFirst => {
+            let card = new()?;
+            (late()?, card)
+        }
+        Order::FaultsFirst => (late()?, new()?),
+    })
 }
 
 /// Maps the page that is never provided.
