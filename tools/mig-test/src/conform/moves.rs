@@ -62,6 +62,14 @@ pub fn succeeds(
     }
 }
 
+/// Lets a device have a state: that of a finished work, if it can do it.
+pub fn worked(suite: &Suite<'_>, rig: &Rig, work: &Work, interrupt: Option<u32>) -> Result<()> {
+    if succeeds(suite, rig, work, interrupt)?.is_err() {
+        rig.reset()?;
+    }
+    Ok(())
+}
+
 fn played<'e>(
     exercise: &'e Exercise,
     rig: &Rig,
@@ -141,8 +149,9 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
                 let at_work = step > 0 && matches!(work.steps[step - 1], Step::Write(..));
                 for waits in [false, true].into_iter().take(if at_work { 2 } else { 1 }) {
                     if way == Way::Used {
-                        // To a device that has another state.
-                        succeeds(suite, destination, work, None)?.ok();
+                        // To a device that has another state, and is at rest: its guest memory
+                        // is the source's.
+                        worked(suite, destination, work, *interrupt)?;
                     } else {
                         destination.reset()?;
                     }

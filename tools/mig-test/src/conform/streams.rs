@@ -39,17 +39,16 @@ const RULES: [&str; 9] = [
 /// Bends streams of the device.
 pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
     let rig = suite.open()?;
-    // Those of devices at work first: they hold the most.
-    let (mut at_work, mut at_rest) = (Vec::new(), Vec::new());
-    for (work, interrupt) in suite.works() {
-        let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(_));
+    let mut works = suite.works();
+    works.dedup_by(|(one, _), (other, _)| one.name == other.name);
+    let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(_));
+    // Works that wait first: a device holds the most while it is at work. What it holds then depends
+    // on how far it has come, so that each work is also taken at its end.
+    works.sort_by_key(|(work, _)| !work.steps.iter().any(waits));
+    let mut sessions = Vec::new();
+    for (work, interrupt) in works {
         let first = work.steps.iter().position(waits);
-        let ends = [
-            (first, &mut at_work),
-            (Some(work.steps.len()), &mut at_rest),
-        ];
-        for (end, sessions) in ends {
-            let Some(end) = end else { continue };
+        for end in first.into_iter().chain([work.steps.len()]) {
             rig.reset()?;
             let mut player = Player::begin(suite.exercise, &work, &rig, interrupt)?;
             if player.play(&rig, end)?.is_none() {
@@ -60,7 +59,6 @@ pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
             rig.listen(None)?;
         }
     }
-    let mut sessions = [at_work, at_rest].concat();
     let mut seen = BTreeSet::new();
     sessions.retain(|session| seen.insert(session.clone()));
     let parsed: Option<Vec<Vec<Record>>> = sessions.iter().map(|stream| parse(stream)).collect();
@@ -146,8 +144,8 @@ impl<'r> Bench<'r> {
         let (rig, stream) = (self.rig, change.stream());
         let parts = [Part::Registers, Part::DeviceMemory, Part::GuestMemory];
         // First into a device that has a state, of which nothing may remain or change.
-        if let Some((work, _)) = self.works.first() {
-            moves::succeeds(suite, rig, work, None)?.ok();
+        if let Some((work, interrupt)) = self.works.first() {
+            moves::worked(suite, rig, work, *interrupt)?;
         }
         // The first one takes away what a read takes away.
         Snapshot::take(rig, &suite.readable)?;
