@@ -52,6 +52,7 @@ fn open_port() -> Result<File> {
 
 fn serve(port: &File) -> Result<()> {
     let kvm = load_kvm();
+    start_processors()?;
     // From here on the console shows everything, so that a crash explains itself.
     fs::write("/proc/sys/kernel/printk", "8")?;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?
@@ -98,6 +99,17 @@ fn serve(port: &File) -> Result<()> {
         }
     }
     emit(Event::Bye);
+    Ok(())
+}
+
+/// Starts the processors that the kernel has left off when it booted.
+fn start_processors() -> Result<()> {
+    for entry in fs::read_dir("/sys/devices/system/cpu")? {
+        let switch = entry?.path().join("online");
+        if fs::read_to_string(&switch).is_ok_and(|state| state.trim() == "0") {
+            fs::write(&switch, "1").with_context(|| format!("write {}", switch.display()))?;
+        }
+    }
     Ok(())
 }
 

@@ -159,6 +159,11 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
             parameters += &format!(" tsc_early_khz={khz}");
         }
     }
+    if machine.accelerator == Accelerator::TcgRacing {
+        // The kernel changes its own code most while it boots, which the translator of another
+        // processor may miss. The agent starts that processor afterwards.
+        parameters += " maxcpus=1";
+    }
     if qemu_root::loses_wakeups(lab_qemu.fact("qemu")) {
         // A timer that ticks by itself is heard with the next tick; one that is set anew each time,
         // never.
