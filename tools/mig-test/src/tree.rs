@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -121,7 +122,9 @@ impl Report {
     /// Runs checks and reports each.
     fn checks(&self, lab: &Lab, checks: &[(&str, Check)]) {
         for (name, check) in checks {
-            self.check(name, check(lab));
+            let start = Instant::now();
+            let result = check(lab);
+            self.check(name, result, start.elapsed());
         }
     }
 
@@ -155,17 +158,20 @@ impl Report {
         }
     }
 
-    fn check(&self, name: &str, result: Result<Done>) {
+    fn check(&self, name: &str, result: Result<Done>, took: Duration) {
+        let took = format!(" # {:.1} s", took.as_secs_f64());
         match result {
-            Ok(Done::Passed) => self.result(name, Counts::PASSED, "", ""),
+            Ok(Done::Passed) => self.result(name, Counts::PASSED, &took, ""),
             Ok(Done::Skipped(reason)) => {
                 self.result(name, Counts::SKIPPED, &format!(" # SKIP {reason}"), "");
             }
-            Ok(Done::Tests(counts)) => self.result(name, counts, &format!(" # {counts}"), ""),
+            Ok(Done::Tests(counts)) => {
+                self.result(name, counts, &format!("{took}, {counts}"), "");
+            }
             Err(error) => {
                 let failed = error.downcast_ref::<TestsFailed>();
                 let counts = failed.map_or(Counts::FAILED, |failed| failed.counts);
-                self.result(name, counts, "", &format!("{error:#}"));
+                self.result(name, counts, &took, &format!("{error:#}"));
             }
         }
     }

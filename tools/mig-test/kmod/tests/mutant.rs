@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tests the workbench of `kmod/mutant_rs.rs` without a kernel: its registers, its job, and the
+//! Tests the workbench of `mutant_rs.rs` without a kernel: its registers, its job, and the
 //! encoding of its state.
 
-// Files of the test modules, which Kbuild compiles too.
-#[path = "../kmod/mutant/mod.rs"]
-mod mutant;
-
-use mutant::defect::Defect;
-use mutant::device::{round, Failed, Step, Workbench};
-use mutant::register::*;
-use mutant::state::State;
+use mutant_model::defect::Defect;
+use mutant_model::device::{round, Failed, Step, Workbench};
+use mutant_model::register::*;
+use mutant_model::state::State;
 
 const IOVA: u64 = 0x1_0000_0000;
 
