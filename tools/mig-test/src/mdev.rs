@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
+use crate::failure::unusable;
+
 /// The folder of the parents of mediated devices.
 pub const PARENTS: &str = "/sys/class/mdev_bus";
 /// The folder of all mediated devices of all parents.
@@ -26,7 +28,7 @@ impl MdevType {
             .join("mdev_supported_types")
             .join(name);
         if !path.exists() {
-            bail!(
+            unusable!(
                 "there is no mdev type {parent}/{name}, but {}; is its driver loaded?",
                 types()?.join(", ")
             );

@@ -42,8 +42,8 @@ pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
     let mut works = suite.works();
     works.dedup_by(|(one, _), (other, _)| one.name == other.name);
     let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(_));
-    // Works that wait first: a device holds the most while it is at work. What it holds then depends
-    // on how far it has come, so that each work is also taken at its end.
+    // Works that wait first: a device holds the most while it is at work. What it holds then
+    // depends on how far it has come, so each work is also taken at its end.
     works.sort_by_key(|(work, _)| !work.steps.iter().any(waits));
     let mut sessions = Vec::new();
     for (work, interrupt) in works {
@@ -282,11 +282,15 @@ impl<'r> Bench<'r> {
         kept: Vec<(Register, u64)>,
     ) -> Result<()> {
         let rig = self.rig;
+        rig.reset()?;
+        let mut others = Vec::new();
         for (register, found) in kept {
-            rig.reset()?;
-            if rig.read(&register)? == found {
-                continue;
+            if rig.read(&register)? != found {
+                others.push((register, found));
             }
+        }
+        for (register, found) in others {
+            rig.reset()?;
             rig.write(&register, found)?;
             let again = rig.read(&register)?;
             if again != found {

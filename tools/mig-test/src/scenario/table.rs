@@ -237,6 +237,12 @@ const SCENARIOS: &[Scenario] = &[
     )
     .loading(&[GUIDE, EDU]),
     plain(
+        "conform-here",
+        "mig-test conform --here: a device that keeps the rules, one that does not, and none",
+        2,
+        conformance::here::run,
+    ),
+    plain(
         "driver-mistakes",
         "drivers that break a rule of the SDK each: it is refused, and the log names the rule",
         2,

@@ -2,6 +2,8 @@
 //! A driver's own mistakes: the SDK refuses each, names the rule in the kernel log with its
 //! numbers, and says so a bounded number of times, however often a user of the device provokes it.
 
+use std::time::Duration;
+
 use anyhow::{bail, Context, Result};
 use rustix::io::Errno;
 
@@ -10,11 +12,18 @@ use super::source::Source;
 use super::target::Target;
 use crate::event::Outcome;
 use crate::kernel_log::KernelLog;
-use crate::scenario::{load, Ctx};
+use crate::scenario::{load, until, Ctx};
 use crate::vfio::migration::State;
 
 /// The drivers: tools/mig-test/kmod/mistake_rs.rs.
 const MODULE: &str = "mistake_rs";
+/// The model: tools/mig-test/kmod/mistake_model_rs.rs.
+const MODEL: &str = "mistake_model_rs";
+/// What the kernel log must say of it.
+const TRANSFER_TOO_LONG: &str =
+    "mdev: the driver breaks a rule: a step transfers 4097 bytes, 4096 at most are allowed";
+/// The time in which it does its steps.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Attempts with each device.
 const TIMES: usize = 40;
 /// The most lines that an mdev may cause, with the one that says that it was the last.
@@ -89,17 +98,49 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
                 Fails::Save(errno) => checks.equal(name, save(&target)?, Err(errno)),
             }
         }
-        let lines = log.lines_with("mdev: ")?;
-        checks.that(
-            format!("{name}: the log says {lines:?}"),
-            lines.iter().any(|line| line.ends_with(says)),
-        );
-        checks.that(
-            format!("{name}: {} lines of {TIMES} attempts", lines.len()),
-            lines.len() <= LINES,
-        );
+        names(&mut checks, &mut log, name, says)?;
     }
+    ctx.step("transfer-too-long");
+    load(MODEL)?;
+    let target = Source::Type(format!("{MODEL}/{MODEL}-1")).target(ctx)?;
+    let mut log = KernelLog::from_now()?;
+    let faults = transfer(&target)?;
+    checks.equal("faults that the model was told of", faults, TIMES as u32);
+    names(
+        &mut checks,
+        &mut log,
+        "transfer-too-long",
+        TRANSFER_TOO_LONG,
+    )?;
     Ok(checks.outcome())
+}
+
+/// Checks that the kernel log names the rule, and not too often.
+fn names(checks: &mut Checks, log: &mut KernelLog, name: &str, says: &str) -> Result<()> {
+    let lines = log.lines_with("mdev: ")?;
+    checks.that(
+        format!("{name}: the log says {lines:?}"),
+        lines.iter().any(|line| line.ends_with(says)),
+    );
+    checks.that(
+        format!("{name}: {} lines of {TIMES} attempts", lines.len()),
+        lines.len() <= LINES,
+    );
+    Ok(())
+}
+
+/// Asks the model for transfers, and returns how many of them have failed.
+fn transfer(target: &Target) -> Result<u32> {
+    let device = target.open()?;
+    let register = device.region(0, None)?.offset;
+    device.write(register, &(TIMES as u32).to_le_bytes())?;
+    let faults = || -> Result<u32> {
+        let mut bytes = [0; 4];
+        device.read(register, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    };
+    until(PATIENCE, || Ok(faults()? == TIMES as u32))?;
+    faults()
 }
 
 /// Opens a device and closes it.

@@ -6,6 +6,7 @@ pub mod checks;
 pub mod concurrency;
 pub mod data;
 mod disable;
+pub mod here;
 pub mod info;
 pub mod interrupts;
 pub mod lifetime;

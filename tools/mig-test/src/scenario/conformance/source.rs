@@ -9,6 +9,7 @@ use mgpu_model::uapi::BAR_VRAM;
 
 use super::target::{parse_mark, Mark, Target};
 use crate::event::Outcome;
+use crate::failure::unusable;
 use crate::mdev::MdevType;
 use crate::scenario::bed::{load, MGPU_16, ONE_PORT};
 use crate::scenario::Ctx;
@@ -232,7 +233,16 @@ fn chosen(ctx: &Ctx) -> Result<Option<Source>> {
             );
             None
         }
-        [Some(path), None, None] => Some(Source::Device(PathBuf::from(path))),
+        [Some(path), None, None] => {
+            let path = PathBuf::from(path);
+            if !path.exists() {
+                unusable!(
+                    "there is no device {}. Name its folder in sysfs.",
+                    path.display()
+                );
+            }
+            Some(Source::Device(path))
+        }
         [None, Some(name), None] => {
             MdevType::named(name)?;
             Some(Source::Type(name.clone()))
