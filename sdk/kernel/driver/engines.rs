@@ -20,7 +20,7 @@ pub(super) trait Kick: Send + Sync {
 pub(crate) struct Engines {
     #[pin]
     state: Mutex<State>,
-    /// Woken after a step, if somebody waits for it or it was the last one.
+    /// Woken after a step, if somebody waits for the end of one.
     #[pin]
     idle: WaitQueue,
 }
@@ -29,7 +29,7 @@ struct State {
     stopped: bool,
     /// Number of steps in progress.
     steps: usize,
-    /// Number of threads that wait for the end of a single step.
+    /// Number of threads that wait for the end of a step.
     waiting: usize,
     engines: KVec<Arc<dyn Kick>>,
 }
@@ -76,7 +76,7 @@ impl Engines {
         let result = step();
         let mut state = self.state.lock();
         state.steps -= 1;
-        let awaited = state.waiting > 0 || state.stopped && state.steps == 0;
+        let awaited = state.waiting > 0;
         drop(state);
         if awaited {
             self.idle.wake_all();
@@ -92,9 +92,7 @@ impl Engines {
     pub(super) fn stop(&self) -> Result {
         self.state.lock().stopped = true;
         let is_idle = || self.state.lock().steps == 0;
-        self.idle
-            .wait_killable(is_idle)
-            .inspect_err(|_| self.start())
+        self.wait_killable(is_idle).inspect_err(|_| self.start())
     }
 
     /// Waits until `is_over`, which the end of a step makes true.

@@ -142,12 +142,20 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
         }
     }
     // The simplest way with all works first.
-    for way in ways {
+    let has_rest = suite.exercise.rest.is_some();
+    for (index, way) in ways.into_iter().enumerate() {
+        // Either is met by every other way: work that is under way, and an end that nobody has
+        // noticed yet.
+        let later = match has_rest && index % 2 == 0 {
+            true => Moment::AtRest,
+            false => Moment::Random,
+        };
         for (work, interrupt, alone) in &works {
             suite.told(&format!("{}, moved by {way}", work.name));
             for step in 0..=work.steps.len() {
                 let at_work = step > 0 && matches!(work.steps[step - 1], Step::Write(..));
-                for waits in [false, true].into_iter().take(if at_work { 2 } else { 1 }) {
+                let later = at_work.then_some(later);
+                for moment in [Moment::AtOnce].into_iter().chain(later) {
                     if way == Way::Used {
                         // To a device that has another state, and is at rest: its guest memory
                         // is the source's.
@@ -160,7 +168,7 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
                         interrupt: *interrupt,
                         way,
                         step,
-                        waits,
+                        moment,
                     };
                     case.run(suite, &source, destination, alone, &mut random)?;
                     if suite.is_enough() {
@@ -176,14 +184,24 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
     Ok(())
 }
 
+/// When a device is moved after a step.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// At once.
+    AtOnce,
+    /// A random time later.
+    Random,
+    /// When it has done what it has to do.
+    AtRest,
+}
+
 struct Case<'a> {
     work: &'a Work,
     interrupt: Option<u32>,
     way: Way,
     /// The number of steps before the move.
     step: usize,
-    /// Whether the device works on for a while before.
-    waits: bool,
+    moment: Moment,
 }
 
 impl Case<'_> {
@@ -244,8 +262,10 @@ impl Case<'_> {
         if let Some(fault) = player.play(source, self.step)? {
             return Ok(Err(fault));
         }
-        if self.waits {
-            pause(random, source)?;
+        match (self.moment, &suite.exercise.rest) {
+            (Moment::AtOnce, _) => {}
+            (Moment::AtRest, Some(rest)) => drop(source.until(|| rest.holds(source))?),
+            _ => pause(random, source)?,
         }
         let one = Move {
             source,

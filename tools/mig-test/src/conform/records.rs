@@ -107,8 +107,10 @@ impl Bent {
     /// Returns how what a device saves that has taken this differs from the whole session, if the
     /// change only repeats a record or moves it.
     pub fn unlike(&self, session: &[Record], saved: &[u8]) -> Option<String> {
-        let keeps_all = matches!(self.rule, "stream.repeated" | "stream.reordered");
-        keeps_all.then(|| unlike(&build(session), saved)).flatten()
+        match self.rule {
+            "stream.repeated" | "stream.reordered" => differs(session, &parse(saved)?),
+            _ => None,
+        }
     }
 
     /// Returns the bytes.
@@ -223,9 +225,13 @@ pub fn changes(records: &[Record], other: &[Record]) -> Vec<Bent> {
 
 /// Returns how the driver's records of two streams differ.
 pub fn unlike(one: &[u8], other: &[u8]) -> Option<String> {
-    let (one, other) = (parse(one)?, parse(other)?);
-    let of_driver = |records: Vec<Record>| -> Vec<Record> {
-        records.into_iter().filter(Record::is_of_driver).collect()
+    differs(&parse(one)?, &parse(other)?)
+}
+
+fn differs(one: &[Record], other: &[Record]) -> Option<String> {
+    let of_driver = |records: &[Record]| -> Vec<Record> {
+        let mine = records.iter().filter(|record| record.is_of_driver());
+        mine.cloned().collect()
     };
     let (one, other) = (of_driver(one), of_driver(other));
     if one.len() != other.len() {
