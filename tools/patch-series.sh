@@ -106,7 +106,8 @@ git -C "$tree" commit --quiet --message "Linux $release"
 # Prints what the series takes of some files and folders of the project: all but what builds leave
 # behind, and what only the project has use for.
 taken() {
-	(cd "$project" && find "$@" -type d \( -name tests -o -name '.tmp_*' \) -prune -o -type f \
+	(cd "$project" && find "$@" \
+		-type d \( -name tests -o -name reproducers -o -name '.tmp_*' \) -prune -o -type f \
 		! -name '*.o' ! -name '*.ko' ! -name '*.mod' ! -name '*.mod.c' ! -name '*.rmeta' \
 		! -name '*.rsi' ! -name '.*.cmd' ! -name '*_generated.*' ! -name modules.order \
 		! -name Cargo.toml ! -name host.rs \

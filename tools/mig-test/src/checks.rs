@@ -210,6 +210,9 @@ fn host_clippy(lab: &Lab) -> Result<Done> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -225,6 +228,20 @@ mod tests {
                 skipped: 1
             }
         );
+    }
+
+    #[test]
+    fn the_reproducers_compile() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Documentation/reproducers");
+        let files = fs::read_dir(&folder).unwrap();
+        let mut sources: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
+        assert!(!sources.is_empty(), "no source in {}", folder.display());
+        let options = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"];
+        let output = Command::new("cc").args(options).args(&sources).output();
+        let output = output.expect("cc compiles C");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
     }
 
     #[test]

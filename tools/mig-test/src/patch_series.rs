@@ -23,7 +23,14 @@ const SOURCES: [&str; 6] = [
     "Documentation",
 ];
 /// Names of files and folders that stay in the project: cargo's, and what is about the lab.
-const STAYS: [&str; 5] = ["tests", "host.rs", "check-guide", "lab.md", "kernels.md"];
+const STAYS: [&str; 6] = [
+    "tests",
+    "host.rs",
+    "check-guide",
+    "lab.md",
+    "kernels.md",
+    "reproducers",
+];
 /// What a series edits in a kernel's tree, as short as it can be.
 const KERNEL: [(&str, &str); 4] = [
     (
