@@ -62,9 +62,19 @@ pub fn succeeds(
     }
 }
 
-/// Lets a device have a state: that of a finished work, if it can do it.
+/// Gives a device a state as unlike a new one's as a work makes it, and lets it rest: an interrupt,
+/// if the work has one, is asserted and not handled.
 pub fn worked(suite: &Suite<'_>, rig: &Rig, work: &Work, interrupt: Option<u32>) -> Result<()> {
-    if succeeds(suite, rig, work, interrupt)?.is_err() {
+    rig.reset()?;
+    let mut player = Player::begin(suite.exercise, work, rig, interrupt)?;
+    let signals = |step: &Step| matches!(step, Step::Interrupt(_));
+    let first = work.steps.iter().position(signals);
+    let end = first.map_or(work.steps.len(), |at| at + 1);
+    let has_worked = player.play(rig, end)?.is_none();
+    let rest = suite.exercise.rest.as_ref();
+    let rests = rest.map_or(Ok(true), |rest| rig.until(|| rest.holds(rig)))?;
+    rig.listen(None)?;
+    if !has_worked || !rests {
         rig.reset()?;
     }
     Ok(())
