@@ -80,6 +80,8 @@ pub struct Work {
     pub name: String,
     /// The steps.
     pub steps: Vec<Step>,
+    /// Whether a write waits for the device to be at rest, because it may be ignored before.
+    pub settles: bool,
 }
 
 /// One step of a guest.
@@ -218,6 +220,7 @@ impl Exercise {
             works.push(Work {
                 name: work.name,
                 steps,
+                settles: false,
             });
         }
         for memory in &file.memory {

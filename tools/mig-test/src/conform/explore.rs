@@ -54,7 +54,7 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
     let mut keeping = Vec::new();
     let mut sensitive = BTreeSet::new();
     for register in &places {
-        settle(rig, exercise)?;
+        exercise.settle(rig)?;
         let old = rig.read(register).unwrap_or(0);
         if let Some(value) = keeps(rig, register, old)? {
             match rig.read(register).ok() == Some(value) {
@@ -71,11 +71,11 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
     // Some of them were kept only because of what was written to another one.
     for _ in 0..2 {
         for (register, value) in &keeping {
-            settle(rig, exercise)?;
+            exercise.settle(rig)?;
             rig.write(register, *value)?;
         }
         // One that starts something falls back when that is over.
-        settle(rig, exercise)?;
+        exercise.settle(rig)?;
         wait(rig, LOOKS)?;
         let holds = |(register, value): &(Register, u64)| rig.read(register).ok() == Some(*value);
         keeping.retain(holds);
@@ -102,17 +102,6 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
         has_memory: rig.bars.iter().any(|bar| bar.memory.is_some()),
         interrupts: rig.interrupts().into_iter().map(|(name, _)| name).collect(),
     })
-}
-
-/// Lets the device end what a write has started: until then it may ignore what is written.
-fn settle(rig: &Rig, exercise: &Exercise) -> Result<()> {
-    let Some(rest) = &exercise.rest else {
-        return Ok(());
-    };
-    if !rig.until(|| rest.holds(rig))? {
-        rig.reset()?;
-    }
-    Ok(())
 }
 
 /// Returns all registers that there may be in the BARs that are no memory.
@@ -174,6 +163,7 @@ impl Found {
         Work {
             name: "what the registers keep".into(),
             steps,
+            settles: true,
         }
     }
 }

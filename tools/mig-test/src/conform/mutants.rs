@@ -73,7 +73,7 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("quiesce-busy", "move.completes"),
     ("quiesce-nothing", "stop.same or stop.device"),
     ("repeated-record-adds", "stream.repeated"),
-    ("reset-keeps-job", "reset.fresh"),
+    ("reset-keeps-job", "reset.fresh or reset.runs"),
     ("reset-keeps-memory", "reset.fresh"),
     ("reset-keeps-status", "reset.runs"),
     ("reset-keeps-word", "reset.fresh"),

@@ -92,7 +92,12 @@ impl<'e> Player<'e> {
             }))
         };
         match step {
-            Step::Write(register, value) => rig.write(register, *value)?,
+            Step::Write(register, value) => {
+                if self.work.settles {
+                    self.exercise.settle(rig)?;
+                }
+                rig.write(register, *value)?;
+            }
             Step::Read(wanted) => {
                 let found = rig.read(&wanted.register)? & wanted.mask;
                 if found != wanted.value {
@@ -181,6 +186,20 @@ impl<'e> Player<'e> {
         let signals = rig.signals()?;
         rig.listen(None)?;
         Ok(self.spurious + self.arrived + signals)
+    }
+}
+
+impl Exercise {
+    /// Lets the device end what a write has started: until then it may ignore what is written. One
+    /// that does not come to rest is reset.
+    pub fn settle(&self, rig: &Rig) -> Result<()> {
+        let Some(rest) = &self.rest else {
+            return Ok(());
+        };
+        if !rig.until(|| rest.holds(rig))? {
+            rig.reset()?;
+        }
+        Ok(())
     }
 }
 
