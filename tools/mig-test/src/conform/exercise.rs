@@ -22,8 +22,9 @@ pub struct Exercise {
     pub works: Vec<Work>,
     /// Registers with values that no guest can bring about.
     pub legal: Vec<Legal>,
-    /// The condition under which the device has no work.
-    pub rest: Option<Condition>,
+    /// The conditions under all of which the device has no work in progress; none if that is not
+    /// known.
+    pub rest: Vec<Condition>,
     /// The types of interrupt with which the works are run; empty for all that the device has.
     pub interrupts: Vec<String>,
 }
@@ -157,7 +158,7 @@ struct File {
     memory: Vec<GuestMemory>,
     #[serde(default)]
     interrupts: Vec<String>,
-    rest: Option<Line>,
+    rest: Option<Lines>,
     #[serde(default)]
     register: Vec<LegalLine>,
     #[serde(default)]
@@ -178,6 +179,14 @@ struct LegalLine {
     width: usize,
     bits: Option<Number>,
     below: Option<Number>,
+}
+
+/// One condition or several.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a condition, or a list of conditions")]
+enum Lines {
+    One(Box<Line>),
+    Several(Vec<Line>),
 }
 
 /// A step. One of its first seven members says what it does.
@@ -243,13 +252,15 @@ impl Exercise {
                 below: line.below.map(|below| below.0),
             })
         });
+        let rest = match file.rest {
+            None => Vec::new(),
+            Some(Lines::One(line)) => vec![*line],
+            Some(Lines::Several(lines)) => lines,
+        };
+        let rest = rest.iter().map(|line| line.condition(line.wait));
         Ok(Exercise {
             legal: legal.collect::<Result<_>>().context("a [[register]]")?,
-            rest: file
-                .rest
-                .map(|line| line.condition(line.wait))
-                .transpose()
-                .context("rest")?,
+            rest: rest.collect::<Result<_>>().context("rest")?,
             memory: file.memory,
             interrupts: file.interrupts,
             works,

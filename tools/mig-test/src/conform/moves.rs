@@ -71,8 +71,7 @@ pub fn worked(suite: &Suite<'_>, rig: &Rig, work: &Work, interrupt: Option<u32>)
     let first = work.steps.iter().position(signals);
     let end = first.map_or(work.steps.len(), |at| at + 1);
     let has_worked = player.play(rig, end)?.is_none();
-    let rest = suite.exercise.rest.as_ref();
-    let rests = rest.map_or(Ok(true), |rest| rig.until(|| rest.holds(rig)))?;
+    let rests = suite.exercise.comes_to_rest(rig)?;
     rig.listen(None)?;
     if !has_worked || !rests {
         rig.reset()?;
@@ -152,7 +151,7 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
         }
     }
     // The simplest way with all works first.
-    let has_rest = suite.exercise.rest.is_some();
+    let has_rest = !suite.exercise.rest.is_empty();
     for (index, way) in ways.into_iter().enumerate() {
         // Either is met by every other way: work that is under way, and an end that nobody has
         // noticed yet.
@@ -272,10 +271,10 @@ impl Case<'_> {
         if let Some(fault) = player.play(source, self.step)? {
             return Ok(Err(fault));
         }
-        match (self.moment, &suite.exercise.rest) {
-            (Moment::AtOnce, _) => {}
-            (Moment::AtRest, Some(rest)) => drop(source.until(|| rest.holds(source))?),
-            _ => pause(random, source)?,
+        match self.moment {
+            Moment::AtOnce => {}
+            Moment::Random => pause(random, source)?,
+            Moment::AtRest => drop(suite.exercise.comes_to_rest(source)?),
         }
         let one = Move {
             source,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Plays the work of an exercise on a device, step by step, as a guest would do it.
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 
 use super::exercise::{Condition, Exercise, Step, Work};
 use super::place::Place;
@@ -174,14 +174,11 @@ impl<'e> Player<'e> {
             "the work \"{}\" is not over",
             self.work.name
         );
-        if let Some(rest) = &self.exercise.rest {
-            if !rig.until(|| rest.holds(rig))? {
-                bail!(
-                    "the device does not come to rest after the work \"{}\"",
-                    self.work.name
-                );
-            }
-        }
+        ensure!(
+            self.exercise.comes_to_rest(rig)?,
+            "the device does not come to rest after the work \"{}\"",
+            self.work.name
+        );
         rig.unmask()?;
         let signals = rig.signals()?;
         rig.listen(None)?;
@@ -190,16 +187,22 @@ impl<'e> Player<'e> {
 }
 
 impl Exercise {
+    /// Waits for the device to be at rest; returns whether it comes to that.
+    pub fn comes_to_rest(&self, rig: &Rig) -> Result<bool> {
+        let rests = || {
+            let mut held = self.rest.iter().map(|one| one.holds(rig));
+            held.try_fold(true, |all, one| Ok(all && one?))
+        };
+        rig.until(rests)
+    }
+
     /// Lets the device end what a write has started: until then it may ignore what is written. One
     /// that does not come to rest is reset.
     pub fn settle(&self, rig: &Rig) -> Result<()> {
-        let Some(rest) = &self.rest else {
-            return Ok(());
-        };
-        if !rig.until(|| rest.holds(rig))? {
-            rig.reset()?;
+        match self.comes_to_rest(rig)? {
+            true => Ok(()),
+            false => rig.reset(),
         }
-        Ok(())
     }
 }
 
