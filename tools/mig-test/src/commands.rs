@@ -29,7 +29,7 @@ pub fn is_bench(name: &str) -> bool {
 /// Prints the names of all scenarios.
 pub fn list() {
     let mut text = String::new();
-    for scenario in scenario::all() {
+    for scenario in scenario::ALL {
         let options = match scenario.options() {
             [] => String::new(),
             names => format!(" (options: {})", names.join(", ")),
@@ -172,7 +172,7 @@ pub fn bench(lab: &Lab, platform: Platform, report: Option<&Path>) -> Result<()>
     lab.require(platform.kernel)?;
     job::forget_files(lab)?;
     lab.install_test_modules(platform.kernel)?;
-    let names = scenario::all()
+    let names = scenario::ALL
         .iter()
         .map(|scenario| scenario.name.to_string());
     let names: Vec<String> = names.filter(|name| is_bench(name)).collect();

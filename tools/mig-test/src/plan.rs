@@ -73,7 +73,7 @@ impl Batch {
 pub fn batches(choices: &[Choice], default: Kernel) -> Vec<Batch> {
     let batch = |choice: &Choice| {
         let platform = choice.platform(default);
-        let all = scenario::all()
+        let all = scenario::ALL
             .iter()
             .filter(|scenario| !is_bench(scenario.name));
         let mine = all.filter(|scenario| scenario.migrates || platform.qemu == Qemu::default());
@@ -92,10 +92,10 @@ mod tests {
 
     #[test]
     fn everything_runs_under_the_labs_own_qemu_and_only_migrations_under_another() {
-        let all = scenario::all().iter();
+        let all = scenario::ALL.iter();
         let benches = all.filter(|scenario| is_bench(scenario.name)).count();
         for batch in batches(&[OWN, DEBUG], Kernel::V7_3) {
-            assert_eq!(batch.scenarios.len() + benches, scenario::all().len());
+            assert_eq!(batch.scenarios.len() + benches, scenario::ALL.len());
         }
         let other = &batches(&[V1], Kernel::V7_3)[0];
         assert!(other.scenarios.iter().all(|scenario| scenario.migrates));

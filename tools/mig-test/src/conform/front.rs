@@ -13,7 +13,7 @@ use super::explore::Found;
 use super::report::{Report, Verdict};
 use super::rule;
 use super::suite::{Choice, Suite};
-use super::{moves, promises, streams};
+use super::{moves, promises, resets, streams};
 use crate::event::{Event, Outcome};
 use crate::scenario::source::{all_sources, Source, Test, EXERCISE};
 use crate::scenario::target::Target;
@@ -161,7 +161,7 @@ pub fn work(
         moves::alone(&mut suite)?;
     }
     if suite.wants("reset") {
-        moves::reset(&mut suite)?;
+        resets::reset(&mut suite)?;
     }
     suite.ensure_migrates()?;
     let moving = ["move", "cancel", "stop", "load", "size"];

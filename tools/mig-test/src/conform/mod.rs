@@ -26,6 +26,7 @@ mod play;
 mod promises;
 mod records;
 mod report;
+mod resets;
 mod rig;
 mod rule;
 mod show;

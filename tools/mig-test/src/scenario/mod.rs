@@ -38,7 +38,7 @@ use crate::lab::modules::{self, Apart};
 use crate::qemu::version::Qemu;
 
 pub use options::check as check_options;
-pub use table::all;
+pub use table::ALL;
 pub use waiting::until;
 
 /// A named test. A scenario that returns an error has failed, with the error as its reason.
@@ -91,7 +91,7 @@ impl Ctx<'_> {
 
 /// Finds a scenario by its name.
 pub fn find(name: &str) -> Option<&'static Scenario> {
-    all().iter().find(|scenario| scenario.name == name)
+    ALL.iter().find(|scenario| scenario.name == name)
 }
 
 /// Returns the modules that the scenarios load in addition to the project's and mainline's.

@@ -80,7 +80,7 @@ pub fn check(scenarios: &[&Scenario], options: &BTreeMap<String, String>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{all, find};
+    use crate::scenario::{find, ALL};
 
     fn refusal(names: &[&str], option: &str) -> Option<String> {
         let scenarios: Vec<_> = names.iter().map(|name| find(name).unwrap()).collect();
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn whoever_has_options_is_a_scenario() {
         for (who, options) in OPTIONS {
-            let mut found = all().iter().filter(|one| one.name.starts_with(who));
+            let mut found = ALL.iter().filter(|one| one.name.starts_with(who));
             assert!(found.any(|one| one.options() == *options), "{who}");
         }
     }

@@ -2,20 +2,15 @@
 //! Every scenario, in the order in which `mig-test test` runs them.
 
 use super::entry::{migrates, plain, races};
-use super::Scenario;
 use super::{
     bench, cancel, conformance, demo, file, guest_drivers, intx, live, memory, mgpu, own_device,
-    parameter, refusal, sysfs,
+    parameter, refusal, sysfs, Scenario,
 };
 use crate::conform;
 use crate::lab::modules::{EDU, GUIDE, TESTS};
 
 /// The scenarios.
-pub fn all() -> &'static [Scenario] {
-    SCENARIOS
-}
-
-const SCENARIOS: &[Scenario] = &[
+pub const ALL: &[Scenario] = &[
     migrates(
         "demo",
         "migrates a running guest with devices of mtty_rs and mgpu_rs; figures",
