@@ -70,13 +70,12 @@ pub fn worked(suite: &Suite<'_>, rig: &Rig, work: &Work, interrupt: Option<u32>)
     let signals = |step: &Step| matches!(step, Step::Interrupt(_));
     let first = work.steps.iter().position(signals);
     let end = first.map_or(work.steps.len(), |at| at + 1);
-    let has_worked = player.play(rig, end)?.is_none();
-    let rests = suite.exercise.comes_to_rest(rig)?;
+    let is_failed = player.play(rig, end)?.is_some();
     rig.listen(None)?;
-    if !has_worked || !rests {
-        rig.reset()?;
+    match is_failed {
+        true => rig.reset(),
+        false => suite.exercise.settle(rig),
     }
-    Ok(())
 }
 
 fn played<'e>(

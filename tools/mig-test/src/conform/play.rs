@@ -189,11 +189,14 @@ impl<'e> Player<'e> {
 impl Exercise {
     /// Waits for the device to be at rest; returns whether it comes to that.
     pub fn comes_to_rest(&self, rig: &Rig) -> Result<bool> {
-        let rests = || {
-            let mut held = self.rest.iter().map(|one| one.holds(rig));
-            held.try_fold(true, |all, one| Ok(all && one?))
-        };
-        rig.until(rests)
+        rig.until(|| {
+            for condition in &self.rest {
+                if !condition.holds(rig)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
     }
 
     /// Lets the device end what a write has started: until then it may ignore what is written. One

@@ -40,7 +40,6 @@ const RULES: [&str; 9] = [
 pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
     let rig = suite.open()?;
     let mut works = suite.works();
-    works.dedup_by(|(one, _), (other, _)| one.name == other.name);
     let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(_));
     // Works that wait first: a device holds the most while it is at work. What it holds then
     // depends on how far it has come, so each work is also taken at its end.
