@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The SDK's `GuestMemory`, call by call: copies, pins and refusals, the state after an error, an
-//! unmap or a close, and the device's DMA log.
+//! The SDK's `GuestMemory`, call by call: copies, pins and refusals, also of I/O memory, the state
+//! after an error, an unmap or a close, and the device's DMA log.
 
 mod calls;
 pub mod card;
 pub mod device;
+mod io_memory;
 mod limit;
 mod log;
 mod quiesced;
@@ -39,6 +40,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         let card = Card::new(open, PAGES)?;
         calls::copies(&mut checks, &card)?;
         calls::pins(&mut checks, &card)?;
+        ctx.step("pins of I/O memory");
+        io_memory::run(&mut checks, &card)?;
         if card.device.has_log() {
             ctx.step("what the DMA log says of them");
             log::run(&mut checks, &card)?;
