@@ -49,8 +49,8 @@ use mdev_sdk::{
         config::{Bar, Identity, Msix},
         stream::{name, Name},
     },
-    Budget, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Plane, Share, Step, Task,
-    Type,
+    Budget, Codec, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Plane, Share,
+    Step, Task, Type,
 };
 use registers::{Effects, Registers};
 
@@ -71,31 +71,45 @@ mdev_sdk::module_mdev_driver! {
     },
 }
 
-/// A type of device.
-struct Model {
-    vram_mib: u32,
-    kind: Name,
+/// Returns what all devices with so much VRAM have in common.
+const fn card(vram_mib: u32, kind: Name) -> Type {
+    let mut bars = [Bar::None; 6];
+    bars[uapi::BAR_REGISTERS] = Bar::memory32(uapi::REGISTERS_SIZE);
+    bars[uapi::BAR_VRAM] = Bar::Memory64 {
+        size: (vram_mib as u64) << 20,
+        prefetchable: true,
+    };
+    bars[uapi::BAR_MSIX] = Bar::memory32(uapi::MSIX_SIZE);
+    Type {
+        sysfs_name: c"",
+        name: c"",
+        description: c"",
+        identity: Identity {
+            class: uapi::PCI_CLASS,
+            intx: false,
+            msi: false,
+            msix: Some(Msix {
+                bar: uapi::BAR_MSIX as u8,
+                table: uapi::MSIX_TABLE,
+                pending: uapi::MSIX_PBA,
+            }),
+            bars,
+            ..Identity::new(uapi::PCI_VENDOR_ID, uapi::PCI_DEVICE_ID)
+        },
+        kind,
+        geometry: [(vram_mib as u64) << 20, 0],
+        codec: Codec::Records,
+    }
 }
 
-/// In the order of [`Gpu::TYPES`].
-const MODELS: [Model; 3] = [
-    Model {
-        vram_mib: 16,
-        kind: name("mgpu-16"),
-    },
-    Model {
-        vram_mib: 64,
-        kind: name("mgpu-64"),
-    },
-    Model {
-        vram_mib: 256,
-        kind: name("mgpu-256"),
-    },
-];
+/// Returns the bytes of VRAM of a type.
+fn vram_size(ty: &Type) -> u32 {
+    ty.geometry[0] as u32
+}
 
 /// A device from `create` to `remove`.
 struct Gpu {
-    model: &'static Model,
+    vram_size: u32,
     _vram_mib: Share,
 }
 
@@ -185,7 +199,7 @@ impl memory::Vram for Vram<'_> {
 /// An open device.
 struct OpenGpu {
     core: Engine<Core>,
-    model: &'static Model,
+    vram_size: u32,
 }
 
 impl OpenGpu {
@@ -197,21 +211,16 @@ impl OpenGpu {
         }
     }
 
-    fn size(model: &Model) -> u32 {
-        model.vram_mib << 20
-    }
-
-    fn new(model: &'static Model, cx: Arc<Context>) -> Result<Self> {
-        let size = Self::size(model);
-        let vram = DeviceMemory::new(size as usize)?;
+    fn new(vram_size: u32, cx: Arc<Context>) -> Result<Self> {
+        let vram = DeviceMemory::new(vram_size as usize)?;
         let scratch = KVVec::from_elem(0, SLICE, GFP_KERNEL_ACCOUNT)?;
         let core = pin_init!(Core {
             vram,
-            registers <- new_mutex!(Registers::new(size), "mgpu_registers"),
+            registers <- new_mutex!(Registers::new(vram_size), "mgpu_registers"),
             scratch <- new_mutex!(scratch, "mgpu_scratch"),
         });
         let core = Engine::new(cx, core)?;
-        Ok(Self { core, model })
+        Ok(Self { core, vram_size })
     }
 }
 
@@ -224,16 +233,19 @@ impl Driver for Gpu {
             sysfs_name: c"16",
             name: c"Toy GPU, 16 MiB",
             description: c"Toy GPU with 16 MiB of VRAM",
+            ..card(16, name("mgpu-16"))
         },
         Type {
             sysfs_name: c"64",
             name: c"Toy GPU, 64 MiB",
             description: c"Toy GPU with 64 MiB of VRAM",
+            ..card(64, name("mgpu-64"))
         },
         Type {
             sysfs_name: c"256",
             name: c"Toy GPU, 256 MiB",
             description: c"Toy GPU with 256 MiB of VRAM",
+            ..card(256, name("mgpu-256"))
         },
     ];
 
@@ -241,49 +253,20 @@ impl Driver for Gpu {
     type Open = OpenGpu;
 
     fn available(vram_mib: &Budget, type_index: usize) -> u32 {
-        vram_mib.available(MODELS[type_index].vram_mib)
+        vram_mib.available(vram_size(&Self::TYPES[type_index]) >> 20)
     }
 
     fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
-        let model = &MODELS[new.type_index];
-        let _vram_mib = new.parent.take(model.vram_mib)?;
-        Ok(Self { model, _vram_mib })
-    }
-
-    fn identity(&self) -> Identity {
-        let mut bars = [Bar::None; 6];
-        bars[uapi::BAR_REGISTERS] = Bar::Memory32 {
-            size: uapi::REGISTERS_SIZE,
-            prefetchable: false,
-        };
-        bars[uapi::BAR_VRAM] = Bar::Memory64 {
-            size: OpenGpu::size(self.model).into(),
-            prefetchable: true,
-        };
-        bars[uapi::BAR_MSIX] = Bar::Memory32 {
-            size: uapi::MSIX_SIZE,
-            prefetchable: false,
-        };
-        Identity {
-            vendor: uapi::PCI_VENDOR_ID,
-            device: uapi::PCI_DEVICE_ID,
-            subsystem_vendor: uapi::PCI_VENDOR_ID,
-            subsystem: uapi::PCI_DEVICE_ID,
-            class: uapi::PCI_CLASS,
-            revision: 0,
-            intx: false,
-            msi: false,
-            msix: Some(Msix {
-                bar: uapi::BAR_MSIX as u8,
-                table: uapi::MSIX_TABLE,
-                pending: uapi::MSIX_PBA,
-            }),
-            bars,
-        }
+        let vram_size = vram_size(&Self::TYPES[new.type_index]);
+        let _vram_mib = new.parent.take(vram_size >> 20)?;
+        Ok(Self {
+            vram_size,
+            _vram_mib,
+        })
     }
 
     fn open(&self, cx: Arc<Context>) -> impl PinInit<OpenGpu, Error> {
-        OpenGpu::new(self.model, cx)
+        OpenGpu::new(self.vram_size, cx)
     }
 }
 

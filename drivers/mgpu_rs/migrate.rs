@@ -6,7 +6,7 @@ use crate::{pages, state::State, OpenGpu};
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_sdk::{
     model::record::require,
-    model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN},
+    model::stream::{name, Format, LoadError, Tag, HEADER_LEN},
     Context, DeviceMemory, Migrate, Pending, Phase, Progress, RecordWriter,
 };
 
@@ -45,14 +45,6 @@ impl Migrate for OpenGpu {
 
     type Saving = Saving;
     type Loading = Arrived;
-
-    fn kind(&self) -> Name {
-        self.model.kind
-    }
-
-    fn geometry(&self) -> [u64; 2] {
-        [Self::size(self.model).into(), 0]
-    }
 
     fn start_saving(&self) -> Result<Saving> {
         self.core.vram.start_tracking();
@@ -125,7 +117,7 @@ impl Migrate for OpenGpu {
     }
 
     fn load(&self, arrived: &mut Arrived, tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
-        let size = Self::size(self.model);
+        let size = self.vram_size;
         if tag == VRAM {
             let (offset, data) = pages::decode(payload, size)?;
             let written = arrived.vram.write(offset, data);

@@ -33,7 +33,7 @@ use mdev_sdk::{
     model::{
         config::{Bar, Identity},
         record::{Field, Record},
-        stream::{name, Format, LoadError, Name, Tag, HEADER_LEN},
+        stream::{name, Format, LoadError, Tag, HEADER_LEN},
     },
     Budget, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress,
     RecordWriter, Share, Type,
@@ -60,40 +60,39 @@ const PORT_SIZE: u32 = 8;
 /// One port's state; the payload is the port's number and [`State::encode`].
 const PORT: Tag = Tag(Tag::FIRST_DRIVER.0);
 
-/// A type of card.
-struct Card {
-    ports: usize,
-    kind: Name,
-    codec: Codec,
+/// Returns what all cards with so many ports and this stream have in common.
+const fn card(ports: usize, codec: Codec) -> Type {
+    let mut bars = [Bar::None; 6];
+    let mut bar = 0;
+    while bar < ports {
+        bars[bar] = Bar::Io { size: PORT_SIZE };
+        bar += 1;
+    }
+    // Mainline's card has no capabilities and a byte less of configuration space. QEMU compares the
+    // former, and treats a device whose size is not 256 as PCI Express.
+    let is_mainline = matches!(codec, Codec::Own);
+    Type {
+        sysfs_name: c"",
+        name: c"",
+        description: c"",
+        identity: Identity {
+            // Communication controller, serial, 16550-compatible.
+            class: 0x07_00_02,
+            revision: 0x10,
+            msi: !is_mainline,
+            bars,
+            config_size: if is_mainline { 255 } else { 256 },
+            ..Identity::new(0x4348, 0x3253)
+        },
+        kind: name(if ports == 1 { "mtty-1" } else { "mtty-2" }),
+        geometry: [ports as u64, 0],
+        codec,
+    }
 }
-
-/// In the order of [`Mtty::TYPES`].
-const CARDS: [Card; 4] = [
-    Card {
-        ports: 1,
-        kind: name("mtty-1"),
-        codec: Codec::Records,
-    },
-    Card {
-        ports: 2,
-        kind: name("mtty-2"),
-        codec: Codec::Records,
-    },
-    Card {
-        ports: 1,
-        kind: name("mtty-1"),
-        codec: Codec::Own,
-    },
-    Card {
-        ports: 2,
-        kind: name("mtty-2"),
-        codec: Codec::Own,
-    },
-];
 
 /// A card from `create` to `remove`.
 struct Mtty {
-    card: &'static Card,
+    ty: &'static Type,
     _ports: Share,
 }
 
@@ -102,7 +101,8 @@ type Ports = [Uart; PORTS_OF_A_CARD];
 /// An open card. A card with one port does not use the second.
 #[pin_data]
 struct OpenMtty {
-    card: &'static Card,
+    number_of_ports: usize,
+    codec: Codec,
     #[pin]
     ports: Mutex<Ports>,
 }
@@ -124,21 +124,25 @@ impl Driver for Mtty {
             sysfs_name: c"1",
             name: c"Single port serial",
             description: c"PCI serial card with one 16550 port",
+            ..card(1, Codec::Records)
         },
         Type {
             sysfs_name: c"2",
             name: c"Dual port serial",
             description: c"PCI serial card with two 16550 ports",
+            ..card(2, Codec::Records)
         },
         Type {
             sysfs_name: c"1-compat",
             name: c"Single port serial, mainline's stream",
             description: c"As type 1, but migrates to and from the kernel's C sample mtty",
+            ..card(1, Codec::Own)
         },
         Type {
             sysfs_name: c"2-compat",
             name: c"Dual port serial, mainline's stream",
             description: c"As type 2, but migrates to and from the kernel's C sample mtty",
+            ..card(2, Codec::Own)
         },
     ];
 
@@ -146,45 +150,19 @@ impl Driver for Mtty {
     type Open = OpenMtty;
 
     fn available(ports: &Budget, type_index: usize) -> u32 {
-        ports.available(CARDS[type_index].ports as u32)
+        ports.available(Self::TYPES[type_index].geometry[0] as u32)
     }
 
     fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
-        let card = &CARDS[new.type_index];
-        let _ports = new.parent.take(card.ports as u32)?;
-        Ok(Self { card, _ports })
-    }
-
-    fn identity(&self) -> Identity {
-        let mut bars = [Bar::None; 6];
-        bars[..self.card.ports].fill(Bar::Io { size: PORT_SIZE });
-        Identity {
-            vendor: 0x4348,
-            device: 0x3253,
-            subsystem_vendor: 0x4348,
-            subsystem: 0x3253,
-            // Communication controller, serial, 16550-compatible.
-            class: 0x07_00_02,
-            revision: 0x10,
-            intx: true,
-            // Mainline's card has no capabilities, and QEMU compares them.
-            msi: self.card.codec == Codec::Records,
-            msix: None,
-            bars,
-        }
-    }
-
-    fn config_size(&self) -> usize {
-        match self.card.codec {
-            Codec::Records => 256,
-            // As in mainline. QEMU treats a device whose size is not 256 as PCI Express.
-            Codec::Own => 255,
-        }
+        let ty = &Self::TYPES[new.type_index];
+        let _ports = new.parent.take(ty.geometry[0] as u32)?;
+        Ok(Self { ty, _ports })
     }
 
     fn open(&self, _cx: Arc<Context>) -> impl PinInit<OpenMtty, Error> {
         try_pin_init!(OpenMtty {
-            card: self.card,
+            number_of_ports: self.ty.geometry[0] as usize,
+            codec: self.ty.codec,
             ports <- new_mutex!([Uart::new(), Uart::new()], "mtty_card"),
         })
     }
@@ -244,18 +222,6 @@ impl Migrate for OpenMtty {
     type Saving = usize;
     type Loading = Arrived;
 
-    fn codec(&self) -> Codec {
-        self.card.codec
-    }
-
-    fn kind(&self) -> Name {
-        self.card.kind
-    }
-
-    fn geometry(&self) -> [u64; 2] {
-        [self.card.ports as u64, 0]
-    }
-
     // A card changes only when it is accessed, so there is nothing to stop.
     fn quiesce(&self, _cx: &Context) -> Result {
         Ok(())
@@ -268,7 +234,7 @@ impl Migrate for OpenMtty {
     }
 
     fn pending(&self, saved: Option<&usize>) -> Pending {
-        let (header, port) = match self.codec() {
+        let (header, port) = match self.codec {
             Codec::Records => (0, HEADER_LEN + 1 + State::LEN),
             Codec::Own => (mainline::HEADER_LEN, mainline::PORT_LEN),
         };
@@ -279,7 +245,7 @@ impl Migrate for OpenMtty {
         Pending {
             initial: initial as u64,
             dirty: 0,
-            stop_copy: (initial + self.card.ports * port) as u64,
+            stop_copy: (initial + self.number_of_ports * port) as u64,
         }
     }
 
@@ -289,15 +255,15 @@ impl Migrate for OpenMtty {
         phase: Phase,
         out: &mut RecordWriter<'_>,
     ) -> Result<Progress> {
-        if self.codec() == Codec::Own && *saved == 0 {
+        if self.codec == Codec::Own && *saved == 0 {
             *saved = 1;
-            out.raw(&mainline::encode_header(self.card.ports as u32))?;
+            out.raw(&mainline::encode_header(self.number_of_ports as u32))?;
             return Ok(Progress::More);
         }
         if phase == Phase::StopCopy {
             let ports = self.ports.lock();
-            for (i, port) in ports[..self.card.ports].iter().enumerate() {
-                match self.codec() {
+            for (i, port) in ports[..self.number_of_ports].iter().enumerate() {
+                match self.codec {
                     Codec::Own => out.raw(&mainline::encode_port(&port.state()))?,
                     Codec::Records => {
                         let mut payload = [i as u8; 1 + State::LEN];
@@ -319,7 +285,7 @@ impl Migrate for OpenMtty {
 
     fn load(&self, arrived: &mut Arrived, _tag: Tag, payload: &[u8]) -> Result<(), LoadError> {
         let (port, state) = payload.split_first().ok_or("an empty record")?;
-        let slot = arrived.ports[..self.card.ports]
+        let slot = arrived.ports[..self.number_of_ports]
             .get_mut(usize::from(*port))
             .ok_or("a port that the card has not")?;
         *slot = Some(State::decode(state)?);
@@ -327,9 +293,9 @@ impl Migrate for OpenMtty {
     }
 
     fn load_raw(&self, arrived: &mut Arrived, _offset: u64, bytes: &[u8]) -> Result<(), LoadError> {
-        let ports = &mut arrived.ports[..self.card.ports];
+        let ports = &mut arrived.ports[..self.number_of_ports];
         for byte in bytes {
-            match arrived.reader.push(*byte, self.card.ports as u32)? {
+            match arrived.reader.push(*byte, self.number_of_ports as u32)? {
                 None => {}
                 Some(mainline::Piece::Header) => ports.fill(None),
                 Some(mainline::Piece::Port(state)) => {
@@ -342,7 +308,7 @@ impl Migrate for OpenMtty {
     }
 
     fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
-        let ports = &arrived.ports[..self.card.ports];
+        let ports = &arrived.ports[..self.number_of_ports];
         if !arrived.reader.is_whole() || ports.iter().any(Option::is_none) {
             return Err("a port is missing".into());
         }

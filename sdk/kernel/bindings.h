@@ -14,6 +14,7 @@
 #include <uapi/linux/vfio.h>
 
 #include "param.h"
+#include "trace.h"
 
 /* bindgen cannot evaluate a macro with a cast or a sizeof; a typed constant gives it the value. */
 static const unsigned int RUST_CONST_HELPER_VFIO_PIN_PAGES_MAX_ENTRIES = VFIO_PIN_PAGES_MAX_ENTRIES;

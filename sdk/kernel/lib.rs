@@ -21,8 +21,11 @@
 //! Reference: <https://docs.kernel.org/driver-api/vfio-mediated-device.html>
 
 #![warn(missing_docs)]
-// Kbuild passes this to rustc as an option, which rustdoc ignores when it collects examples.
+// Kbuild passes these to rustc as options, which rustdoc ignores when it collects examples. A
+// branch that can be patched out needs the feature before Rust 1.87, which has it without.
 #![cfg_attr(doctest, no_std)]
+#![cfg_attr(doctest, allow(stable_features))]
+#![cfg_attr(doctest, feature(asm_goto))]
 
 // The layers, from the ground up. A layer may use those above it in this list and no others;
 // `mig-test test --tree` reads the list and checks it.

@@ -18,11 +18,11 @@ use kernel::{new_mutex, page::PAGE_SIZE, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::model::record::{require, Field, Record};
 use mdev_sdk::model::registers::{self, Register};
-use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
+use mdev_sdk::model::stream::{name, Format, LoadError, Tag, HEADER_LEN};
 use mdev_sdk::{
-    Budget, Context, DeviceMemory, Driver, Engine, Migrate, NewDevice, Operations, Pending, Phase,
+    Budget, Codec, Context, DeviceMemory, Driver, Engine, Migrate, NewDevice, Operations, Pending,
 };
-use mdev_sdk::{Progress, RecordWriter, Share, Step, Task, Type};
+use mdev_sdk::{Phase, Progress, RecordWriter, Share, Step, Task, Type};
 
 mdev_sdk::module_mdev_driver! {
     driver: Scratch,
@@ -43,6 +43,16 @@ const MEMORY_BAR: usize = 1;
 const BUSY: u8 = 1;
 const DONE: u8 = 2;
 const ERROR: u8 = 4;
+
+const BARS: [Bar; 6] = {
+    let mut bars = [Bar::None; 6];
+    bars[0] = Bar::memory32(REGISTERS_SIZE as u32);
+    bars[MEMORY_BAR] = Bar::Memory32 {
+        size: (PAGES * PAGE) as u32,
+        prefetchable: true,
+    };
+    bars
+};
 
 /// A card from `create` to `remove`.
 struct Scratch {
@@ -156,6 +166,13 @@ impl Driver for Scratch {
         sysfs_name: c"1",
         name: c"Scratch card",
         description: c"64 KiB of memory and a doorbell that fills it",
+        identity: Identity {
+            bars: BARS,
+            ..Identity::new(0x5343, 0x5254)
+        },
+        kind: name("scratch-1"),
+        geometry: [(PAGES * PAGE) as u64, 0],
+        codec: Codec::Records,
     }];
     type Parent = Budget;
     type Open = OpenScratch;
@@ -168,28 +185,6 @@ impl Driver for Scratch {
         Ok(Scratch {
             _card: new.parent.take(1)?,
         })
-    }
-
-    fn identity(&self) -> Identity {
-        let memory = |size: usize, prefetchable| Bar::Memory32 {
-            size: size as u32,
-            prefetchable,
-        };
-        let mut bars = [Bar::None; 6];
-        bars[0] = memory(REGISTERS_SIZE, false);
-        bars[MEMORY_BAR] = memory(PAGES * PAGE, true);
-        Identity {
-            vendor: 0x5343,
-            device: 0x5254,
-            subsystem_vendor: 0x5343,
-            subsystem: 0x5254,
-            class: 0xff_00_00,
-            revision: 0,
-            intx: true,
-            msi: true,
-            msix: None,
-            bars,
-        }
     }
 
     fn open(&self, cx: Arc<Context>) -> impl PinInit<OpenScratch, Error> {
@@ -259,14 +254,6 @@ impl Migrate for OpenScratch {
     const RECORDS: &'static [(Tag, usize)] = &[(REGISTERS, Registers::LEN), (MEMORY, 1 + PAGE)];
     type Saving = Saving;
     type Loading = Arrived;
-
-    fn kind(&self) -> Name {
-        name("scratch-1")
-    }
-
-    fn geometry(&self) -> [u64; 2] {
-        [self.card.memory.size() as u64, 0]
-    }
 
     fn start_saving(&self) -> Result<Saving> {
         self.card.memory.start_tracking();

@@ -9,4 +9,5 @@ pub(crate) mod limit;
 pub(crate) mod lock;
 pub(crate) mod param;
 pub(crate) mod raw;
+pub(crate) mod trace;
 pub(crate) mod wait;

@@ -12,9 +12,9 @@ use kernel::{
 use mdev_sdk::{
     model::{
         config::{Bar, Identity},
-        stream::{name, Format, LoadError, Name, Tag, HEADER_LEN},
+        stream::{name, Format, LoadError, Tag, HEADER_LEN},
     },
-    Budget, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress,
+    Budget, Codec, Context, Driver, Migrate, NewDevice, Operations, Pending, Phase, Progress,
     RecordWriter, Share, Type,
 };
 
@@ -52,9 +52,6 @@ macro_rules! driver_of_card {
             }
             fn create(_: &NewDevice<'_, Self>) -> Result<Self> {
                 Err(ENOSPC)
-            }
-            fn identity(&self) -> Identity {
-                unimplemented!()
             }
             fn open(&self, _: Arc<Context>) -> impl PinInit<OpenCard, Error> {
                 OpenCard::new()
@@ -113,12 +110,6 @@ macro_rules! migrate_of_card {
             type Saving = ();
             type Loading = ();
 
-            fn kind(&self) -> Name {
-                name("card-1")
-            }
-            fn geometry(&self) -> [u64; 2] {
-                [0; 2]
-            }
             fn start_saving(&self) -> Result {
                 Ok(())
             }

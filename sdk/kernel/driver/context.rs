@@ -2,7 +2,7 @@
 
 //! The SDK's part of an open device, and the part of that which a driver sees: [`Context`].
 
-use super::engines::Engines;
+use super::{engines::Engines, Type};
 use crate::{
     base::limit::Limit,
     irq::Irqs,
@@ -14,10 +14,7 @@ use kernel::{
     prelude::*,
     sync::{aref::ARef, Arc, Mutex},
 };
-use mdev_model::{
-    config::{self, ConfigSpace, Identity},
-    stream::LoadError,
-};
+use mdev_model::config::{self, ConfigSpace, Identity};
 
 /// An open device, as a callback of its driver receives it.
 ///
@@ -49,12 +46,12 @@ pub struct Context {
     dev: ARef<Device>,
     /// The driver's module.
     owner: &'static ThisModule,
-    identity: Identity,
+    /// The mdev's type.
+    ty: &'static Type,
     /// The limit on messages that user space can cause.
     reports: Arc<Limit>,
     /// The pollers of a data file.
     wakeup: Arc<Wakeup>,
-    config_size: usize,
     memory: GuestMemory,
     #[pin]
     config: Mutex<ConfigSpace>,
@@ -78,21 +75,19 @@ impl Context {
     pub(crate) fn new(
         dev: ARef<Device>,
         owner: &'static ThisModule,
-        identity: Identity,
-        config_size: usize,
+        ty: &'static Type,
         memory: GuestMemory,
         reports: Arc<Limit>,
         wakeup: Arc<Wakeup>,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                config <- new_mutex!(ConfigSpace::new(&identity), "mdev_config"),
+                config <- new_mutex!(ConfigSpace::new(&ty.identity), "mdev_config"),
                 dev,
                 owner,
-                identity,
+                ty,
                 reports,
                 wakeup,
-                config_size,
                 memory,
                 engines <- Engines::new(),
                 irqs <- Irqs::new(),
@@ -138,18 +133,20 @@ impl Context {
         self.owner
     }
 
+    /// Returns the mdev's type.
+    pub(crate) fn ty(&self) -> &'static Type {
+        self.ty
+    }
+
     /// Returns the device's PCI identity.
     #[inline]
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
+    pub(crate) fn identity(&self) -> &'static Identity {
+        &self.ty.identity
     }
 
     /// Logs that an incoming stream was refused, if the mdev's limit of messages allows it.
-    pub(crate) fn report_refusal(&self, error: LoadError) {
-        self.report(|| {
-            let reason = error.reason();
-            dev_warn!(self.dev, "mdev: incoming state refused: {reason}\n");
-        });
+    pub(crate) fn report_refusal(&self, reason: fmt::Arguments<'_>) {
+        self.report(|| dev_warn!(self.dev, "mdev: incoming state refused: {reason}\n"));
     }
 
     /// Logs a rule of the SDK that the driver has broken, if the mdev's limit of messages allows
@@ -197,11 +194,6 @@ impl Context {
         self.irqs.disable_intx(config.disables_intx());
     }
 
-    /// Returns the size of configuration space, as user space sees it.
-    pub(crate) fn config_size(&self) -> usize {
-        self.config_size
-    }
-
     /// Returns the interrupts, pinned.
     pub(crate) fn irqs(self: &Arc<Self>) -> Pin<&Irqs> {
         // SAFETY: An `Arc` never moves its contents, and `irqs` is not moved out of it.
@@ -211,7 +203,7 @@ impl Context {
     /// Resets the SDK's part of the device to its state after power-on.
     pub(crate) fn reset(&self) {
         let mut config = self.config.lock();
-        *config = ConfigSpace::new(&self.identity);
+        *config = ConfigSpace::new(&self.ty.identity);
         // With the lock held, as for every other change of Interrupt Disable.
         self.irqs.reset();
         drop(config);

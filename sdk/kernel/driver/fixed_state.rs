@@ -6,7 +6,7 @@ use super::{Context, Migrate, Pending, Phase, Progress, RecordWriter};
 use kernel::{prelude::*, sync::Mutex};
 use mdev_model::{
     record::{Field, Record},
-    stream::{Format, LoadError, Name, Tag, HEADER_LEN},
+    stream::{Format, LoadError, Tag, HEADER_LEN},
 };
 
 /// The maximum size of a state in bytes: there is one on the kernel's stack during a load.
@@ -69,10 +69,6 @@ const STATE: Tag = Tag::FIRST_DRIVER;
 ///     };
 ///     type State = Registers;
 ///
-///     fn kind(&self) -> Name {
-///         name("card-1")
-///     }
-///
 ///     fn state(&self) -> &Mutex<Registers> {
 ///         &self.registers
 ///     }
@@ -88,14 +84,6 @@ pub trait FixedState {
     const FORMAT: Format;
     /// The state, whose encoding migrates.
     type State: Record + Copy + Send + Unpin;
-
-    /// Returns the device type, which source and destination must have in common.
-    fn kind(&self) -> Name;
-
-    /// Returns two sizes that source and destination must have in common; 0 for one without a use.
-    fn geometry(&self) -> [u64; 2] {
-        [0; 2]
-    }
 
     /// Returns the state of the device. While the device is stopped, only the guest's accesses may
     /// change it.
@@ -120,14 +108,6 @@ impl<T: FixedState> Migrate for T {
     type Saving = ();
     /// The record, once it has arrived. In a box, because a stack is small.
     type Loading = Option<KBox<T::State>>;
-
-    fn kind(&self) -> Name {
-        FixedState::kind(self)
-    }
-
-    fn geometry(&self) -> [u64; 2] {
-        FixedState::geometry(self)
-    }
 
     fn start_saving(&self) -> Result {
         Ok(())

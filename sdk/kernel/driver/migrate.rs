@@ -7,7 +7,7 @@
 
 use super::{Context, RecordWriter};
 use kernel::prelude::*;
-use mdev_model::stream::{Format, LoadError, Name, Tag};
+use mdev_model::stream::{Format, LoadError, Tag};
 
 /// The phase of a saving session.
 ///
@@ -151,14 +151,6 @@ pub enum Codec {
 ///     type Saving = ();
 ///     type Loading = Option<[u8; 4]>;
 ///
-///     fn kind(&self) -> Name {
-///         name("card-1")
-///     }
-///
-///     fn geometry(&self) -> [u64; 2] {
-///         [0; 2]
-///     }
-///
 ///     fn start_saving(&self) -> Result {
 ///         Ok(())
 ///     }
@@ -221,17 +213,6 @@ pub trait Migrate {
     type Saving: Send + Unpin;
     /// State that has arrived and is not committed to the device yet.
     type Loading: Send + Unpin;
-
-    /// Returns the framing of the stream.
-    fn codec(&self) -> Codec {
-        Codec::Records
-    }
-
-    /// Returns the device type, which source and destination must have in common.
-    fn kind(&self) -> Name;
-
-    /// Returns two sizes that source and destination must have in common; 0 for one without a use.
-    fn geometry(&self) -> [u64; 2];
 
     /// Stops what the device does by itself, apart from its engines, which the SDK has stopped.
     ///

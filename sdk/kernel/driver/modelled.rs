@@ -18,10 +18,9 @@ use kernel::{
     time::Delta,
 };
 use mdev_model::{
-    config::Identity,
     device::{DeviceModel, Fault, Work, MAX_TRANSFER},
     registers,
-    stream::{Format, Name},
+    stream::Format,
 };
 
 /// What the driver of a [`DeviceModel`] adds to it.
@@ -93,10 +92,6 @@ impl<M: ModelDriver> Driver for Modelled<M> {
         })
     }
 
-    fn identity(&self) -> Identity {
-        M::IDENTITY
-    }
-
     fn open(&self, cx: Arc<Context>) -> impl PinInit<OpenModel<M>, Error> {
         const {
             assert!(
@@ -158,10 +153,6 @@ impl<M: ModelDriver> FixedState for OpenModel<M> {
     #[cfg(linux_7_3)]
     type OwnerModule = <M as ModelDriver>::OwnerModule;
     type State = M;
-
-    fn kind(&self) -> Name {
-        M::FORMAT.name
-    }
 
     fn state(&self) -> &Mutex<M> {
         &self.0.state

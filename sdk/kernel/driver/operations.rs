@@ -2,21 +2,38 @@
 
 //! The traits of a driver: [`Driver`], which creates mdevs, and [`Operations`], which a guest uses.
 
-use super::{Context, Migrate};
+use super::{Codec, Context, Migrate};
 use crate::memory::DeviceMemory;
 use kernel::{prelude::*, sync::Arc};
-use mdev_model::config::{self, Identity};
+use mdev_model::{
+    config::Identity,
+    stream::{Format, MatchData, Name},
+};
 
-/// An mdev type that a parent offers, below `mdev_supported_types` in sysfs.
+/// An mdev type that a parent offers, below `mdev_supported_types` in sysfs: all that its mdevs
+/// have in common.
 ///
 /// # Examples
 ///
 /// ```
-/// # use mdev_sdk::Type;
+/// # use mdev_sdk::{
+/// #     model::{
+/// #         config::{Bar, Identity},
+/// #         stream::name,
+/// #     },
+/// #     Codec, Type,
+/// # };
 /// const SMALL: Type = Type {
 ///     sysfs_name: c"small",
 ///     name: c"Small card",
 ///     description: c"1 MiB of memory and one interrupt",
+///     identity: Identity {
+///         bars: Bar::memory32(1 << 20).alone(),
+///         ..Identity::new(0x1234, 0x0001)
+///     },
+///     kind: name("card-small"),
+///     geometry: [1 << 20, 0],
+///     codec: Codec::Records,
 /// };
 /// ```
 pub struct Type {
@@ -27,6 +44,21 @@ pub struct Type {
     pub name: &'static CStr,
     /// `description` in sysfs: one line.
     pub description: &'static CStr,
+    /// The PCI function that a guest sees.
+    pub identity: Identity,
+    /// The device type, which source and destination must have in common.
+    pub kind: Name,
+    /// Two sizes that source and destination must have in common; 0 for one without a use.
+    pub geometry: [u64; 2],
+    /// The framing of the stream.
+    pub codec: Codec,
+}
+
+impl Type {
+    /// Returns what a device of this type sends as match data, if its driver saves in `format`.
+    pub(crate) fn match_data(&self, format: &Format) -> MatchData {
+        MatchData::new(format, self.kind, self.geometry)
+    }
 }
 
 /// The mdev that is being created.
@@ -76,6 +108,13 @@ pub struct NewDevice<'a, D: Driver> {
 ///         sysfs_name: c"1",
 ///         name: c"Card",
 ///         description: c"A register of four bytes",
+///         identity: Identity {
+///             bars: Bar::memory32(16).alone(),
+///             ..Identity::new(0x1234, 0x0001)
+///         },
+///         kind: name("card-1"),
+///         geometry: [0; 2],
+///         codec: Codec::Records,
 ///     }];
 ///     type Parent = Budget;
 ///     type Open = OpenCard;
@@ -86,23 +125,6 @@ pub struct NewDevice<'a, D: Driver> {
 ///
 ///     fn create(new: &NewDevice<'_, Self>) -> Result<Self> {
 ///         Ok(Card(new.parent.take(1)?))
-///     }
-///
-///     fn identity(&self) -> Identity {
-///         let mut bars = [Bar::None; 6];
-///         bars[0] = Bar::Io { size: 4 };
-///         Identity {
-///             vendor: 0x1234,
-///             device: 0x0001,
-///             subsystem_vendor: 0x1234,
-///             subsystem: 0x0001,
-///             class: 0xff_00_00,
-///             revision: 0,
-///             intx: true,
-///             msi: false,
-///             msix: None,
-///             bars,
-///         }
 ///     }
 ///
 ///     fn open(&self, _cx: Arc<Context>) -> impl PinInit<OpenCard, Error> {
@@ -134,17 +156,6 @@ pub trait Driver: Sized + Send + Sync + 'static {
     /// An error goes to the writer of `create` in sysfs. Use [`ENOSPC`] when the parent has no
     /// resources left.
     fn create(new: &NewDevice<'_, Self>) -> Result<Self>;
-
-    /// Returns the mdev's PCI identity, as a guest sees it.
-    fn identity(&self) -> Identity;
-
-    /// Returns the size of configuration space in bytes, as user space sees it: at most 256.
-    ///
-    /// Override it only for a device that mimics one with another size; QEMU's own part of a stream
-    /// depends on it.
-    fn config_size(&self) -> usize {
-        config::SIZE
-    }
 
     /// Opens the device for its first user, in its state after power-on.
     ///

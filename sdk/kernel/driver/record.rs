@@ -5,7 +5,10 @@
 //! Documentation/stream-format.md describes what the SDK adds to a driver's records.
 
 use super::Context;
-use crate::{base::raw, memory::DeviceMemory};
+use crate::{
+    base::{raw, trace},
+    memory::DeviceMemory,
+};
 use core::ops::Range;
 use kernel::{fmt, page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::stream::{Header, LoadError, StreamChecksum, Tag};
@@ -168,6 +171,7 @@ impl RecordWriter<'_> {
         self.out.extend_from_slice(payload, GFP_KERNEL_ACCOUNT)?;
         tally.account(&header);
         tally.account(payload);
+        trace::save_record(self.cx.device(), tag.0, size as u64);
         Ok(())
     }
 }

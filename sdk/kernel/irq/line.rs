@@ -116,6 +116,11 @@ impl Irqs {
         });
     }
 
+    /// Returns the model of the line as it is now.
+    pub(crate) fn line(&self) -> Line {
+        self.delivery.state.lock().line.clone()
+    }
+
     /// Returns the level that the device drives its line to.
     pub(crate) fn level(&self) -> bool {
         self.level.load(Relaxed)

@@ -6,9 +6,18 @@
 //! knows it. A driver uses [`module_mdev_driver!`](crate::module_mdev_driver), or the registrations
 //! themselves.
 
+mod attributes;
 mod module;
 mod registration;
 mod virtual_parent;
 
+use crate::base::raw;
+use kernel::device;
+
 pub use registration::{DriverRegistration, ParentRegistration};
 pub use virtual_parent::VirtualParent;
+
+/// Returns the `struct device` of `device`.
+fn raw_device(device: &device::Device) -> *mut raw::device {
+    core::ptr::from_ref(device).cast_mut().cast()
+}

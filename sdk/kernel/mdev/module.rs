@@ -137,6 +137,10 @@ macro_rules! module_mdev_model {
                 sysfs_name: c"1",
                 name: $crate::module_mdev_model!(@text $description),
                 description: $crate::module_mdev_model!(@text $description),
+                identity: <$model as $crate::model::device::DeviceModel>::IDENTITY,
+                kind: <$model as $crate::model::device::DeviceModel>::FORMAT.name,
+                geometry: [0; 2],
+                codec: $crate::Codec::Records,
             }];
         }
 

@@ -6,6 +6,7 @@
 //!
 //! Reference: <https://docs.kernel.org/driver-api/vfio-mediated-device.html>
 
+use super::{attributes, raw_device};
 use crate::{
     base::raw,
     driver::{Driver, NewDevice},
@@ -16,7 +17,9 @@ use core::{
     ptr,
 };
 use kernel::{
-    container_of, device,
+    container_of,
+    debugfs::Dir,
+    device,
     error::to_result,
     prelude::*,
     str::as_char_ptr_in_const_context,
@@ -37,6 +40,8 @@ use kernel::{
 pub struct DriverRegistration<D: Driver> {
     #[pin]
     driver: Opaque<raw::mdev_driver>,
+    /// The folder of the driver's devices in debugfs.
+    debugfs: Dir,
     _kind: PhantomData<D>,
 }
 
@@ -62,6 +67,7 @@ impl<D: Driver> DriverRegistration<D> {
                     to_result(raw::mdev_register_driver(slot))
                 }
             }),
+            debugfs: Dir::new(D::NAME),
             _kind: PhantomData,
         })
     }
@@ -108,8 +114,9 @@ pub struct ParentRegistration<D: Driver> {
     data: D::Parent,
     types: KVec<Opaque<raw::mdev_type>>,
     pointers: KVec<*mut raw::mdev_type>,
+    _attributes: attributes::OfParent,
     _device: ARef<device::Device>,
-    _driver: Arc<DriverRegistration<D>>,
+    driver: Arc<DriverRegistration<D>>,
     #[pin]
     _pin: PhantomPinned,
 }
@@ -153,9 +160,10 @@ impl<D: Driver> ParentRegistration<D> {
                 }
                 pointers
             },
+            _attributes: attributes::OfParent::new::<D>(&device)?,
             data,
             _device: device.clone(),
-            _driver: driver.clone(),
+            driver: driver.clone(),
             _pin: PhantomPinned,
             // This must come last: from here on sysfs shows the parent, and callbacks use the
             // fields above.
@@ -204,11 +212,6 @@ impl<D: Driver> PinnedDrop for ParentRegistration<D> {
     }
 }
 
-/// Returns the `struct device` of `dev`.
-fn raw_device(dev: &device::Device) -> *mut raw::device {
-    ptr::from_ref(dev).cast_mut().cast()
-}
-
 /// Returns the description of `mdev` for its driver.
 ///
 /// # Safety
@@ -235,6 +238,7 @@ impl<D: Driver> VTable<D> {
         driver: raw::device_driver {
             name: as_char_ptr_in_const_context(D::NAME),
             owner: D::OWNER.as_ptr(),
+            dev_groups: attributes::OfMdev::<D>::GROUPS.as_ptr(),
             ..pin_init::zeroed()
         },
         ..pin_init::zeroed()
@@ -246,9 +250,15 @@ impl<D: Driver> VTable<D> {
     unsafe extern "C" fn probe(mdev: *mut raw::mdev_device) -> c_int {
         let probe = || -> Result {
             // SAFETY: The caller guarantees that the driver of `D` is probing `mdev`.
-            let driver = D::create(&unsafe { new_device::<D>(mdev) })?;
-            // SAFETY: The caller guarantees that the driver of `D` is probing `mdev`.
-            unsafe { Device::<D>::register(&raw mut (*mdev).dev, driver) }
+            let new = unsafe { new_device::<D>(mdev) };
+            let (driver, ty) = (D::create(&new)?, &D::TYPES[new.type_index]);
+            // SAFETY: The caller guarantees that the driver of `D` is probing `mdev`; its type and
+            // parent outlive it.
+            unsafe {
+                let (parent, _) = ParentRegistration::<D>::of_type((*mdev).type_);
+                let folder = &parent.driver.debugfs;
+                Device::<D>::register(&raw mut (*mdev).dev, driver, ty, folder)
+            }
         };
         probe().map_or_else(Error::to_errno, |()| 0)
     }

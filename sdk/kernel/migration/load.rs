@@ -6,13 +6,13 @@
 //! found complete: QEMU has no way to act on an error at that point.
 
 use crate::{
-    base::raw,
+    base::{raw, trace},
     driver::{crc32c, errno, Codec, Migrate, Open, Operations},
 };
 use kernel::{current, prelude::*, uaccess::UserSliceReader};
 use mdev_model::{
     config,
-    stream::{Interrupt, Known, LoadError, Loader, MatchData, Sink, Tag, INTERRUPT_LEN},
+    stream::{Interrupt, Known, LoadError, Loader, MatchData, Mismatch, Sink, Tag, INTERRUPT_LEN},
 };
 
 /// Number of bytes that are copied at a time from user space or the window of protocol v1.
@@ -24,6 +24,8 @@ pub(crate) struct Incoming<O: Operations> {
     /// `None` once it was committed.
     staged: Option<Staged<O>>,
     chunk: KVVec<u8>,
+    /// The match data of the stream, if it has arrived.
+    source: Option<MatchData>,
     /// Why the stream was refused, if it was.
     refused: Option<LoadError>,
 }
@@ -51,6 +53,7 @@ struct Receiver<'a, O: Operations> {
     open: &'a Open<O>,
     /// `None` if there was no memory for it.
     staged: &'a mut Option<Staged<O>>,
+    source: &'a mut Option<MatchData>,
 }
 
 impl<O: Operations> Receiver<'_, O> {
@@ -64,8 +67,9 @@ impl<O: Operations> Receiver<'_, O> {
 
 impl<O: Operations> Sink for Receiver<'_, O> {
     fn begin(&mut self, data: &MatchData) -> Result<(), LoadError> {
-        let driver = &self.open.driver;
-        data.check(&O::FORMAT, driver.kind(), driver.geometry())?;
+        *self.source = Some(*data);
+        let ty = self.open.cx.ty();
+        data.check(&O::FORMAT, ty.kind, ty.geometry)?;
         if !self.staged.as_ref().is_some_and(|staged| staged.fresh) {
             // Free the old state first: each can be as large as the device, and a stream may begin
             // anew again and again.
@@ -98,13 +102,13 @@ impl<O: Operations> Sink for Receiver<'_, O> {
     fn record(&mut self, tag: Tag) -> Result<(), LoadError> {
         let open = self.open;
         let staged = self.staged()?;
+        trace::load_record(open.cx.device(), tag.0, staged.record.len() as u64);
         if tag == Tag::CONFIG {
             let bytes: [u8; config::SIZE] = staged.record[..]
                 .try_into()
                 .map_err(|_| LoadError::BadState("configuration space has another length"))?;
             if !open.cx.is_config_of_same_device(&bytes) {
-                let reason = "configuration space is another device's";
-                return Err(LoadError::BadState(reason));
+                return Err(LoadError::OtherConfig);
             }
             let bytes = KBox::new(bytes, GFP_KERNEL_ACCOUNT).map_err(|_| LoadError::NoMemory)?;
             staged.config = Some(bytes);
@@ -147,12 +151,13 @@ impl<O: Operations> Incoming<O> {
     /// Returns the driver's error.
     pub(super) fn new(open: &Open<O>) -> Result<Self> {
         Ok(Incoming {
-            framing: match open.driver.codec() {
+            framing: match open.cx.ty().codec {
                 Codec::Records => Framing::Records(Loader::new(crc32c)),
                 Codec::Own => Framing::Own(0),
             },
             staged: Some(Staged::new(open)?),
             chunk: KVVec::new(),
+            source: None,
             refused: None,
         })
     }
@@ -222,7 +227,18 @@ impl<O: Operations> Incoming<O> {
     /// Refuses the stream for good, logs the reason, and returns the errno for it.
     fn refuse(&mut self, open: &Open<O>, refusal: LoadError) -> Error {
         self.refused = Some(refusal);
-        open.cx.report_refusal(refusal);
+        match self.source {
+            Some(source) if refusal.is_mismatch() => {
+                let mismatch = Mismatch {
+                    reason: refusal,
+                    source,
+                    destination: open.cx.ty().match_data(&O::FORMAT),
+                    oldest: O::FORMAT.oldest,
+                };
+                open.cx.report_refusal(format_args!("{mismatch}"));
+            }
+            _ => open.cx.report_refusal(format_args!("{}", refusal.reason())),
+        }
         errno(refusal)
     }
 
@@ -230,8 +246,13 @@ impl<O: Operations> Incoming<O> {
     fn push(&mut self, open: &Open<O>) -> Result<(), LoadError> {
         match &mut self.framing {
             Framing::Records(loader) => {
-                let staged = &mut self.staged;
-                loader.push(&self.chunk, &mut Receiver { open, staged })
+                let (staged, source) = (&mut self.staged, &mut self.source);
+                let mut receiver = Receiver {
+                    open,
+                    staged,
+                    source,
+                };
+                loader.push(&self.chunk, &mut receiver)
             }
             Framing::Own(offset) => {
                 let staged = self.staged.as_mut().ok_or(LoadError::NoMatchData)?;
@@ -254,7 +275,10 @@ impl<O: Operations> Incoming<O> {
                     Framing::Records(loader) => loader.is_complete(),
                     Framing::Own(_) => {
                         let complete = open.driver.complete(&staged.driver);
-                        complete.inspect_err(|e| open.cx.report_refusal(*e)).is_ok()
+                        let report = |e: &LoadError| {
+                            open.cx.report_refusal(format_args!("{}", e.reason()));
+                        };
+                        complete.inspect_err(report).is_ok()
                     }
                 }
         });

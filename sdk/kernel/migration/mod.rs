@@ -10,5 +10,4 @@ mod load;
 mod save;
 mod session;
 
-pub(crate) use save::stop_copy_length;
 pub(crate) use session::{MigrationState, NewFile, Protocol, Session, Transfer};

@@ -12,7 +12,7 @@ use crate::{
 use kernel::{prelude::*, uaccess::UserPtr};
 use mdev_model::{
     config,
-    stream::{MatchData, StreamChecksum, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN},
+    stream::{StreamChecksum, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN},
     v1::{self, Chunk},
 };
 
@@ -133,14 +133,14 @@ impl<O: Operations> Outgoing<O> {
         let mut new = Outgoing {
             phase: Phase::PreCopy,
             driver: driver.start_saving()?,
-            saved: Saved::new(driver.codec()),
+            saved: Saved::new(open.cx.ty().codec),
             finished: false,
             initial: u64::MAX,
             failed: None,
             chunk: Chunk::default(),
         };
         if new.saved.tally.is_some() {
-            let data = MatchData::new(&O::FORMAT, driver.kind(), driver.geometry());
+            let data = open.cx.ty().match_data(&O::FORMAT);
             let mut writer = new.saved.writer::<O>(&open.cx, new.phase);
             writer.own_record(Tag::MATCH, false, &data.encode())?;
         }
@@ -333,7 +333,7 @@ fn gather(mut piece: impl FnMut(usize) -> Result<usize>) -> Result<usize> {
 }
 
 /// Returns the answer to `VFIO_DEVICE_FEATURE_MIG_DATA_SIZE`: what STOP_COPY has yet to transfer.
-pub(crate) fn stop_copy_length<O: Operations>(open: &Open<O>, saving: Option<&Outgoing<O>>) -> u64 {
+pub(super) fn stop_copy_length<O: Operations>(open: &Open<O>, saving: Option<&Outgoing<O>>) -> u64 {
     let driver = match saving {
         Some(saving) => saving.stop_copy(open),
         None => open.driver.pending(None).stop_copy,

@@ -8,9 +8,12 @@
 //! by number, not by pointer: when the session ends, in whatever way, its number is retired and the
 //! file gives ENODEV.
 
-use super::{load::Incoming, save::Outgoing};
+use super::{
+    load::Incoming,
+    save::{stop_copy_length, Outgoing},
+};
 use crate::{
-    base::lock,
+    base::{lock, trace},
     driver::{Open, Operations, Phase},
     memory::Wakeup,
 };
@@ -22,7 +25,10 @@ use kernel::{
         Arc, Mutex,
     },
 };
-use mdev_model::state::{State, Transition};
+use mdev_model::{
+    irq::Line,
+    state::{State, Transition},
+};
 
 /// The migration state of an mdev, from `create` to `remove`, and longer while a data file is open.
 #[pin_data]
@@ -67,6 +73,18 @@ pub(crate) struct Session<O: Operations> {
     transfer: Transfer<O>,
 }
 
+/// What debugfs shows of a session.
+pub(crate) struct Summary {
+    /// The protocol that owns the session.
+    pub(crate) owner: Option<Protocol>,
+    /// The number of the session.
+    pub(crate) number: u64,
+    /// The bytes that STOP_COPY has yet to transfer; ENODEV while the device is closed.
+    pub(crate) stop_copy_length: Result<u64>,
+    /// The interrupt of an open device.
+    pub(crate) line: Option<Line>,
+}
+
 /// The data file to be created for a change of state.
 pub(crate) struct NewFile {
     /// The session that the file belongs to.
@@ -105,12 +123,26 @@ impl<O: Operations> MigrationState<O> {
         self.session.lock().open = Some(open);
     }
 
-    /// Runs `f` with the device and its transfer; ENODEV while the device is closed.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&Open<O>, &mut Transfer<O>) -> R) -> Result<R> {
-        let mut session = self.session.lock();
-        let session = &mut *session;
-        let open = session.open.as_ref().ok_or(ENODEV)?;
-        Ok(f(open, &mut session.transfer))
+    /// Returns the bytes that STOP_COPY has yet to transfer; ENODEV while the device is closed.
+    pub(crate) fn stop_copy_length(&self) -> Result<u64> {
+        self.session.lock().stop_copy_length()
+    }
+
+    /// Returns a summary of the session; `None` while it is in use.
+    pub(crate) fn summary(&self) -> Option<Summary> {
+        let session = self.session.try_lock()?;
+        Some(Summary {
+            owner: session.owner,
+            number: session.number,
+            stop_copy_length: session.stop_copy_length(),
+            line: session.open.as_ref().map(|open| open.cx.irqs.line()),
+        })
+    }
+
+    /// As [`stop_copy_length`](Self::stop_copy_length), for a reader that must not wait: EBUSY
+    /// while the state is being changed, or a part of it transferred.
+    pub(crate) fn stop_copy_length_now(&self) -> Result<u64> {
+        self.session.try_lock().ok_or(EBUSY)?.stop_copy_length()
     }
 
     /// Runs `f` if session `number` is the current one; ENODEV if not.
@@ -216,6 +248,15 @@ impl<O: Operations> Session<O> {
         (self.owner == Some(protocol)).then_some((open, &mut self.transfer))
     }
 
+    fn stop_copy_length(&self) -> Result<u64> {
+        let open = self.open.as_ref().ok_or(ENODEV)?;
+        let saving = match &self.transfer {
+            Transfer::Saving(saving) => Some(saving),
+            _ => None,
+        };
+        Ok(stop_copy_length(open, saving))
+    }
+
     /// Walks to `target` on behalf of `protocol`.
     ///
     /// # Errors
@@ -239,7 +280,12 @@ impl<O: Operations> Session<O> {
         let mut new = None;
         while self.state != target {
             let (next, transition) = self.state.step_to(target).ok_or(EINVAL)?;
-            new = self.walk(transition)?;
+            let walked = self.walk(transition);
+            if let Some(open) = &self.open {
+                let error = trace::error_of(&walked);
+                trace::arc(open.cx.device(), self.state as u32, next as u32, error);
+            }
+            new = walked?;
             self.state = next;
         }
         Ok(new)
@@ -300,6 +346,9 @@ impl<O: Operations> Session<O> {
     fn begin(&mut self, transfer: Transfer<O>, loads: bool) -> NewFile {
         self.end();
         self.transfer = transfer;
+        if let Some(open) = &self.open {
+            trace::session(open.cx.device(), self.number, loads);
+        }
         NewFile {
             number: self.number,
             loads,

@@ -67,7 +67,7 @@ fn check_other(cx: &Context, index: usize, offset: u64, count: usize) -> Result<
     let target = match index {
         _ if is_migration_region(index) => Target::Migration,
         index if index == raw::VFIO_PCI_CONFIG_REGION_INDEX as usize => {
-            let size = cx.config_size() as u64;
+            let size = u64::from(cx.identity().config_size);
             let remaining = size.checked_sub(offset).ok_or(EFAULT)?;
             if remaining == 0 || count as u64 > remaining {
                 return Err(EFAULT);

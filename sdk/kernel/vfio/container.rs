@@ -5,10 +5,10 @@
 //!
 //! C header: [`include/linux/vfio.h`](srctree/include/linux/vfio.h)
 
-use super::{device_ops, dirty_log, migration_v2};
+use super::{debugfs, device_ops, dirty_log, migration_v2};
 use crate::{
     base::{compat::raw_try_init, limit::Limit, lock, param, raw},
-    driver::{Driver, Open},
+    driver::{Driver, Open, Type},
     irq::EventFd,
     memory::{Pins, PinsRoom},
     migration::MigrationState,
@@ -19,6 +19,7 @@ use core::{
     ptr::{self, NonNull},
 };
 use kernel::{
+    debugfs::{Dir, File},
     device,
     error::{from_err_ptr, to_result},
     page::PAGE_SIZE,
@@ -31,7 +32,12 @@ use kernel::{
 /// The Rust part of a [`Device`].
 #[pin_data]
 pub(super) struct Body<D: Driver> {
+    /// The device in debugfs; first, so that it is removed first.
+    #[pin]
+    debugfs: File<debugfs::Device<D::Open>>,
     pub(super) driver: D,
+    /// The mdev's type.
+    pub(super) ty: &'static Type,
     /// The eventfd by which user space is asked to release the device (`VFIO_PCI_REQ_IRQ_INDEX`).
     /// It is not in `open`, because VFIO may request the device while it is being opened or closed.
     #[pin]
@@ -64,7 +70,8 @@ pub(crate) struct Device<D: Driver> {
 }
 
 impl<D: Driver> Device<D> {
-    /// Allocates and registers the VFIO device of an mdev, with `driver` as the driver's data.
+    /// Allocates and registers the VFIO device of an mdev of type `ty`, with `driver` as the
+    /// driver's data. debugfs shows it in `folder`.
     ///
     /// # Errors
     ///
@@ -73,7 +80,12 @@ impl<D: Driver> Device<D> {
     /// # Safety
     ///
     /// `dev` must be the `struct device` of an `mdev_device` that the driver of `D` is probing.
-    pub(crate) unsafe fn register(dev: *mut raw::device, driver: D) -> Result {
+    pub(crate) unsafe fn register(
+        dev: *mut raw::device,
+        driver: D,
+        ty: &'static Type,
+        folder: &Dir,
+    ) -> Result {
         const {
             assert!(
                 offset_of!(Self, vdev) == 0,
@@ -94,8 +106,12 @@ impl<D: Driver> Device<D> {
         })?;
         // SAFETY: `vdev` is a VFIO device, and its callbacks open and close `pins`.
         let pins = unsafe { Pins::new(room, NonNull::new_unchecked(vdev)) };
+        // SAFETY: The caller guarantees that `dev` is valid.
+        let mdev: &device::Device = unsafe { device::Device::from_raw(dev) };
         let body = pin_init!(Body::<D> {
+            debugfs <- debugfs::file(folder, mdev.name(), migration.clone(), pins.clone()),
             driver,
+            ty,
             request <- Mutex::new(None, lock::REQUEST, static_lock_class!()),
             pins,
             reports,
@@ -179,6 +195,42 @@ impl<D: Driver> Device<D> {
         // SAFETY: The caller guarantees that `vdev` is of `D` and open, and by the type invariant
         // nothing writes `open` now.
         unsafe { (*Self::body(vdev).open.get()).as_deref() }.ok_or(ENODEV)
+    }
+
+    /// Returns the body of the device of an mdev.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be the `struct device` of an mdev that is bound to the driver of `D`, for `'a`.
+    unsafe fn body_of_mdev<'a>(dev: *mut raw::device) -> &'a Body<D> {
+        // SAFETY: The caller guarantees that `dev` is bound, so `register` has stored the device.
+        unsafe { Self::body(raw::dev_get_drvdata(dev).cast()) }
+    }
+
+    /// Returns the type of an mdev.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be the `struct device` of an mdev that is bound to the driver of `D`.
+    pub(crate) unsafe fn type_of_mdev(dev: *mut raw::device) -> &'static Type {
+        // SAFETY: The caller guarantees that `dev` is bound to the driver of `D`.
+        unsafe { Self::body_of_mdev(dev) }.ty
+    }
+
+    /// Returns the bytes that STOP_COPY has yet to transfer for an mdev.
+    ///
+    /// # Errors
+    ///
+    /// ENODEV while the device is closed; EBUSY while its state is being changed or transferred.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be the `struct device` of an mdev that is bound to the driver of `D`.
+    pub(crate) unsafe fn stop_copy_length_of_mdev(dev: *mut raw::device) -> Result<u64> {
+        // SAFETY: The caller guarantees that `dev` is bound to the driver of `D`.
+        unsafe { Self::body_of_mdev(dev) }
+            .migration
+            .stop_copy_length_now()
     }
 
     /// Returns the mdev's device, for messages in the kernel log.

@@ -13,7 +13,6 @@ use crate::{
 };
 use core::marker::PhantomData;
 use kernel::{prelude::*, str::as_char_ptr_in_const_context, sync::aref::ARef};
-use mdev_model::config;
 
 /// Returns the callbacks for a device of `D`.
 pub(super) const fn of<D: Driver>() -> &'static raw::vfio_device_ops {
@@ -132,8 +131,7 @@ impl<D: Driver> VTable<D> {
 unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> Result {
     // SAFETY: The caller guarantees that `vdev` is a registered device of `D`.
     let (body, mdev) = unsafe { (Device::<D>::body(vdev), Device::<D>::of_mdev(vdev)) };
-    let identity = body.driver.identity();
-    if let Err((rule, bar)) = identity.check() {
+    if let Err((rule, bar)) = body.ty.identity.check() {
         if body.reports.spend().is_some() {
             match bar {
                 Some(bar) => dev_err!(mdev, "mdev: the driver's identity: BAR {bar}: {rule}\n"),
@@ -142,12 +140,10 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
         }
         return Err(EINVAL);
     }
-    let config_size = body.driver.config_size().min(config::SIZE);
     let cx = Context::new(
         ARef::from(mdev),
         D::OWNER,
-        identity,
-        config_size,
+        body.ty,
         memory,
         body.reports.clone(),
         body.migration.wakeup.clone(),

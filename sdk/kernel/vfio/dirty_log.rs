@@ -7,7 +7,7 @@
 
 use super::container::Device;
 use crate::{
-    base::raw,
+    base::{raw, trace},
     driver::Driver,
     memory::{Log, LOG_IS_OFFERED},
 };
@@ -96,11 +96,13 @@ impl<D: Driver> VTable<D> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: The caller guarantees that `vdev` is an open device of `D`.
-            let log = unsafe { Self::log(vdev)? };
+            let (log, mdev) = unsafe { (Self::log(vdev)?, Device::<D>::of_mdev(vdev)) };
             let more = length.checked_sub(1).ok_or(EINVAL)?;
             let last = iova.checked_add(more).ok_or(EOVERFLOW)?;
             let page_of = |iova: usize| (iova / PAGE_SIZE) as u64;
+            let mut dirty = 0;
             log.report(&(page_of(iova)..=page_of(last)), |run| {
+                dirty += run.end() - run.start() + 1;
                 let (run_first, run_end) = (
                     *run.start() as usize * PAGE_SIZE,
                     *run.end() as usize * PAGE_SIZE + (PAGE_SIZE - 1),
@@ -118,6 +120,7 @@ impl<D: Driver> VTable<D> {
                 // and `end` are. The function may sleep, and no lock is held.
                 unsafe { raw::mdev_iova_bitmap_set(bitmap.cast(), first, end - first + 1) };
             })?;
+            trace::report(mdev, iova as u64, last as u64, dirty);
             Ok(0)
         })
     }

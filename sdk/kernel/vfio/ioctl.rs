@@ -108,7 +108,7 @@ pub(super) unsafe extern "C" fn get_region_info_caps<D: Driver>(
             return Ok(0);
         }
         info.size = match index {
-            raw::VFIO_PCI_CONFIG_REGION_INDEX => open.cx.config_size() as u64,
+            raw::VFIO_PCI_CONFIG_REGION_INDEX => open.cx.identity().config_size.into(),
             raw::VFIO_PCI_ROM_REGION_INDEX => 0,
             // There is no VGA region, as on any vfio-pci device that is not a display.
             _ => {

@@ -9,7 +9,7 @@ use super::{container::Device, uapi};
 use crate::{
     base::raw,
     driver::{Driver, Operations},
-    migration::{stop_copy_length, MigrationState, NewFile, Transfer},
+    migration::{MigrationState, NewFile, Transfer},
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -95,10 +95,7 @@ impl<D: Driver> VTable<D> {
         from_result(|| {
             // SAFETY: The caller guarantees that `vdev` is an open device of `D`.
             let migration = unsafe { &Device::<D>::body(vdev).migration };
-            let size = migration.with(|open, transfer| match transfer {
-                Transfer::Saving(saving) => stop_copy_length(open, Some(saving)),
-                _ => stop_copy_length(open, None),
-            })?;
+            let size = migration.stop_copy_length()?;
             // SAFETY: The caller guarantees that `length` is valid for writes.
             unsafe { *length = usize::try_from(size)? };
             Ok(0)

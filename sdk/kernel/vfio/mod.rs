@@ -10,11 +10,13 @@
 //! | `access`, `ioctl`, `uapi` | read, write and mmap; ioctls and their structures |
 //! | `migration_v1`, `migration_v2` | the two protocols, each a front end of the same session |
 //! | `dirty_log` | `struct vfio_log_ops` |
+//! | `debugfs` | what debugfs shows of a device |
 //!
 //! This layer knows all below it. `mdev` uses it, through [`Device`].
 
 mod access;
 mod container;
+mod debugfs;
 mod device_ops;
 mod dirty_log;
 mod ioctl;

@@ -10,8 +10,13 @@ mod identity;
 
 pub use identity::{Bar, Identity, Msix};
 
+use crate::stream::Crc32c;
+
 /// Size in bytes of the configuration space.
 pub const SIZE: usize = 256;
+
+/// Size in bytes of its header.
+const HEADER_SIZE: usize = 64;
 
 /// Number of base address registers of a type 0 header.
 pub const BARS: usize = 6;
@@ -209,6 +214,13 @@ impl ConfigSpace {
         let start = usize::try_from(offset).ok()?;
         let end = start.checked_add(len)?;
         (end <= SIZE).then_some(start..end)
+    }
+
+    /// Returns the CRC-32C of all bytes, with the writable bits as zero: it is equal for two
+    /// devices of which each can load what the other saves.
+    pub fn identity_checksum(&self, crc32c: Crc32c) -> u32 {
+        let fixed: [u8; SIZE] = core::array::from_fn(|i| self.bytes[i] & !self.writable[i]);
+        !crc32c(!0, &fixed)
     }
 
     /// Returns all bytes, as a migration stream carries them.

@@ -43,7 +43,7 @@ enum Mask {
 ///
 /// Methods that return `bool` return whether the caller must signal the eventfd of the current
 /// [`Mode`] now.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Line {
     mode: Mode,
     /// Whether there is an eventfd to signal.

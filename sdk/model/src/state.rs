@@ -79,6 +79,20 @@ impl State {
         Self::ALL.get(usize::try_from(raw).ok()?).copied()
     }
 
+    /// Returns the name of the state, as VFIO's debugfs has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Error => "ERROR",
+            Stop => "STOP",
+            Running => "RUNNING",
+            StopCopy => "STOP_COPY",
+            Resuming => "RESUMING",
+            RunningP2p => "RUNNING_P2P",
+            PreCopy => "PRE_COPY",
+            PreCopyP2p => "PRE_COPY_P2P",
+        }
+    }
+
     /// Returns the next state on the way to `target`, with the meaning of the arc to it.
     ///
     /// Returns `None` if there is no way, or `target` is the present state, at which the caller

@@ -9,12 +9,14 @@
 //! in either direction. Documentation/stream-format.md specifies each byte. All integers are little
 //! endian.
 
+mod compatibility;
 mod end;
 mod interrupt;
 mod load;
 mod match_data;
 mod record;
 
+pub use compatibility::{BadKey, Compatibility, Mismatch};
 pub use end::{Crc32c, StreamChecksum, END_LEN};
 pub use interrupt::{Interrupt, INTERRUPT_LEN};
 pub use load::{Known, Loader, Sink};

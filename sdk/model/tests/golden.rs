@@ -57,6 +57,7 @@ fn card() -> ConfigSpace {
                 Bar::None
             }
         }),
+        config_size: 256,
     });
     assert!(config.write(0x04, &[0x03, 0x01]));
     assert!(config.write(0x10, &0xc040u32.to_le_bytes()));

@@ -16,10 +16,13 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{Arc, Completion, Mutex};
 use kernel::time::{delay::fsleep, Delta};
 use kernel::{new_mutex, prelude::*};
-use mdev_sdk::model::config::{Bar, Identity};
+use mdev_sdk::model::{
+    config::{Bar, Identity},
+    stream::name,
+};
 use mdev_sdk::{
-    Context, DeviceMemory, Dma, Driver, Engine, NewDevice, Operations, Pinned, Read, Step, Task,
-    Type, Write,
+    Codec, Context, DeviceMemory, Dma, Driver, Engine, NewDevice, Operations, Pinned, Read, Step,
+    Task, Type, Write,
 };
 use memory_registers::*;
 
@@ -261,6 +264,17 @@ impl Card {
     }
 }
 
+const BARS: [Bar; 6] = {
+    let mut bars = [Bar::None; 6];
+    bars[0] = Bar::memory32(CHANNEL as u32 * CHANNELS as u32);
+    bars[1] = Bar::Memory32 {
+        size: DEVICE_SIZE as u32,
+        prefetchable: true,
+    };
+    bars[2] = bars[1];
+    bars
+};
+
 /// The card from `create` to `remove`.
 struct MemoryRs(Arc<Mdev>);
 
@@ -272,6 +286,15 @@ impl Driver for MemoryRs {
         sysfs_name: c"1",
         name: c"Calls GuestMemory and DeviceMemory",
         description: c"Card of a test",
+        identity: Identity {
+            intx: false,
+            msi: false,
+            bars: BARS,
+            ..Identity::new(0x4d45, 0x4d52)
+        },
+        kind: name("memory_rs-1"),
+        geometry: [0; 2],
+        codec: Codec::Records,
     }];
     type Parent = ();
     type Open = Card;
@@ -291,30 +314,6 @@ impl Driver for MemoryRs {
             ],
         };
         Ok(MemoryRs(Arc::new(new, GFP_KERNEL)?))
-    }
-
-    fn identity(&self) -> Identity {
-        let mut bars = [Bar::None; 6];
-        bars[0] = Bar::Memory32 {
-            size: CHANNEL as u32 * CHANNELS as u32,
-            prefetchable: false,
-        };
-        bars[1..=2].fill(Bar::Memory32 {
-            size: DEVICE_SIZE as u32,
-            prefetchable: true,
-        });
-        Identity {
-            vendor: 0x4d45,
-            device: 0x4d52,
-            subsystem_vendor: 0x4d45,
-            subsystem: 0x4d52,
-            class: 0xff_00_00,
-            revision: 0,
-            intx: false,
-            msi: false,
-            msix: None,
-            bars,
-        }
     }
 
     fn open(&self, cx: Arc<Context>) -> impl PinInit<Card, Error> {
@@ -379,4 +378,4 @@ impl Operations for Card {
     }
 }
 
-does_not_migrate!(Card, "memory_rs", "memory_rs-1");
+does_not_migrate!(Card, "memory_rs");

@@ -7,9 +7,9 @@
 
 use kernel::{prelude::*, sync::Arc};
 use mdev_sdk::model::config::{Bar, Identity, Msix};
-use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag};
+use mdev_sdk::model::stream::{name, Format, LoadError, Tag};
 use mdev_sdk::{
-    Budget, Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase,
+    Budget, Codec, Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase,
     Progress, RecordWriter, Share, Type,
 };
 
@@ -65,15 +65,45 @@ const TYPES: [Type; MISTAKES.len()] = {
             sysfs_name: c"",
             name: c"Mistake",
             description: c"A device whose driver breaks a rule",
+            identity: Identity::new(0x4d49, 0x5354),
+            kind: name("mistake"),
+            geometry: [0; 2],
+            codec: Codec::Records,
         }
     }; MISTAKES.len()];
     let mut index = 0;
     while index < types.len() {
         types[index].sysfs_name = MISTAKES[index].1;
+        types[index].identity = identity(MISTAKES[index].0);
         index += 1;
     }
     types
 };
+
+const fn identity(mistake: Mistake) -> Identity {
+    let mut bars = [Bar::None; 6];
+    bars[0] = Bar::memory32(if matches!(mistake, BarSize) { 24 } else { 4096 });
+    if matches!(mistake, MemorySize | MemoryTwice) {
+        bars[1] = Bar::memory32(MEMORY_SIZE as u32);
+    }
+    if matches!(mistake, MemoryTwice) {
+        bars[2] = bars[1];
+    }
+    let msix = Some(Msix {
+        bar: 0,
+        table: 4096,
+        pending: 0,
+    });
+    Identity {
+        bars,
+        msix: if matches!(mistake, Mistake::Msix) {
+            msix
+        } else {
+            None
+        },
+        ..Identity::new(0x4d49, 0x5354)
+    }
+}
 
 const MEMORY_SIZE: usize = 4 * kernel::page::PAGE_SIZE;
 const STATE: Tag = Tag::FIRST_DRIVER;
@@ -106,26 +136,6 @@ impl Driver for Mistaken {
             mistake: MISTAKES[new.type_index].0,
             _share: new.parent.take(1)?,
         })
-    }
-
-    fn identity(&self) -> Identity {
-        let mut bars = [Bar::None; 6];
-        bars[0] = Bar::memory32(if self.mistake == BarSize { 24 } else { 4096 });
-        if matches!(self.mistake, MemorySize | MemoryTwice) {
-            bars[1] = Bar::memory32(MEMORY_SIZE as u32);
-        }
-        if self.mistake == MemoryTwice {
-            bars[2] = bars[1];
-        }
-        Identity {
-            bars,
-            msix: (self.mistake == Mistake::Msix).then_some(Msix {
-                bar: 0,
-                table: 4096,
-                pending: 0,
-            }),
-            ..Identity::new(0x4d49, 0x5354)
-        }
     }
 
     fn open(&self, _cx: Arc<Context>) -> impl PinInit<OpenMistaken, Error> {
@@ -175,14 +185,6 @@ impl Migrate for OpenMistaken {
     const RECORDS: &'static [(Tag, usize)] = &[(STATE, STATE_LEN)];
     type Saving = ();
     type Loading = ();
-
-    fn kind(&self) -> Name {
-        name("mistake")
-    }
-
-    fn geometry(&self) -> [u64; 2] {
-        [0; 2]
-    }
 
     fn start_saving(&self) -> Result {
         Ok(())

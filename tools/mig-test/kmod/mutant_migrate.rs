@@ -13,7 +13,7 @@ use kernel::sync::{
     Arc,
 };
 use kernel::{page::PAGE_SIZE, prelude::*};
-use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag, HEADER_LEN};
+use mdev_sdk::model::stream::{name, Format, LoadError, Tag, HEADER_LEN};
 use mdev_sdk::{Context, DeviceMemory, Migrate, Pending, Phase, Progress, RecordWriter};
 
 /// [`State::encode`].
@@ -141,14 +141,6 @@ impl Migrate for OpenMutant {
         &[(REGISTERS, State::LEN), (MEMORY, 1 + PAGE), (TIME, 4)];
     type Saving = Saving;
     type Loading = Arrived;
-
-    fn kind(&self) -> Name {
-        name("mutant")
-    }
-
-    fn geometry(&self) -> [u64; 2] {
-        [self.bench.memory.size() as u64, 0]
-    }
 
     fn quiesce(&self, cx: &Context) -> Result {
         let bench = &self.bench;

@@ -18,9 +18,12 @@ use kernel::sync::{
 };
 use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
 use kernel::{new_mutex, prelude::*};
-use mdev_sdk::model::config::{Bar, Identity};
+use mdev_sdk::model::{
+    config::{Bar, Identity},
+    stream::name,
+};
 use mdev_sdk::{
-    Budget, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Share, Task, Type,
+    Budget, Codec, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Share, Task, Type,
 };
 use mutant::defect::Defect;
 use mutant::device::{Failed, Step, Workbench};
@@ -41,6 +44,16 @@ mdev_sdk::module_mdev_driver! {
 const DEVICES_MAX: u32 = 16;
 const MEMORY_BAR: usize = 1;
 
+const BARS: [Bar; 6] = {
+    let mut bars = [Bar::None; 6];
+    bars[0] = Bar::memory32(REGISTERS_SIZE as u32);
+    bars[MEMORY_BAR] = Bar::Memory32 {
+        size: MEMORY_SIZE as u32,
+        prefetchable: true,
+    };
+    bars
+};
+
 /// A type for each defect, in the order of [`Defect::ALL`].
 const TYPES: [Type; Defect::ALL.len()] = {
     let mut types = [const {
@@ -48,6 +61,13 @@ const TYPES: [Type; Defect::ALL.len()] = {
             sysfs_name: c"",
             name: c"Workbench",
             description: c"",
+            identity: Identity {
+                bars: BARS,
+                ..Identity::new(0x4d55, 0x5454)
+            },
+            kind: name("mutant"),
+            geometry: [MEMORY_SIZE as u64, 0],
+            codec: Codec::Records,
         }
     }; Defect::ALL.len()];
     let mut index = 0;
@@ -215,28 +235,6 @@ impl Driver for Mutant {
             defect: Defect::ALL[new.type_index].0,
             _share: new.parent[new.type_index].take(1)?,
         })
-    }
-
-    fn identity(&self) -> Identity {
-        let memory = |size: usize, prefetchable| Bar::Memory32 {
-            size: size as u32,
-            prefetchable,
-        };
-        let mut bars = [Bar::None; 6];
-        bars[0] = memory(REGISTERS_SIZE, false);
-        bars[MEMORY_BAR] = memory(MEMORY_SIZE, true);
-        Identity {
-            vendor: 0x4d55,
-            device: 0x5454,
-            subsystem_vendor: 0x4d55,
-            subsystem: 0x5454,
-            class: 0xff_00_00,
-            revision: 0,
-            intx: true,
-            msi: true,
-            msix: None,
-            bars,
-        }
     }
 
     fn open(&self, cx: Arc<Context>) -> impl PinInit<OpenMutant, Error> {

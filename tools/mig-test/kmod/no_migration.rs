@@ -2,12 +2,12 @@
 
 //! `Migrate` for the drivers of this folder, which have no state to migrate.
 
-/// Implements `Migrate` for `$card`, with the driver's name `$driver` and its only type `$kind`.
-/// The card can be quiesced, and a transfer fails at its start with ENOTSUPP.
+/// Implements `Migrate` for `$card`, with the driver's name `$driver`. The card can be quiesced,
+/// and a transfer fails at its start with ENOTSUPP.
 macro_rules! does_not_migrate {
-    ($card:ty, $driver:literal, $kind:literal) => {
+    ($card:ty, $driver:literal) => {
         const _: () = {
-            use mdev_sdk::model::stream::{name, Format, LoadError, Name, Tag};
+            use mdev_sdk::model::stream::{name, Format, LoadError, Tag};
             use mdev_sdk::{Migrate, Pending, Phase, Progress, RecordWriter};
 
             #[vtable]
@@ -21,14 +21,6 @@ macro_rules! does_not_migrate {
                 const RECORDS: &'static [(Tag, usize)] = &[];
                 type Saving = ();
                 type Loading = ();
-
-                fn kind(&self) -> Name {
-                    name($kind)
-                }
-
-                fn geometry(&self) -> [u64; 2] {
-                    [0, 0]
-                }
 
                 fn quiesce(&self, _cx: &Context) -> Result {
                     Ok(())

@@ -12,8 +12,11 @@ pub mod pin_registers;
 use kernel::page::PAGE_SIZE;
 use kernel::sync::{Arc, Mutex};
 use kernel::{new_mutex, prelude::*};
-use mdev_sdk::model::config::{Bar, Identity};
-use mdev_sdk::{Context, Driver, NewDevice, Operations, Type};
+use mdev_sdk::model::{
+    config::{Bar, Identity},
+    stream::name,
+};
+use mdev_sdk::{Codec, Context, Driver, NewDevice, Operations, Type};
 use pin_registers::*;
 
 mdev_sdk::module_mdev_driver! {
@@ -79,6 +82,15 @@ impl Driver for PinRs {
         sysfs_name: c"1",
         name: c"Pins, writes, unpins",
         description: c"Card of a benchmark",
+        identity: Identity {
+            intx: false,
+            msi: false,
+            bars: Bar::memory32(PAGE_SIZE as u32).alone(),
+            ..Identity::new(0x5049, 0x4e53)
+        },
+        kind: name("pin_rs-1"),
+        geometry: [0; 2],
+        codec: Codec::Records,
     }];
     type Parent = ();
     type Open = Card;
@@ -89,26 +101,6 @@ impl Driver for PinRs {
 
     fn create(_new: &NewDevice<'_, Self>) -> Result<Self> {
         Ok(PinRs)
-    }
-
-    fn identity(&self) -> Identity {
-        let mut bars = [Bar::None; 6];
-        bars[0] = Bar::Memory32 {
-            size: PAGE_SIZE as u32,
-            prefetchable: false,
-        };
-        Identity {
-            vendor: 0x5049,
-            device: 0x4e53,
-            subsystem_vendor: 0x5049,
-            subsystem: 0x4e53,
-            class: 0xff_00_00,
-            revision: 0,
-            intx: false,
-            msi: false,
-            msix: None,
-            bars,
-        }
     }
 
     fn open(&self, _cx: Arc<Context>) -> impl PinInit<Card, Error> {
@@ -149,4 +141,4 @@ impl Operations for Card {
     }
 }
 
-does_not_migrate!(Card, "pin_rs", "pin_rs-1");
+does_not_migrate!(Card, "pin_rs");

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::compat::{self, CompatArgs};
 use crate::conform::command;
 use crate::lab::{brought, Choice, Kernel, Lab};
 use crate::lab_command::{self, LabCommand};
@@ -94,6 +95,15 @@ Examples:
 
 Exit codes: 0 no rule is violated, 1 some are, 2 the machine or the command line is not suitable.")]
     Conform(ConformArgs),
+    /// Say whether a device would load what another one saves, before any migration
+    #[command(after_help = "\
+Examples:
+  mig-test compat UUID mgpu_rs/mgpu-16       two of this host
+  ssh HOST cat /sys/class/mdev_bus/mgpu_rs/match_data/mgpu-16 | mig-test compat UUID -
+
+A destination that refuses a migration says the same, in the same words, in its kernel log.
+Exit codes: 0 it would, 1 it would not, 2 one of the two cannot be asked.")]
+    Compat(CompatArgs),
     /// Run all scenarios but the benchmarks; KTAP, and counts in the last line
     Test(TestArgs),
     /// Measure in instructions, which repeats exactly
@@ -268,6 +278,7 @@ pub fn main() -> Result<()> {
             Ok(())
         }
         Command::New(args) => new::run(&args),
+        Command::Compat(args) => compat::run(&args),
         Command::Conform(args) if args.what.here => command::run(None, &args.what),
         Command::Conform(mut args) => {
             // Before the lab is set up, which may take long.

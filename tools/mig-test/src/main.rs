@@ -6,6 +6,7 @@ mod author;
 mod checks;
 mod cli;
 mod commands;
+mod compat;
 mod conform;
 mod counts;
 mod event;

@@ -12,7 +12,7 @@ use crate::failure::unusable;
 /// The folder of the parents of mediated devices.
 pub const PARENTS: &str = "/sys/class/mdev_bus";
 /// The folder of all mediated devices of all parents.
-const DEVICES: &str = "/sys/bus/mdev/devices";
+pub const DEVICES: &str = "/sys/bus/mdev/devices";
 
 /// One type of mediated device that a parent offers.
 #[derive(Debug, Clone)]

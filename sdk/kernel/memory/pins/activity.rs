@@ -40,6 +40,11 @@ impl Activity {
         self.quiesced.store(quiesced, Relaxed);
     }
 
+    /// Returns whether what has not begun is refused.
+    pub(super) fn is_quiesced(&self) -> bool {
+        self.quiesced.load(Relaxed)
+    }
+
     /// Begins a pin or a copy, which must [`end`](Self::end); EBUSY while the device is quiesced.
     /// The table must be locked.
     #[inline]

@@ -19,10 +19,11 @@ mod unmap;
 mod vdev;
 
 use super::dirty_log::Log;
-use crate::base::{raw, wait::KernelThread};
+use crate::base::{raw, trace, wait::KernelThread};
 use activity::Activity;
 use core::{mem::MaybeUninit, ops::RangeInclusive, ptr::NonNull};
 use kernel::{
+    device::Device,
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
@@ -67,7 +68,30 @@ impl Room {
     }
 }
 
+/// What debugfs shows of the pins.
+pub(crate) struct Summary {
+    /// The number of ranges that are pinned, or about to be.
+    pub(crate) ranges: usize,
+    /// The number of their pages; a page of two ranges counts twice.
+    pub(crate) pages: usize,
+    /// Whether the device is quiesced, so that accesses are refused.
+    pub(crate) quiesced: bool,
+    /// Whether the DMA log is started.
+    pub(crate) logged: bool,
+}
+
 impl Pins {
+    /// Returns a summary of the pins.
+    pub(crate) fn summary(&self) -> Summary {
+        let table = self.table.lock();
+        Summary {
+            ranges: table.ranges.len(),
+            pages: table.ranges.iter().map(|range| range.span.pages).sum(),
+            quiesced: self.activity.is_quiesced(),
+            logged: self.log.is_started(),
+        }
+    }
+
     /// Creates the pins of `vdev`, of which there are none.
     ///
     /// # Safety
@@ -171,6 +195,13 @@ impl Pins {
         result
     }
 
+    /// Returns the mdev's device.
+    #[inline(always)]
+    fn device(&self) -> &Device {
+        // SAFETY: VFIO calls only while the mdev lives, and a range in the table keeps it open.
+        unsafe { self.vdev.device() }
+    }
+
     /// Ends the call into VFIO of this thread, if it is `thread`.
     #[inline]
     fn end_call(&self, thread: Option<KernelThread>) {
@@ -183,11 +214,15 @@ impl Pins {
     #[inline(always)]
     fn pin_pages(&self, range: &Range, prot: u32, pages: &mut Pages) -> Result {
         // SAFETY: `range` is in the table, so `vdev` is open by the type invariant.
-        unsafe { self.vdev.pin(&range.span, prot, pages) }
+        let pinned = unsafe { self.vdev.pin(&range.span, prot, pages) };
+        let Span { start, pages, .. } = range.span;
+        trace::pin(self.device(), start, pages as u64, trace::error_of(&pinned));
+        pinned
     }
 
     #[inline(always)]
     fn unpin_pages(&self, range: &Range) {
+        trace::unpin(self.device(), range.span.start, range.span.pages as u64, 0);
         // SAFETY: `range` is in the table, so `vdev` is open by the type invariant; its pages were
         // pinned, and are unpinned once.
         unsafe { self.vdev.unpin(range.span.start, range.span.pages) }
@@ -245,6 +280,7 @@ impl Pins {
     ///
     /// Pins there are refused until this thread is back in user space.
     pub(crate) fn revoke(this: &Arc<Self>, iovas: &RangeInclusive<u64>) {
+        trace::unmap(this.device(), *iovas.start(), *iovas.end());
         // First, so that a pin that has not seen it is in the table when that is searched.
         let notice = this.table.lock().begin_unmap(iovas);
         if let Some(notice) = notice {

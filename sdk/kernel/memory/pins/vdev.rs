@@ -5,7 +5,7 @@
 use super::pages::Pages;
 use crate::base::raw;
 use core::ptr::NonNull;
-use kernel::{error::to_result, page::PAGE_SIZE, prelude::*};
+use kernel::{device::Device, error::to_result, page::PAGE_SIZE, prelude::*};
 use mdev_model::paging::Span;
 
 /// How many pages VFIO pins in one call.
@@ -81,6 +81,18 @@ impl Vdev {
             unsafe { raw::vfio_unpin_pages(self.0.as_ptr(), iova, some as c_int) };
             first += some;
         }
+    }
+
+    /// Returns the mdev's device.
+    ///
+    /// # Safety
+    ///
+    /// The mdev must live for `'a`.
+    #[inline(always)]
+    pub(super) unsafe fn device<'a>(&self) -> &'a Device {
+        // SAFETY: VFIO sets `dev` when it allocates the device. The caller guarantees that the mdev
+        // lives.
+        unsafe { Device::from_raw((*self.0.as_ptr()).dev) }
     }
 
     /// Copies `len` bytes between `data` and guest memory at `iova`.

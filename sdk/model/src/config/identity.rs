@@ -2,7 +2,7 @@
 
 //! The read-only part of a PCI function: its ids, base address registers and capabilities.
 
-use super::BARS;
+use super::{BARS, HEADER_SIZE, SIZE};
 use crate::region;
 
 // Bits of a base address register.
@@ -186,6 +186,7 @@ impl Msix {
 ///         pending: 0x810,
 ///     }),
 ///     bars,
+///     config_size: 256,
 /// };
 /// assert_eq!(card.check(), Ok(()));
 /// ```
@@ -211,6 +212,11 @@ pub struct Identity {
     pub msix: Option<Msix>,
     /// The resources that the base address registers decode.
     pub bars: [Bar; BARS],
+    /// The size in bytes of configuration space, as user space sees it: 64 to 256.
+    ///
+    /// It is another one than 256 only for a device that mimics one with another; QEMU's own part
+    /// of a stream depends on it.
+    pub config_size: u16,
 }
 
 impl Identity {
@@ -240,6 +246,7 @@ impl Identity {
             msi: true,
             msix: None,
             bars: [Bar::None; BARS],
+            config_size: SIZE as u16,
         }
     }
 
@@ -251,6 +258,9 @@ impl Identity {
     pub fn check(&self) -> Result<(), (&'static str, Option<usize>)> {
         if self.class >= 1 << 24 {
             return Err(("the class code must have 24 bits", None));
+        }
+        if !(HEADER_SIZE..=SIZE).contains(&usize::from(self.config_size)) {
+            return Err(("configuration space must have 64 to 256 bytes", None));
         }
         for (i, bar) in self.bars.iter().enumerate() {
             if !bar.is_valid() {

@@ -134,6 +134,8 @@ pub enum LoadError {
     OtherType,
     /// The stream was saved by a device of another geometry.
     OtherGeometry,
+    /// A read-only bit of configuration space is another one.
+    OtherConfig,
     /// A record is unknown to this version, and not optional.
     UnknownRecord,
     /// A record is longer than its tag allows.
@@ -158,6 +160,19 @@ impl From<&'static str> for LoadError {
 }
 
 impl LoadError {
+    /// Returns whether the stream is that of a device which this one does not load from, so that
+    /// every stream of it is refused.
+    pub fn is_mismatch(self) -> bool {
+        matches!(
+            self,
+            LoadError::OtherFormat
+                | LoadError::OtherVersion
+                | LoadError::OtherType
+                | LoadError::OtherGeometry
+                | LoadError::OtherConfig
+        )
+    }
+
     /// Returns the reason in words, for the kernel log.
     pub fn reason(self) -> &'static str {
         match self {
@@ -168,6 +183,7 @@ impl LoadError {
             LoadError::OtherVersion => "the stream's version is outside of the accepted window",
             LoadError::OtherType => "the stream was saved by a device of another type",
             LoadError::OtherGeometry => "the stream was saved by a device of another geometry",
+            LoadError::OtherConfig => "configuration space is another device's",
             LoadError::UnknownRecord => "an unknown record is not optional",
             LoadError::RecordTooLong => "a record is longer than its tag allows",
             LoadError::WrongLength => "the closing record has another length",

@@ -40,6 +40,7 @@ pub const FULL: Identity = Identity {
         NONE,
         memory32(16, true),
     ],
+    config_size: 256,
 };
 
 pub fn with_bars(bars: [Bar; BARS]) -> Identity {

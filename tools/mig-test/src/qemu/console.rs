@@ -22,6 +22,8 @@ pub struct Console {
     /// The number of reports requested so far.
     asked: u32,
     stalls: Stalls,
+    /// What the guest has said of its state at the last stall.
+    stalled: String,
 }
 
 impl Console {
@@ -33,6 +35,7 @@ impl Console {
             log,
             asked: 0,
             stalls: Stalls::default(),
+            stalled: String::new(),
         }
     }
 
@@ -60,7 +63,10 @@ impl Console {
                     format!("the guest's kernel said last: {last}")
                 })?;
             match parse(&line)? {
-                Some(Message::Stalled { what }) => self.stalls.judge(what)?,
+                Some(Message::Stalled { what, state }) => {
+                    self.stalled = state;
+                    self.stalls.judge(what)?;
+                }
                 Some(message) => return Ok(message),
                 None => {}
             }
@@ -219,6 +225,11 @@ impl Console {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Returns what the guest has said of its state at the last stall, if there was one.
+    pub fn stalled(&self) -> &str {
+        &self.stalled
+    }
+
     /// Sends a command to the guest program.
     pub fn tell(&mut self, command: &str) -> Result<()> {
         self.commands.send(command)
@@ -285,8 +296,9 @@ mod tests {
 
     #[test]
     fn a_report_of_a_stall_is_read() {
-        let line = format!(r#"{PREFIX}{{"STALLED":{{"what":"fence 3"}}}}"#);
-        let what = "fence 3".to_owned();
-        assert_eq!(parse(&line).unwrap(), Some(Message::Stalled { what }));
+        let line = format!(r#"{PREFIX}{{"STALLED":{{"state":"","what":"fence 3"}}}}"#);
+        let (what, state) = ("fence 3".to_owned(), String::new());
+        let stalled = Message::Stalled { state, what };
+        assert_eq!(parse(&line).unwrap(), Some(stalled));
     }
 }

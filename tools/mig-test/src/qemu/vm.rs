@@ -73,6 +73,8 @@ pub struct Vm {
     process: Process,
     qmp: Qmp,
     console: Console,
+    /// The sysfs folders of its devices.
+    devices: Vec<PathBuf>,
 }
 
 impl Vm {
@@ -170,6 +172,7 @@ impl Vm {
             process,
             qmp,
             console: Console::new(debug, serial, log),
+            devices: setup.devices.iter().map(|one| one.path.clone()).collect(),
         })
     }
 
@@ -217,24 +220,57 @@ impl Vm {
         self.qmp.forget_events();
     }
 
+    /// Waits for the guest; if that fails, keeps what explains why it does not go on.
+    fn await_guest<T>(
+        &mut self,
+        wait: impl FnOnce(&mut Console, &mut Process) -> Result<T>,
+    ) -> Result<T> {
+        let result = wait(&mut self.console, &mut self.process);
+        if result.is_err() {
+            // The error matters, and not whether it can be explained.
+            let _ = self.keep_evidence();
+        }
+        result
+    }
+
+    /// Writes what the guest, QEMU and the SDK know of the interrupts to `NAME-stall`.
+    fn keep_evidence(&mut self) -> Result<()> {
+        let mut text = format!("guest:\n{}", self.console.stalled());
+        for line in ["info status", "info pic", "info irq", "info registers"] {
+            let answer = self.monitor(line).unwrap_or_else(|error| error.to_string());
+            text += &format!("\n{line}:\n{answer}");
+        }
+        for device in &self.devices {
+            let driver = fs::read_link(device.join("driver")).unwrap_or_default();
+            let names = (driver.file_name(), device.file_name());
+            if let (Some(driver), Some(name)) = names {
+                let file = Path::new("/sys/kernel/debug").join(driver).join(name);
+                let shown = fs::read_to_string(&file).unwrap_or_else(|error| error.to_string());
+                text += &format!("\n{}:\n{shown}", file.display());
+            }
+        }
+        let file = self.dir.join(format!("{}-stall", self.name));
+        Ok(fs::write(file, text)?)
+    }
+
     /// Waits until the guest program has started; returns the initial registers.
     pub fn await_ready(&mut self) -> Result<Vec<Registers>> {
-        self.console.await_ready(&mut self.process)
+        self.await_guest(Console::await_ready)
     }
 
     /// Waits until every port of the guest has received `more` further lines.
     pub fn await_lines(&mut self, more: u64) -> Result<Vec<Counters>> {
-        self.console.await_lines(&mut self.process, more)
+        self.await_guest(|console, process| console.await_lines(process, more))
     }
 
     /// Returns what each of the guest's ports has sent and received so far.
     pub fn counters(&mut self) -> Result<Vec<Counters>> {
-        self.console.report(&mut self.process)
+        self.await_guest(Console::report)
     }
 
     /// Stops the guest's data with nothing in flight.
     pub fn pause_guest(&mut self) -> Result<Vec<Counters>> {
-        self.console.pause(&mut self.process)
+        self.await_guest(Console::pause)
     }
 
     /// Resumes the guest's data.
@@ -244,18 +280,18 @@ impl Vm {
 
     /// Reads the registers of the paused guest's ports.
     pub fn registers(&mut self) -> Result<Vec<Registers>> {
-        self.console.registers(&mut self.process)
+        self.await_guest(Console::registers)
     }
 
     /// Leaves `bytes` of the paused guest's next line unread in the card.
     pub fn hold(&mut self, bytes: usize) -> Result<()> {
-        self.console.hold(&mut self.process, bytes)
+        self.await_guest(|console, process| console.hold(process, bytes))
     }
 
     /// Takes up the held bytes; returns once everything in flight has come back.
     pub fn release(&mut self) -> Result<Vec<Counters>> {
         self.console.tell("release")?;
-        self.console.await_paused(&mut self.process)
+        self.await_guest(Console::await_paused)
     }
 
     /// Has the guest's GPU work as a seed says, and go on with it.
@@ -265,28 +301,28 @@ impl Vm {
 
     /// Waits until the guest's GPU has got so many more batches of commands.
     pub fn gpu_batches(&mut self, more: u64) -> Result<()> {
-        self.console.gpu_batches(&mut self.process, more)
+        self.await_guest(|console, process| console.gpu_batches(process, more))
     }
 
     /// Makes the guest unmap all memory from its GPU, and map it again, after each of a number of
     /// batches.
     pub fn gpu_renew(&mut self, times: u64) -> Result<()> {
-        self.console.gpu_renew(&mut self.process, times)
+        self.await_guest(|console, process| console.gpu_renew(process, times))
     }
 
     /// Makes the guest check everything that its GPU has written.
     pub fn gpu_check(&mut self) -> Result<Checked> {
-        self.console.gpu_check(&mut self.process)
+        self.await_guest(Console::gpu_check)
     }
 
     /// Makes the guest's GPU draw a picture.
     pub fn gpu_draw(&mut self, number: u32) -> Result<()> {
-        self.console.gpu_draw(&mut self.process, number)
+        self.await_guest(|console, process| console.gpu_draw(process, number))
     }
 
     /// Sends an order about interrupts to the guest's program, which drives the card.
     pub fn intx(&mut self, order: &str) -> Result<Interrupts> {
-        self.console.intx(&mut self.process, order)
+        self.await_guest(|console, process| console.intx(process, order))
     }
 
     /// Returns the guest's consoles, and the process that its waits need.

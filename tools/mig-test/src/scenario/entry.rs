@@ -47,3 +47,18 @@ pub const fn migrates(name: &'static str, about: &'static str, minutes: u64, run
         ..plain(name, about, minutes, run)
     }
 }
+
+/// Returns two tables as one, of so many scenarios together.
+pub const fn joined<const N: usize>(first: &[Scenario], second: &[Scenario]) -> [Scenario; N] {
+    assert!(first.len() + second.len() == N);
+    let mut all = [first[0]; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = match index.checked_sub(first.len()) {
+            None => first[index],
+            Some(index) => second[index],
+        };
+        index += 1;
+    }
+    all
+}

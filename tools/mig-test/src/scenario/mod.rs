@@ -5,6 +5,7 @@
 mod bed;
 mod bench;
 mod cancel;
+mod compat;
 mod conformance;
 mod demo;
 mod entry;
@@ -20,6 +21,7 @@ mod parameter;
 mod refusal;
 mod sysfs;
 mod table;
+mod tracing;
 mod waiting;
 
 pub use bed::load;
@@ -42,6 +44,7 @@ pub use table::ALL;
 pub use waiting::until;
 
 /// A named test. A scenario that returns an error has failed, with the error as its reason.
+#[derive(Clone, Copy)]
 pub struct Scenario {
     /// Name on the command line: words joined by dashes.
     pub name: &'static str,

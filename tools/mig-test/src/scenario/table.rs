@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Every scenario, in the order in which `mig-test test` runs them.
+//! Every scenario, in the order in which `mig-test test` runs them; then the benchmarks.
 
-use super::entry::{migrates, plain, races};
+use super::entry::{joined, migrates, plain, races};
 use super::{
-    bench, cancel, conformance, demo, file, guest_drivers, intx, live, memory, mgpu, own_device,
-    parameter, refusal, sysfs, Scenario,
+    bench, cancel, compat, conformance, demo, file, guest_drivers, intx, live, memory, mgpu,
+    own_device, parameter, refusal, sysfs, tracing, Scenario,
 };
 use crate::conform;
 use crate::lab::modules::{EDU, GUIDE, TESTS};
 
 /// The scenarios.
-pub const ALL: &[Scenario] = &[
+pub const ALL: &[Scenario] = &joined::<{ PROOFS.len() + bench::ALL.len() }>(PROOFS, bench::ALL);
+
+const PROOFS: &[Scenario] = &[
     migrates(
         "demo",
         "migrates a running guest with devices of mtty_rs and mgpu_rs; figures",
@@ -357,42 +359,16 @@ pub const ALL: &[Scenario] = &[
         mgpu::viommu::run,
     ),
     plain(
-        "bench-regs",
-        "instructions of each register access, through mtty_rs and mainline's mtty",
-        5,
-        bench::registers::run,
+        "compat",
+        "what sysfs says before a migration is what the destination says in it, for each pair of types",
+        2,
+        compat::run,
     ),
     plain(
-        "bench-pin",
-        "instructions to pin, write and unpin guest memory, through the SDK and without",
-        5,
-        bench::pin::run,
+        "trace-events",
+        "a migration and pins in tracefs, event by event",
+        2,
+        tracing::run,
     )
     .loading(&[TESTS]),
-    plain(
-        "bench-live-pins",
-        "instructions to pin, unpin, report and unmap beside 1,000 and 30,000 other pins",
-        5,
-        bench::live_pins::run,
-    )
-    .loading(&[TESTS]),
-    plain(
-        "bench-dirty",
-        "pages reported for each page written, with selective pins and with all of memory pinned",
-        3,
-        bench::dirty::run,
-    )
-    .loading(&[TESTS]),
-    plain(
-        "bench-vram",
-        "speed at which VRAM leaves, beside a memfd's, and what PRE_COPY leaves to stop for",
-        5,
-        bench::vram::run,
-    ),
-    plain(
-        "bench-window",
-        "protocol v1's window, mapped and trapped, beside v2's data file",
-        5,
-        bench::window::run,
-    ),
 ];

@@ -185,7 +185,8 @@ impl Guest {
             return if waiting {
                 let counters = serde_json::to_string(&self.counters())?;
                 let what = format!("the serial card's data: {counters}");
-                self.say(&Message::Stalled { what })
+                let state = self.state()?;
+                self.say(&Message::Stalled { state, what })
             } else {
                 Ok(())
             };
@@ -275,6 +276,15 @@ impl Guest {
 
     fn counters(&self) -> Vec<Counters> {
         self.ports.iter().map(|port| port.counters).collect()
+    }
+
+    /// Returns what explains a stall of the serial card's data.
+    fn state(&self) -> io::Result<String> {
+        let mut text = fs::read_to_string("/proc/interrupts")?;
+        for port in &self.ports {
+            text += &port.uart.state()?;
+        }
+        Ok(text)
     }
 
     fn say(&self, message: &Message) -> io::Result<()> {

@@ -7,9 +7,12 @@
 
 mod card;
 mod clock;
-pub mod dirty;
-pub mod live_pins;
-pub mod pin;
-pub mod registers;
-pub mod vram;
-pub mod window;
+mod dirty;
+mod live_pins;
+mod pin;
+mod registers;
+mod table;
+mod vram;
+mod window;
+
+pub use table::ALL;

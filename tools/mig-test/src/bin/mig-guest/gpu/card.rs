@@ -3,7 +3,7 @@
 //!
 //! Its interrupt would need a driver in the guest's kernel, so fences are polled.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -121,7 +121,8 @@ impl Card {
                     self.get(reg::RING_HEAD),
                     self.get(reg::RING_TAIL)
                 );
-                self.console.say(&Message::Stalled { what })?;
+                let state = fs::read_to_string("/proc/interrupts")?;
+                self.console.say(&Message::Stalled { state, what })?;
                 next_report = Instant::now() + PATIENCE;
             }
             thread::sleep(LOOK);

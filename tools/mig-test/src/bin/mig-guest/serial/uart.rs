@@ -20,6 +20,7 @@ const IER: u16 = 1;
 const IIR: u16 = 2;
 const LCR: u16 = 3;
 const MCR: u16 = 4;
+const LSR: u16 = 5;
 const SCR: u16 = 7;
 const LCR_DLAB: u8 = 0x80;
 const IIR_FIFOS: u8 = 0xc0;
@@ -86,6 +87,27 @@ impl Uart {
             divisor,
             fifos,
         })
+    }
+
+    /// Returns the registers that can be read without an effect while data is on its way, and
+    /// whether the kernel has suspended the port.
+    pub fn state(&self) -> io::Result<String> {
+        let [ier, lcr, mcr, lsr] = [IER, LCR, MCR, LSR].map(|register| self.read(register));
+        let (ier, lcr, mcr, lsr) = (ier?, lcr?, mcr?, lsr?);
+        let mut text = format!(
+            "{}: IER {ier:#x}, LCR {lcr:#x}, MCR {mcr:#x}, LSR {lsr:#x}\n",
+            self.node.display()
+        );
+        // The kernel has a device for each port there, which it suspends after half a second.
+        for device in fs::read_dir("/sys/bus/serial-base/devices")
+            .into_iter()
+            .flatten()
+        {
+            let device = device?.path();
+            let status = attribute(&device, "power/runtime_status");
+            text += &format!("{}: {status}\n", device.display());
+        }
+        Ok(text)
     }
 
     /// Gives the registers that no driver depends on values that do not come by chance.
