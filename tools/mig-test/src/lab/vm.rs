@@ -298,6 +298,8 @@ impl Vm {
             let Some(left) = patience::between(waited, most) else {
                 return Err(Silent(self.last_words()).into());
             };
+            // Also between events that come faster than a beat.
+            self.tell_starvation();
             match self.heard.recv_timeout(left.min(BEAT)) {
                 Ok(Heard::Stopped(why)) => {
                     bail!("QEMU has stopped the lab VM ({why}){}", self.last_words())
@@ -306,7 +308,7 @@ impl Vm {
                     return serde_json::from_str(&line)
                         .with_context(|| format!("the lab VM says what is no event: {line}"))
                 }
-                Err(RecvTimeoutError::Timeout) => self.tell_starvation(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     bail!("the lab VM went down{}", self.last_words())
                 }
