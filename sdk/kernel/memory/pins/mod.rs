@@ -184,10 +184,14 @@ impl Pins {
         let result = match pinned {
             Ok(()) => {
                 range.state.lock().pinned(pages, stop);
+                if trace::pin_is_on() {
+                    self.trace_pin(&range.span, 0);
+                }
                 Ok(range)
             }
             Err(error) => {
                 self.table.lock().remove(&range);
+                self.trace_pin(&range.span, error.to_errno());
                 Err(error)
             }
         };
@@ -195,8 +199,12 @@ impl Pins {
         result
     }
 
+    #[cold]
+    fn trace_pin(&self, span: &Span, error: i32) {
+        trace::pin(self.device(), span.start, span.pages as u64, error);
+    }
+
     /// Returns the mdev's device.
-    #[inline(always)]
     fn device(&self) -> &Device {
         // SAFETY: VFIO calls only while the mdev lives, and a range in the table keeps it open.
         unsafe { self.vdev.device() }
@@ -214,15 +222,11 @@ impl Pins {
     #[inline(always)]
     fn pin_pages(&self, range: &Range, prot: u32, pages: &mut Pages) -> Result {
         // SAFETY: `range` is in the table, so `vdev` is open by the type invariant.
-        let pinned = unsafe { self.vdev.pin(&range.span, prot, pages) };
-        let Span { start, pages, .. } = range.span;
-        trace::pin(self.device(), start, pages as u64, trace::error_of(&pinned));
-        pinned
+        unsafe { self.vdev.pin(&range.span, prot, pages) }
     }
 
     #[inline(always)]
     fn unpin_pages(&self, range: &Range) {
-        trace::unpin(self.device(), range.span.start, range.span.pages as u64, 0);
         // SAFETY: `range` is in the table, so `vdev` is open by the type invariant; its pages were
         // pinned, and are unpinned once.
         unsafe { self.vdev.unpin(range.span.start, range.span.pages) }
@@ -239,6 +243,10 @@ impl Pins {
         }
         self.unpin_pages(range);
         self.forget(range);
+        if trace::unpin_is_on() {
+            let Span { start, pages, .. } = range.span;
+            trace::unpin(self.device(), start, pages as u64, 0);
+        }
         // `stop` may own what owns the guard, whose drop waits until the range has left the table.
         drop(stop);
     }
