@@ -31,6 +31,7 @@ macro_rules! is_on {
 macro_rules! events {
     ($($(#[$about:meta])* $name:ident($($argument:ident: $ty:ty),*);)*) => {$(
         $(#[$about])*
+        #[inline(never)]
         pub(crate) fn $name(device: &Device, $($argument: $ty),*) {
             if is_on!($name) {
                 paste! {
@@ -60,7 +61,7 @@ events! {
     load_record(tag: u32, size: u64);
     /// Pages of guest memory were to be pinned; 0 or a negative errno says whether they were.
     pin(iova: u64, pages: u64, error: i32);
-    /// Pages of guest memory are being unpinned.
+    /// Pages of guest memory were unpinned.
     unpin(iova: u64, pages: u64, error: i32);
     /// User space unmaps guest memory.
     unmap(iova: u64, last: u64);

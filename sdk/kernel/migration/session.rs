@@ -73,7 +73,7 @@ pub(crate) struct Session<O: Operations> {
     transfer: Transfer<O>,
 }
 
-/// What debugfs shows of a session.
+/// What debugfs and sysfs show of a session.
 pub(crate) struct Summary {
     /// The protocol that owns the session.
     pub(crate) owner: Option<Protocol>,
@@ -128,7 +128,8 @@ impl<O: Operations> MigrationState<O> {
         self.session.lock().stop_copy_length()
     }
 
-    /// Returns a summary of the session; `None` while it is in use.
+    /// Returns a summary of the session, for a reader that must not wait; `None` while its state is
+    /// being changed, or a part of it transferred.
     pub(crate) fn summary(&self) -> Option<Summary> {
         let session = self.session.try_lock()?;
         Some(Summary {
@@ -137,12 +138,6 @@ impl<O: Operations> MigrationState<O> {
             stop_copy_length: session.stop_copy_length(),
             line: session.open.as_ref().map(|open| open.cx.irqs.line()),
         })
-    }
-
-    /// As [`stop_copy_length`](Self::stop_copy_length), for a reader that must not wait: EBUSY
-    /// while the state is being changed, or a part of it transferred.
-    pub(crate) fn stop_copy_length_now(&self) -> Result<u64> {
-        self.session.try_lock().ok_or(EBUSY)?.stop_copy_length()
     }
 
     /// Runs `f` if session `number` is the current one; ENODEV if not.

@@ -228,9 +228,8 @@ impl<D: Driver> Device<D> {
     /// `dev` must be the `struct device` of an mdev that is bound to the driver of `D`.
     pub(crate) unsafe fn stop_copy_length_of_mdev(dev: *mut raw::device) -> Result<u64> {
         // SAFETY: The caller guarantees that `dev` is bound to the driver of `D`.
-        unsafe { Self::body_of_mdev(dev) }
-            .migration
-            .stop_copy_length_now()
+        let migration = unsafe { &Self::body_of_mdev(dev).migration };
+        migration.summary().ok_or(EBUSY)?.stop_copy_length
     }
 
     /// Returns the mdev's device, for messages in the kernel log.

@@ -41,15 +41,19 @@ pub fn run(args: &CompatArgs) -> Result<()> {
     Ok(())
 }
 
+/// Where the text of a type of a parent is.
+pub fn of_type(parent: &str, kind: &str) -> PathBuf {
+    Path::new(PARENTS)
+        .join(parent)
+        .join("match_data")
+        .join(kind)
+}
+
 /// Where the text of what a command line names is.
 fn path(what: &str) -> PathBuf {
     let of_mdev = Path::new(DEVICES).join(what).join("migration/match_data");
-    let of_type = what.split_once('/').map(|(parent, kind)| {
-        Path::new(PARENTS)
-            .join(parent)
-            .join("match_data")
-            .join(kind)
-    });
+    let parts = what.split_once('/');
+    let of_type = parts.map(|(parent, kind)| of_type(parent, kind));
     let in_sysfs = [Some(of_mdev), of_type].into_iter().flatten();
     let found = in_sysfs.into_iter().find(|path| path.exists());
     found.unwrap_or_else(|| what.into())

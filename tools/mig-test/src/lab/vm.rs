@@ -293,13 +293,13 @@ impl Vm {
     pub fn event(&mut self, most: Duration) -> Result<Event> {
         let (begin, before) = (Instant::now(), self.starvation.kept_waiting());
         loop {
-            let kept_waiting = self.starvation.kept_waiting().saturating_sub(before);
-            let waited = begin.elapsed().saturating_sub(kept_waiting);
+            let now = self.starvation.kept_waiting();
+            let waited = begin.elapsed().saturating_sub(now.saturating_sub(before));
             let Some(left) = patience::between(waited, most) else {
                 return Err(Silent(self.last_words()).into());
             };
             // Also between events that come faster than a beat.
-            self.tell_starvation();
+            self.tell_starvation(now);
             match self.heard.recv_timeout(left.min(BEAT)) {
                 Ok(Heard::Stopped(why)) => {
                     bail!("QEMU has stopped the lab VM ({why}){}", self.last_words())
@@ -316,9 +316,9 @@ impl Vm {
         }
     }
 
-    /// Tells the agent, which has deadlines of its own, how long its VM waited for a processor.
-    fn tell_starvation(&mut self) {
-        let now = self.starvation.kept_waiting();
+    /// Tells the agent, which has deadlines of its own, that its VM waited for a processor for `now`
+    /// in all.
+    fn tell_starvation(&mut self, now: Duration) {
         if self.told.is_some_and(|told| now > told + BEAT / 10) {
             self.told = Some(now);
             // If it does not take it, it has more to complain of than that.

@@ -3,7 +3,7 @@
 //! that a destination comes to with the stream itself, in the same words.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use mdev_model::stream::Compatibility;
@@ -12,9 +12,10 @@ use rustix::io::Errno;
 use super::bed::load;
 use super::conformance::checks::Checks;
 use super::Ctx;
+use crate::compat::of_type;
 use crate::event::Outcome;
 use crate::kernel_log::KernelLog;
-use crate::mdev::{Mdev, MdevType, PARENTS};
+use crate::mdev::{Mdev, MdevType};
 use crate::vfio::device::Device;
 use crate::vfio::migration::State;
 
@@ -39,14 +40,7 @@ struct Side {
     stream: Vec<u8>,
 }
 
-fn of_type((parent, kind): (&str, &str)) -> std::path::PathBuf {
-    Path::new(PARENTS)
-        .join(parent)
-        .join("match_data")
-        .join(kind)
-}
-
-fn of_mdev(mdev: &Mdev, attribute: &str) -> std::path::PathBuf {
+fn of_mdev(mdev: &Mdev, attribute: &str) -> PathBuf {
     mdev.path().join("migration").join(attribute)
 }
 
@@ -58,7 +52,7 @@ impl Side {
     fn new(checks: &mut Checks, of: (&str, &'static str)) -> Result<Side> {
         let mdev = MdevType::find(of.0, of.1)?.create()?;
         let text = fs::read_to_string(of_mdev(&mdev, "match_data")).context("match_data")?;
-        let of_type = fs::read_to_string(of_type(of)).context("the type's match_data")?;
+        let of_type = fs::read_to_string(of_type(of.0, of.1)).context("the type's match_data")?;
         checks.equal(
             format!("{}: match data of mdev and type", of.1),
             &text,
@@ -107,7 +101,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         }
     }
     ctx.step("a stream without match data");
-    let without = errno(fs::read_to_string(of_type(WITHOUT)));
+    let without = errno(fs::read_to_string(of_type(WITHOUT.0, WITHOUT.1)));
     checks.refused("match data of the type", without, Some(Errno::NODATA));
     let mdev = MdevType::find(WITHOUT.0, WITHOUT.1)?.create()?;
     let without = errno(fs::read_to_string(of_mdev(&mdev, "match_data")));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
+use mdev_model::stream::{HEADER_LEN, MATCH_LEN};
 
 use super::bed::load;
 use super::conformance::checks::Checks;
@@ -24,7 +25,7 @@ const DEBUGFS: &str = "/sys/kernel/debug";
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// The length of the record of match data, after which comes the header of the first port's.
-const MATCH: usize = 80;
+const MATCH: usize = HEADER_LEN + MATCH_LEN;
 
 /// A trace of its own, with the SDK's events. Removed when dropped.
 struct Trace(PathBuf);

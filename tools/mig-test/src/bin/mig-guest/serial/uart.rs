@@ -89,7 +89,7 @@ impl Uart {
         })
     }
 
-    /// Returns the registers that can be read without an effect while data is on its way, and
+    /// Returns the registers that can be read without an effect on data that is on its way, and
     /// whether the kernel has suspended the port.
     pub fn state(&self) -> io::Result<String> {
         let [ier, lcr, mcr, lsr] = [IER, LCR, MCR, LSR].map(|register| self.read(register));
