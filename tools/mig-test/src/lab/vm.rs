@@ -316,8 +316,8 @@ impl Vm {
         }
     }
 
-    /// Tells the agent, which has deadlines of its own, that its VM waited for a processor for `now`
-    /// in all.
+    /// Tells the agent, which has deadlines of its own, that its VM waited for a processor for
+    /// `now` in all.
     fn tell_starvation(&mut self, now: Duration) {
         if self.told.is_some_and(|told| now > told + BEAT / 10) {
             self.told = Some(now);
