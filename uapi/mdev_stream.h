@@ -18,6 +18,7 @@
 #define MDEV_STREAM_END			2
 #define MDEV_STREAM_CONFIG		3
 #define MDEV_STREAM_INTERRUPT		4
+#define MDEV_STREAM_EVENTS		5
 /* The first tag that a driver may use. */
 #define MDEV_STREAM_FIRST_DRIVER	0x100
 
@@ -81,6 +82,14 @@ struct mdev_stream_interrupt {
 
 /* INTx was signalled and not unmasked: the destination signals it once, asserted or not. */
 #define MDEV_STREAM_INTX_SIGNALLED	(1 << 0)
+
+/*
+ * Greatest length in bytes of the payload of MDEV_STREAM_EVENTS: a bitmap with a bit for each
+ * interrupt vector, vector 0 in the lowest bit of the first byte, and bits beyond the last vector 0.
+ * A bit is set if the device has sent an event of the vector, for which it keeps no level: the
+ * destination sends another. A session in which no bit is set lacks the record.
+ */
+#define MDEV_STREAM_EVENTS_MAX		256
 
 /**
  * struct mdev_stream_end - payload of MDEV_STREAM_END

@@ -87,8 +87,9 @@ const fn card(vram_mib: u32, kind: Name) -> Type {
         identity: Identity {
             class: uapi::PCI_CLASS,
             intx: false,
-            msi: false,
+            msi: 0,
             msix: Some(Msix {
+                vectors: 1,
                 bar: uapi::BAR_MSIX as u8,
                 table: uapi::MSIX_TABLE,
                 pending: uapi::MSIX_PBA,

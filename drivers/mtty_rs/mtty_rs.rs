@@ -79,7 +79,7 @@ const fn card(ports: usize, codec: Codec) -> Type {
             // Communication controller, serial, 16550-compatible.
             class: 0x07_00_02,
             revision: 0x10,
-            msi: !is_mainline,
+            msi: if is_mainline { 0 } else { 1 },
             bars,
             config_size: if is_mainline { 255 } else { 256 },
             ..Identity::new(0x4348, 0x3253)

@@ -80,6 +80,7 @@ impl Context {
         reports: Arc<Limit>,
         wakeup: Arc<Wakeup>,
     ) -> Result<Arc<Self>> {
+        let irqs = Irqs::new(ty.identity.vectors())?;
         Arc::pin_init(
             pin_init!(Self {
                 config <- new_mutex!(ConfigSpace::new(&ty.identity), "mdev_config"),
@@ -90,23 +91,55 @@ impl Context {
                 wakeup,
                 memory,
                 engines <- Engines::new(),
-                irqs <- Irqs::new(),
+                irqs <- irqs,
                 window <- Window::new(),
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// Sets the level of the device's interrupt line.
-    ///
-    /// With INTx this is the level of the pin; with MSI the rising edge sends the message. The
-    /// caller must hold the lock that protects the state from which the level follows, so that the
-    /// last call has the level of the last state. The function takes a mutex, so it must not be
-    /// called in a hard interrupt or with a spinlock held; it takes no lock of the driver's. While
-    /// the device is stopped the level is recorded, and delivered when it runs again.
+    /// Sets the level of vector 0, the interrupt of a device that has one vector; see
+    /// [`set_vector`](Self::set_vector).
     #[inline]
     pub fn set_interrupt(&self, asserted: bool) {
-        self.irqs.set_line(asserted);
+        self.set_vector(0, asserted);
+    }
+
+    /// Sets the level of an interrupt vector; the first is 0.
+    ///
+    /// With MSI and MSI-X the rising edge sends the vector's message; vectors of MSI that the guest
+    /// has not enabled share the last that it has. With INTx the pin is asserted while any vector
+    /// is. While the device is stopped, or user space has not set the vector up, the level is
+    /// recorded, and delivered as soon as that is possible.
+    ///
+    /// The caller must hold the lock that protects the state from which the level follows, so that
+    /// the last call has the level of the last state. The function takes a spinlock, so it may be
+    /// called with any lock of the driver's held, but not in an interrupt handler. It takes no lock
+    /// of the driver's. A vector that the device lacks is reported as a mistake.
+    #[inline]
+    pub fn set_vector(&self, vector: usize, asserted: bool) {
+        if !self.irqs.set(vector, asserted) {
+            self.report_vector(vector);
+        }
+    }
+
+    /// Sends an event of an interrupt vector: one message with MSI and MSI-X, one signal with INTx.
+    ///
+    /// It is for a device whose guest acknowledges nothing; one whose state says whether the
+    /// interrupt is asserted uses [`set_vector`](Self::set_vector). An event that cannot be
+    /// delivered yet is delivered as soon as that is possible; several are delivered as one. After
+    /// a move each vector that has ever sent an event sends another, since the last may have been
+    /// on its way. The same contexts are allowed as for `set_vector`.
+    pub fn send_event(&self, vector: usize) {
+        if !self.irqs.raise(vector) {
+            self.report_vector(vector);
+        }
+    }
+
+    #[cold]
+    fn report_vector(&self, vector: usize) {
+        let has = self.identity().vectors();
+        self.report_mistake(fmt!("vector {vector} of a device that has {has}"));
     }
 
     /// Wakes pollers that wait, in PRE_COPY, for the device to have more to save.

@@ -7,6 +7,7 @@
 
 use super::EventFd;
 use crate::base::raw;
+use core::{mem::size_of, ops::Range};
 use kernel::{prelude::*, sync::Mutex};
 
 /// A request of `VFIO_DEVICE_SET_IRQS` whose data has been read and bounded.
@@ -16,14 +17,6 @@ pub(crate) struct SetIrqs<'a> {
     pub(crate) count: u32,
     /// `count` elements, of the size that `flags` gives.
     pub(crate) data: &'a [u8],
-}
-
-/// The data of a request for the single vector that a device of this SDK has.
-pub(super) enum Data {
-    None,
-    Bool(bool),
-    /// An eventfd; -1 means none.
-    EventFd(i32),
 }
 
 impl SetIrqs<'_> {
@@ -37,21 +30,40 @@ impl SetIrqs<'_> {
         self.count == 0 && self.flags & raw::VFIO_IRQ_SET_DATA_NONE != 0
     }
 
-    /// Returns the data of a request for exactly vector 0; EINVAL for any other.
-    pub(super) fn single(&self) -> Result<Data> {
-        if self.start != 0 || self.count != 1 {
-            return Err(EINVAL);
-        }
-        match self.flags & raw::VFIO_IRQ_SET_DATA_TYPE_MASK {
-            raw::VFIO_IRQ_SET_DATA_NONE => Ok(Data::None),
-            raw::VFIO_IRQ_SET_DATA_BOOL => Ok(Data::Bool(*self.data.first().ok_or(EINVAL)? != 0)),
-            raw::VFIO_IRQ_SET_DATA_EVENTFD => {
-                let bytes = self.data.get(..4).ok_or(EINVAL)?;
-                Ok(Data::EventFd(i32::from_ne_bytes(
-                    bytes.try_into().map_err(|_| EINVAL)?,
-                )))
-            }
+    /// Returns the vectors that the request is for, as many as `count`; they exist, says the check
+    /// of `vfio_set_irqs_validate_and_prepare()`.
+    pub(super) fn range(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.count as usize
+    }
+
+    /// Returns EINVAL if the request is for anything else than exactly vector 0.
+    pub(super) fn require_vector_0(&self) -> Result {
+        match (self.start, self.count) {
+            (0, 1) => Ok(()),
             _ => Err(EINVAL),
+        }
+    }
+
+    /// Returns whether the data are eventfds.
+    pub(super) fn has_eventfds(&self) -> bool {
+        self.flags & raw::VFIO_IRQ_SET_DATA_EVENTFD != 0
+    }
+
+    /// Returns the eventfds of the data, if these are what it has; a negative one means none.
+    pub(super) fn eventfds(&self) -> impl Iterator<Item = i32> + '_ {
+        let data = if self.has_eventfds() { self.data } else { &[] };
+        let fds = data.chunks_exact(size_of::<i32>());
+        fds.map(|fd| fd.try_into().map_or(-1, i32::from_ne_bytes))
+    }
+
+    /// Returns whether the action is for element `at` of the request: data of booleans says so, no
+    /// data means all.
+    pub(super) fn selects(&self, at: usize) -> bool {
+        match self.flags & raw::VFIO_IRQ_SET_DATA_TYPE_MASK {
+            raw::VFIO_IRQ_SET_DATA_NONE => true,
+            raw::VFIO_IRQ_SET_DATA_BOOL => self.data.get(at).is_some_and(|&byte| byte != 0),
+            _ => false,
         }
     }
 }
@@ -80,11 +92,14 @@ pub(crate) fn set_request(request: &Mutex<Option<EventFd>>, set: &SetIrqs<'_>) -
     if set.disables() {
         return request.take().map(drop).ok_or(EINVAL);
     }
-    match set.single()? {
-        Data::EventFd(fd) => *request = eventfd(fd)?,
-        Data::None => request.as_ref().ok_or(EINVAL)?.signal(),
-        Data::Bool(true) => request.iter().for_each(|request| request.signal()),
-        Data::Bool(false) => {}
+    set.require_vector_0()?;
+    match set.eventfds().next() {
+        Some(fd) => *request = eventfd(fd)?,
+        None if set.flags & raw::VFIO_IRQ_SET_DATA_NONE != 0 => {
+            request.as_ref().ok_or(EINVAL)?.signal();
+        }
+        None if set.selects(0) => request.iter().for_each(|request| request.signal()),
+        None => {}
     }
     Ok(())
 }

@@ -12,7 +12,10 @@ use crate::{
 use kernel::{current, prelude::*, uaccess::UserSliceReader};
 use mdev_model::{
     config,
-    stream::{Interrupt, Known, LoadError, Loader, MatchData, Mismatch, Sink, Tag, INTERRUPT_LEN},
+    stream::{
+        check_events, Interrupt, Known, LoadError, Loader, MatchData, Mismatch, Sink, Tag,
+        EVENTS_MAX, INTERRUPT_LEN,
+    },
 };
 
 /// Number of bytes that are copied at a time from user space or the window of protocol v1.
@@ -44,6 +47,8 @@ struct Staged<O: Operations> {
     driver: <O as Migrate>::Loading,
     config: Option<KBox<[u8; config::SIZE]>>,
     interrupt: Interrupt,
+    /// The vectors that have sent an event, as in the stream.
+    events: KVec<u8>,
     /// The payload of the record that is currently arriving.
     record: KVVec<u8>,
 }
@@ -88,6 +93,7 @@ impl<O: Operations> Sink for Receiver<'_, O> {
         match tag {
             Tag::CONFIG => Known::UpTo(config::SIZE as u64),
             Tag::INTERRUPT => Known::UpTo(INTERRUPT_LEN as u64),
+            Tag::EVENTS => Known::UpTo(EVENTS_MAX as u64),
             _ => of_driver().map_or(Known::No, |(_, most)| Known::UpTo(*most as u64)),
         }
     }
@@ -114,6 +120,13 @@ impl<O: Operations> Sink for Receiver<'_, O> {
             staged.config = Some(bytes);
         } else if tag == Tag::INTERRUPT {
             staged.interrupt = Interrupt::decode(&staged.record)?;
+        } else if tag == Tag::EVENTS {
+            check_events(&staged.record, open.cx.identity().vectors().max(1))?;
+            staged.events.clear();
+            let kept = staged
+                .events
+                .extend_from_slice(&staged.record, GFP_KERNEL_ACCOUNT);
+            kept.map_err(|_| LoadError::NoMemory)?;
         } else {
             open.driver.load(&mut staged.driver, tag, &staged.record)?;
         }
@@ -138,6 +151,7 @@ impl<O: Operations> Staged<O> {
             driver: open.driver.start_loading()?,
             config: None,
             interrupt: Interrupt::UNSAID,
+            events: KVec::new(),
             record: KVVec::new(),
         })
     }
@@ -286,7 +300,7 @@ impl<O: Operations> Incoming<O> {
         if let Some(config) = &staged.config {
             open.cx.restore_config(config);
         }
-        open.cx.irqs.restore(staged.interrupt);
+        open.cx.irqs.restore(staged.interrupt, &staged.events);
         open.driver.commit(&open.cx, staged.driver);
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::{
 use kernel::{prelude::*, uaccess::UserPtr};
 use mdev_model::{
     config,
-    stream::{StreamChecksum, Tag, END_LEN, HEADER_LEN, INTERRUPT_LEN},
+    stream::{StreamChecksum, Tag, END_LEN, EVENTS_MAX, HEADER_LEN, INTERRUPT_LEN},
     v1::{self, Chunk},
 };
 
@@ -20,8 +20,14 @@ use mdev_model::{
 /// buffer that is too small breaks it.
 const LEAST_STOP_COPY: u64 = 4096;
 
-/// Size in bytes of what the SDK adds to the driver's records in STOP_COPY.
-const TRAILER: u64 = (3 * HEADER_LEN + config::SIZE + INTERRUPT_LEN + END_LEN) as u64;
+/// Size in bytes of what the SDK adds to each driver's records in STOP_COPY.
+const TRAILER: usize = 3 * HEADER_LEN + config::SIZE + INTERRUPT_LEN + END_LEN;
+
+/// Returns the size in bytes of what the SDK would add now.
+fn trailer(cx: &Context) -> u64 {
+    let events = cx.irqs.save_events(&mut [0; EVENTS_MAX]).map(<[u8]>::len);
+    (TRAILER + events.map_or(0, |len| HEADER_LEN + len)) as u64
+}
 
 /// The remaining bytes of a pre-copy, as [`Outgoing::pre_copy`] returns them.
 pub(crate) struct PreCopyRemaining {
@@ -95,6 +101,10 @@ impl Saved {
             writer.own_record(Tag::CONFIG, false, &cx.save_config())?;
             // A destination that does not know the tag is no worse off than without the record.
             writer.own_record(Tag::INTERRUPT, true, &cx.irqs.save().encode())?;
+            // Without it, a destination could lose the last event.
+            if let Some(events) = cx.irqs.save_events(&mut [0; EVENTS_MAX]) {
+                writer.own_record(Tag::EVENTS, false, events)?;
+            }
         }
         if let Some(tally) = &self.tally {
             self.out
@@ -280,7 +290,7 @@ impl<O: Operations> Outgoing<O> {
         let ready = self.ready(open)? as u64;
         Ok(match self.finished {
             true => ready,
-            false => self.stop_copy(open).saturating_add(TRAILER),
+            false => self.stop_copy(open).saturating_add(trailer(&open.cx)),
         })
     }
 
@@ -338,5 +348,7 @@ pub(super) fn stop_copy_length<O: Operations>(open: &Open<O>, saving: Option<&Ou
         Some(saving) => saving.stop_copy(open),
         None => open.driver.pending(None).stop_copy,
     };
-    driver.saturating_add(TRAILER).max(LEAST_STOP_COPY)
+    driver
+        .saturating_add(trailer(&open.cx))
+        .max(LEAST_STOP_COPY)
 }

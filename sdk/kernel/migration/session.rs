@@ -26,7 +26,7 @@ use kernel::{
     },
 };
 use mdev_model::{
-    irq::Line,
+    irq,
     state::{State, Transition},
 };
 
@@ -81,8 +81,8 @@ pub(crate) struct Summary {
     pub(crate) number: u64,
     /// The bytes that STOP_COPY has yet to transfer; ENODEV while the device is closed.
     pub(crate) stop_copy_length: Result<u64>,
-    /// The interrupt of an open device.
-    pub(crate) line: Option<Line>,
+    /// The interrupts of an open device.
+    pub(crate) interrupts: Option<irq::Summary>,
 }
 
 /// The data file to be created for a change of state.
@@ -136,7 +136,7 @@ impl<O: Operations> MigrationState<O> {
             owner: session.owner,
             number: session.number,
             stop_copy_length: session.stop_copy_length(),
-            line: session.open.as_ref().map(|open| open.cx.irqs.line()),
+            interrupts: session.open.as_ref().map(|open| open.cx.irqs.summary()),
         })
     }
 

@@ -51,8 +51,8 @@ fn show<O: Operations>(device: &Device<O>, f: &mut fmt::Formatter<'_>) -> fmt::R
             Ok(bytes) => f.write_fmt(format_args!("open yes\nstop_copy_size {bytes}\n"))?,
             Err(_) => f.write_str("open no\n")?,
         }
-        if let Some(line) = session.line {
-            f.write_fmt(format_args!("interrupt {line:?}\n"))?;
+        if let Some(interrupts) = session.interrupts {
+            f.write_fmt(format_args!("interrupts {interrupts:?}\n"))?;
         }
     }
     let pinned = pins.summary();

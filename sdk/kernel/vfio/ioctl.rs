@@ -34,7 +34,7 @@ fn irq_count(identity: &Identity, index: u32) -> Result<u32> {
     match index {
         raw::VFIO_PCI_INTX_IRQ_INDEX => Ok(identity.intx.into()),
         raw::VFIO_PCI_MSI_IRQ_INDEX => Ok(identity.msi.into()),
-        raw::VFIO_PCI_MSIX_IRQ_INDEX => Ok(identity.msix.is_some().into()),
+        raw::VFIO_PCI_MSIX_IRQ_INDEX => Ok(identity.msix.map_or(0, |msix| msix.vectors.into())),
         raw::VFIO_PCI_REQ_IRQ_INDEX => Ok(1),
         _ => Err(EINVAL),
     }
@@ -189,6 +189,8 @@ fn get_irq_info(identity: &Identity, arg: usize) -> Result {
             raw::VFIO_PCI_INTX_IRQ_INDEX => {
                 raw::VFIO_IRQ_INFO_MASKABLE | raw::VFIO_IRQ_INFO_AUTOMASKED
             }
+            // A vector of the table may be set at any time.
+            raw::VFIO_PCI_MSIX_IRQ_INDEX => 0,
             _ => raw::VFIO_IRQ_INFO_NORESIZE,
         };
     uapi::store(arg, &info, argsz)

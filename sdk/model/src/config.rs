@@ -50,10 +50,14 @@ const PCI_CAP_ID_MSIX: u8 = 0x11;
 
 const PCI_MSI_FLAGS: usize = 0x02;
 const PCI_MSI_FLAGS_ENABLE: u16 = 0x0001;
+/// The logarithm of the number of vectors.
+const PCI_MSI_FLAGS_QMASK: u16 = 0x000e;
+const PCI_MSI_FLAGS_QSIZE: u16 = 0x0070;
 const PCI_MSI_FLAGS_64BIT: u16 = 0x0080;
 const PCI_MSI_ADDRESS_LO: usize = 0x04;
 
 const PCI_MSIX_FLAGS: usize = 2;
+const PCI_MSIX_FLAGS_QSIZE: u16 = 0x07ff;
 const PCI_MSIX_FLAGS_MASKALL: u16 = 0x4000;
 const PCI_MSIX_FLAGS_ENABLE: u16 = 0x8000;
 const PCI_MSIX_TABLE: usize = 4;
@@ -124,9 +128,9 @@ impl ConfigSpace {
         new.put(PCI_INTERRUPT_PIN, &[u8::from(identity.intx)]);
         // The offset of the pointer to the next capability.
         let mut link = PCI_CAPABILITY_LIST;
-        if identity.msi {
+        if identity.msi != 0 {
             link = new.add_capability(link, MSI_AT, PCI_CAP_ID_MSI);
-            new.fill_msi();
+            new.fill_msi(identity.msi);
         }
         if let Some(msix) = &identity.msix {
             link = new.add_capability(link, MSIX_AT, PCI_CAP_ID_MSIX);
@@ -146,10 +150,17 @@ impl ConfigSpace {
         at + PCI_CAP_LIST_NEXT
     }
 
-    fn fill_msi(&mut self) {
-        // One vector and a 64-bit address; the enable bit is writable.
-        self.put(MSI_AT + PCI_MSI_FLAGS, &PCI_MSI_FLAGS_64BIT.to_le_bytes());
-        self.allow(MSI_AT + PCI_MSI_FLAGS, &PCI_MSI_FLAGS_ENABLE.to_le_bytes());
+    fn fill_msi(&mut self, vectors: u8) {
+        // A 64-bit address. The enable bit is writable, and so is the number of vectors that the
+        // guest uses if there are several.
+        let capable = (vectors.trailing_zeros() << PCI_MSI_FLAGS_QMASK.trailing_zeros()) as u16;
+        let flags = PCI_MSI_FLAGS_64BIT | capable;
+        let writable = match vectors {
+            1 => PCI_MSI_FLAGS_ENABLE,
+            _ => PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE,
+        };
+        self.put(MSI_AT + PCI_MSI_FLAGS, &flags.to_le_bytes());
+        self.allow(MSI_AT + PCI_MSI_FLAGS, &writable.to_le_bytes());
         // Address (dword aligned), upper address, data.
         let mut writable = [0xff; MSI_LEN - PCI_MSI_ADDRESS_LO];
         writable[0] = 0xfc;
@@ -157,8 +168,10 @@ impl ConfigSpace {
     }
 
     fn fill_msix(&mut self, msix: &Msix) {
-        // A table of one vector; the enable and function mask bits are writable.
+        // The size of the table, as its last index; the enable and function mask bits are writable.
+        let flags = msix.vectors.wrapping_sub(1) & PCI_MSIX_FLAGS_QSIZE;
         let writable = PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL;
+        self.put(MSIX_AT + PCI_MSIX_FLAGS, &flags.to_le_bytes());
         self.allow(MSIX_AT + PCI_MSIX_FLAGS, &writable.to_le_bytes());
         let bar = u32::from(msix.bar);
         self.put(MSIX_AT + PCI_MSIX_TABLE, &(msix.table | bar).to_le_bytes());

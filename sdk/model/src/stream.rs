@@ -11,6 +11,7 @@
 
 mod compatibility;
 mod end;
+mod events;
 mod interrupt;
 mod load;
 mod match_data;
@@ -18,6 +19,7 @@ mod record;
 
 pub use compatibility::{BadKey, Compatibility, Mismatch};
 pub use end::{Crc32c, StreamChecksum, END_LEN};
+pub use events::{check_events, encode_events, event_is_set, EVENTS_MAX};
 pub use interrupt::{Interrupt, INTERRUPT_LEN};
 pub use load::{Known, Loader, Sink};
 pub use match_data::{name, Format, MatchData, Name, FRAMING, MAGIC, MATCH_LEN};

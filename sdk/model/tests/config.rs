@@ -33,7 +33,7 @@ fn the_header_is_that_of_a_type_0_function() {
 fn a_function_without_interrupts_has_neither_pin_nor_capability() {
     let plain = Identity {
         intx: false,
-        msi: false,
+        msi: 0,
         msix: None,
         ..FULL
     };
@@ -179,8 +179,9 @@ proptest! {
 
 #[test]
 fn an_msix_table_has_to_be_aligned_inside_of_a_bar_and_apart_from_its_pending_bits() {
-    let with = |bar, table, pending| Identity {
+    let with = |vectors, bar, table, pending| Identity {
         msix: Some(Msix {
+            vectors,
             bar,
             table,
             pending,
@@ -188,19 +189,73 @@ fn an_msix_table_has_to_be_aligned_inside_of_a_bar_and_apart_from_its_pending_bi
         ..FULL
     };
     for (identity, valid) in [
-        (with(1, 0, 0x800), true),
-        (with(1, 0xff0, 0), true),
-        (with(1, 0, 16), true),
-        (with(1, 4, 0x800), false),
-        (with(1, 0, 0x801), false),
-        (with(1, 0xff8, 0), false),
-        (with(1, 0, 0x1000), false),
-        (with(1, 0, 8), false),
-        (with(1, 0, 0), false),
-        (with(3, 0, 0x800), false),
-        (with(6, 0, 0x800), false),
+        (with(1, 1, 0, 0x800), true),
+        (with(1, 1, 0xff0, 0), true),
+        (with(1, 1, 0, 16), true),
+        (with(1, 1, 4, 0x800), false),
+        (with(1, 1, 0, 0x801), false),
+        (with(1, 1, 0xff8, 0), false),
+        (with(1, 1, 0, 0x1000), false),
+        (with(1, 1, 0, 8), false),
+        (with(1, 1, 0, 0), false),
+        (with(1, 3, 0, 0x800), false),
+        (with(1, 6, 0, 0x800), false),
+        // 16 bytes for each vector, and 8 for each 64 of them.
+        (with(128, 1, 0, 0x800), true),
+        (with(129, 1, 0, 0x800), false),
+        (with(64, 1, 8, 0), true),
+        (with(65, 1, 8, 0), false),
+        (with(64, 1, 0, 0xff8), true),
+        (with(65, 1, 0, 0xff8), false),
+        (with(0, 1, 0, 0x800), false),
+        (with(2049, 1, 0, 0x800), false),
     ] {
         assert_eq!(identity.check().is_ok(), valid, "{:?}", identity.msix);
+    }
+}
+
+#[test]
+fn msi_has_a_power_of_two_of_vectors_and_says_how_many() {
+    for vectors in 0..=64 {
+        let identity = Identity {
+            msi: vectors,
+            ..FULL
+        };
+        let valid = vectors == 0 || vectors <= 32 && vectors.is_power_of_two();
+        assert_eq!(identity.check().is_ok(), valid, "{vectors} vectors");
+        if valid && vectors != 0 {
+            let mut config = ConfigSpace::new(&identity);
+            assert!(config.write(0x42, &[0xff; 2]));
+            let mut flags = [0; 2];
+            assert!(config.read(0x42, &mut flags, false));
+            // Enable, capable, enabled vectors (all of their bits are writable), 64 bits.
+            let several = if vectors == 1 { 0 } else { 0x70 };
+            let expected = 0x81 | (vectors.ilog2() as u16) << 1 | several;
+            assert_eq!(u16::from_le_bytes(flags), expected, "{vectors} vectors");
+        }
+    }
+}
+
+#[test]
+fn msix_says_the_last_index_of_its_table() {
+    for vectors in [1, 2, 64, 2048] {
+        let identity = Identity {
+            bars: memory32(0x10000, false).alone(),
+            msix: Some(Msix {
+                vectors,
+                bar: 0,
+                table: 0,
+                pending: 0x8000,
+            }),
+            ..FULL
+        };
+        assert_eq!(identity.check(), Ok(()));
+        assert_eq!(identity.vectors(), usize::from(vectors).max(1));
+        let mut config = ConfigSpace::new(&identity);
+        assert!(config.write(0x52, &[0xff; 2]));
+        let mut flags = [0; 2];
+        assert!(config.read(0x52, &mut flags, false));
+        assert_eq!(u16::from_le_bytes(flags), 0xc000 | (vectors - 1));
     }
 }
 

@@ -11,7 +11,7 @@ use common::stream::kernel_crc32c;
 use mdev_model::config::{self, Bar, ConfigSpace, Identity};
 use mdev_model::stream::{
     name, Format, Header, Interrupt, Known, LoadError, Loader, MatchData, Sink, StreamChecksum,
-    Tag, END_LEN, FRAMING, HEADER_LEN, INTERRUPT_LEN, MAGIC, MATCH_LEN,
+    Tag, END_LEN, EVENTS_MAX, FRAMING, HEADER_LEN, INTERRUPT_LEN, MAGIC, MATCH_LEN,
 };
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -48,7 +48,7 @@ fn card() -> ConfigSpace {
         class: 0x07_00_02,
         revision: 0x10,
         intx: true,
-        msi: true,
+        msi: 1,
         msix: None,
         bars: std::array::from_fn(|i| {
             if i == 0 {
@@ -177,12 +177,14 @@ fn expected_of_c() -> String {
         ("END", Tag::END.0),
         ("CONFIG", Tag::CONFIG.0),
         ("INTERRUPT", Tag::INTERRUPT.0),
+        ("EVENTS", Tag::EVENTS.0),
         ("FIRST_DRIVER", Tag::FIRST_DRIVER.0),
         ("OPTIONAL", optional.into()),
         ("FRAMING", FRAMING.into()),
         ("NAME_SIZE", FORMAT.name.len() as u32),
         ("CONFIG_SIZE", config::SIZE as u32),
         ("INTX_SIGNALLED", u32::from_le_bytes(INTERRUPT.encode())),
+        ("EVENTS_MAX", EVENTS_MAX as u32),
     ] {
         writeln!(out, "MDEV_STREAM_{name} {value:#x}").unwrap();
     }

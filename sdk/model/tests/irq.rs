@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interrupt line: scripts of events, and the signals expected for them.
+//! A device of one vector: scripts of events, and the signals expected for them.
 
 mod common;
 
 use common::irq::Event::{self, Mask, Reset, Restore, Set, Start, Stop, Unmask};
 use common::irq::*;
-use mdev_model::irq::{Line, Mode};
+use mdev_model::irq::Mode;
 
 #[test]
 fn an_intx_signal_masks_the_interrupt() {
@@ -343,11 +343,11 @@ fn nothing_is_signalled_where_no_interrupt_is_configured() {
 
 #[test]
 fn the_mode_is_the_one_that_was_configured() {
-    let mut line = Line::default();
-    assert_eq!(line.mode(), Mode::None);
+    let mut irqs = irqs(1);
+    assert_eq!(irqs.mode(), Mode::None);
     for mode in [Mode::Intx, Mode::None, Mode::Msi, Mode::Msix] {
-        let _ = line.set_mode(mode, true);
-        line.reset();
-        assert_eq!(line.mode(), mode);
+        irqs.configure(mode, 1);
+        irqs.reset();
+        assert_eq!(irqs.mode(), mode);
     }
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interrupt line under random events, against a second implementation of its rules.
+//! A device of one vector under random events, against a second implementation of its rules.
 
 mod common;
 
 use common::irq::Event::{self, Disable, Mask, Reset, Restore, Set, Start, Stop, Unmask};
 use common::irq::*;
-use mdev_model::irq::{Line, Mode};
+use mdev_model::irq::Mode;
 use proptest::prelude::*;
 
 fn event() -> impl Strategy<Value = Event> {
@@ -83,7 +83,7 @@ impl Rules {
 proptest! {
     #[test]
     fn random_events_signal_as_the_rules_say(events in prop::collection::vec(event(), 0..100)) {
-        let mut line = Line::new();
+        let mut irqs = irqs(1);
         let mut rules = Rules {
             mode: Mode::None,
             armed: false,
@@ -95,10 +95,10 @@ proptest! {
             missed: false,
         };
         for (i, &event) in events.iter().enumerate() {
-            let (signalled, expected) = (run(&mut line, event), rules.signals(event));
+            let (signalled, expected) = (run(&mut irqs, event), rules.signals(event));
             prop_assert_eq!(signalled, expected, "event {}, {:?}", i, event);
             prop_assert!(!signalled || rules.armed && rules.running);
-            prop_assert_eq!(line.signalled(), rules.heard || rules.missed, "after event {}", i);
+            prop_assert_eq!(irqs.signalled(), rules.heard || rules.missed, "after event {}", i);
         }
     }
 
@@ -106,19 +106,19 @@ proptest! {
     fn an_asserted_intx_is_signalled_exactly_once_for_each_unmask(
         events in prop::collection::vec(event(), 0..100),
     ) {
-        let mut line = Line::new();
+        let mut irqs = irqs(1);
         for &event in &events {
-            run(&mut line, event);
+            run(&mut irqs, event);
         }
         // Whatever came before: if INTx is asserted, armed and running, an unmask signals once.
         for event in [OFF, Restore(false), Disable(false), Set(true), Start, Mask] {
-            run(&mut line, event);
+            run(&mut irqs, event);
         }
-        prop_assert!(run(&mut line, INTX), "the new mode forgets the mask");
+        prop_assert!(run(&mut irqs, INTX), "the new mode forgets the mask");
         for _ in 0..3 {
-            prop_assert!(run(&mut line, Unmask));
+            prop_assert!(run(&mut irqs, Unmask));
             for event in [Set(true), Start, INTX] {
-                prop_assert!(!run(&mut line, event), "{:?}", event);
+                prop_assert!(!run(&mut irqs, event), "{:?}", event);
             }
         }
     }

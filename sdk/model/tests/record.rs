@@ -154,8 +154,14 @@ fn match_data_of_another_length_or_optional_is_refused_by_its_header() {
 
 #[test]
 fn tags_of_the_sdk_and_of_drivers_do_not_meet() {
-    let tags = [Tag::MATCH, Tag::END, Tag::CONFIG, Tag::INTERRUPT].map(|tag| tag.0);
-    assert_eq!(tags, [1, 2, 3, 4]);
+    let tags = [
+        Tag::MATCH,
+        Tag::END,
+        Tag::CONFIG,
+        Tag::INTERRUPT,
+        Tag::EVENTS,
+    ];
+    assert_eq!(tags.map(|tag| tag.0), [1, 2, 3, 4, 5]);
     assert_eq!(Tag::FIRST_DRIVER.0, 0x100);
 }
 

@@ -288,7 +288,7 @@ impl Driver for MemoryRs {
         description: c"Card of a test",
         identity: Identity {
             intx: false,
-            msi: false,
+            msi: 0,
             bars: BARS,
             ..Identity::new(0x4d45, 0x4d52)
         },

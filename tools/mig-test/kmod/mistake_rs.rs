@@ -90,6 +90,7 @@ const fn identity(mistake: Mistake) -> Identity {
         bars[2] = bars[1];
     }
     let msix = Some(Msix {
+        vectors: 1,
         bar: 0,
         table: 4096,
         pending: 0,

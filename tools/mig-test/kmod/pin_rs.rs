@@ -84,7 +84,7 @@ impl Driver for PinRs {
         description: c"Card of a benchmark",
         identity: Identity {
             intx: false,
-            msi: false,
+            msi: 0,
             bars: Bar::memory32(PAGE_SIZE as u32).alone(),
             ..Identity::new(0x5049, 0x4e53)
         },

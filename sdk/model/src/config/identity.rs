@@ -12,6 +12,11 @@ const PCI_BASE_ADDRESS_MEM_PREFETCH: u64 = 0x08;
 const PCI_BASE_ADDRESS_MEM_MASK: u64 = !0x0f;
 const PCI_BASE_ADDRESS_IO_MASK: u64 = !0x03;
 
+/// The most vectors of an MSI capability.
+const MSI_VECTORS: u8 = 32;
+/// The most vectors of an MSI-X capability.
+const MSIX_VECTORS: u16 = 2048;
+
 /// The resource that a base address register decodes.
 ///
 /// # Examples
@@ -127,7 +132,7 @@ impl Bar {
     }
 }
 
-/// The places of the table and the pending bits of an MSI-X capability with one vector.
+/// The vectors of an MSI-X capability, and the places of their table and pending bits.
 ///
 /// User space emulates both, so all they need is room in a BAR.
 ///
@@ -136,11 +141,14 @@ impl Bar {
 /// [`Identity`] has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Msix {
-    /// Index of the BAR that both are in.
+    /// Number of vectors, from 1 to 2,048.
+    pub vectors: u16,
+    /// Index of the BAR that table and pending bits are in.
     pub bar: u8,
-    /// Offset of the table in the BAR, a multiple of 8; its size is 16 bytes.
+    /// Offset of the table in the BAR, a multiple of 8; it has 16 bytes for each vector.
     pub table: u32,
-    /// Offset of the pending bits in the BAR, a multiple of 8; their size is 8 bytes.
+    /// Offset of the pending bits in the BAR, a multiple of 8; they have 8 bytes for each 64
+    /// vectors or fewer.
     pub pending: u32,
 }
 
@@ -152,9 +160,11 @@ impl Msix {
             _ => 0,
         };
         let (table, pending) = (u64::from(self.table), u64::from(self.pending));
+        let vectors = u64::from(self.vectors);
+        let (table_len, pending_len) = (vectors * 16, vectors.div_ceil(64) * 8);
         let fits = |offset: u64, len: u64| offset % 8 == 0 && offset + len <= size;
-        let apart = pending >= table + 16 || table >= pending + 8;
-        fits(table, 16) && fits(pending, 8) && apart
+        let apart = pending >= table + table_len || table >= pending + pending_len;
+        fits(table, table_len) && fits(pending, pending_len) && apart
     }
 }
 
@@ -179,8 +189,9 @@ impl Msix {
 ///     class: 0x03_80_00,
 ///     revision: 1,
 ///     intx: true,
-///     msi: true,
+///     msi: 1,
 ///     msix: Some(Msix {
+///         vectors: 1,
 ///         bar: 0,
 ///         table: 0x800,
 ///         pending: 0x810,
@@ -206,9 +217,10 @@ pub struct Identity {
     pub revision: u8,
     /// Whether the function has an interrupt pin (INTA#).
     pub intx: bool,
-    /// Whether the function has an MSI capability of one vector.
-    pub msi: bool,
-    /// The MSI-X capability of one vector, if the function has one.
+    /// Number of vectors of the function's MSI capability, a power of two from 1 to 32; 0 if it has
+    /// none.
+    pub msi: u8,
+    /// The MSI-X capability, if the function has one.
     pub msix: Option<Msix>,
     /// The resources that the base address registers decode.
     pub bars: [Bar; BARS],
@@ -243,10 +255,35 @@ impl Identity {
             class: 0xff_00_00,
             revision: 0,
             intx: true,
-            msi: true,
+            msi: 1,
             msix: None,
             bars: [Bar::None; BARS],
             config_size: SIZE as u16,
+        }
+    }
+
+    /// Returns the number of vectors that the function can drive: those of the kind of interrupt
+    /// with the most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mdev_model::config::Identity;
+    ///
+    /// let card = Identity {
+    ///     msi: 4,
+    ///     ..Identity::new(0x1234, 0x0001)
+    /// };
+    /// assert_eq!(card.vectors(), 4);
+    /// ```
+    pub const fn vectors(&self) -> usize {
+        let mut most = self.intx as usize;
+        if self.msi as usize > most {
+            most = self.msi as usize;
+        }
+        match self.msix {
+            Some(msix) if msix.vectors as usize > most => msix.vectors as usize,
+            _ => most,
         }
     }
 
@@ -273,6 +310,18 @@ impl Identity {
             if matches!(bar, Bar::Memory64 { .. }) && self.bars.get(i + 1) != Some(&Bar::None) {
                 return Err(("after a BAR with 64 bits, one must be free", Some(i)));
             }
+        }
+        if self.msi != 0 && !(self.msi.is_power_of_two() && self.msi <= MSI_VECTORS) {
+            return Err((
+                "MSI must have a power of two of 1 to 32 vectors, or none",
+                None,
+            ));
+        }
+        if self
+            .msix
+            .is_some_and(|msix| !(1..=MSIX_VECTORS).contains(&msix.vectors))
+        {
+            return Err(("MSI-X must have 1 to 2,048 vectors", None));
         }
         if self.msix.is_some_and(|msix| !msix.is_valid(&self.bars)) {
             let rule = "the MSI-X table and its pending bits must be in a BAR, aligned and apart";

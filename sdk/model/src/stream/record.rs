@@ -39,6 +39,8 @@ impl Tag {
     pub const CONFIG: Tag = Tag(3);
     /// The signal of the interrupt that user space has not handled.
     pub const INTERRUPT: Tag = Tag(4);
+    /// The vectors that have sent an event.
+    pub const EVENTS: Tag = Tag(5);
     /// The first tag that a driver may use.
     pub const FIRST_DRIVER: Tag = Tag(0x100);
 }

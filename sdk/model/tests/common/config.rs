@@ -26,8 +26,9 @@ pub const FULL: Identity = Identity {
     class: 0x99_aabb,
     revision: 0xcc,
     intx: true,
-    msi: true,
+    msi: 1,
     msix: Some(Msix {
+        vectors: 1,
         bar: 1,
         table: 0,
         pending: 0x800,

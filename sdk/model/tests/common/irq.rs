@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For tests of interrupts: the events of a line.
+//! For tests of interrupts: the events of a device with one vector.
 
-use mdev_model::irq::{Line, Mode};
+use mdev_model::irq::{Mode, Vector, Vectors};
+
+/// The interrupts of a device.
+pub type Irqs = Vectors<Vec<Vector>>;
+
+/// Returns the interrupts of a device with so many vectors.
+pub fn irqs(vectors: usize) -> Irqs {
+    Vectors::new(vec![Vector::default(); vectors])
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
-    /// The device drives the line.
+    /// The device drives its vector.
     Set(bool),
     Mask,
     Unmask,
@@ -29,37 +37,49 @@ pub const MSIX: Event = Event::Mode(Mode::Msix, true);
 pub const OFF: Event = Event::Mode(Mode::None, false);
 
 /// Whether the event signals the eventfd.
-pub fn run(line: &mut Line, event: Event) -> bool {
-    match event {
-        Event::Set(asserted) => line.set(asserted),
-        Event::Unmask => line.unmask(),
-        Event::Start => line.start(),
-        Event::Restore(signalled) => line.restore(signalled),
-        Event::Disable(disabled) => line.set_disabled(disabled),
-        Event::Mode(mode, armed) => line.set_mode(mode, armed),
+pub fn run(irqs: &mut Irqs, event: Event) -> bool {
+    let signal = match event {
+        Event::Set(asserted) => irqs.set(0, asserted),
+        Event::Unmask => irqs.unmask(),
+        Event::Start => start(irqs).pop(),
+        Event::Restore(signalled) => irqs.restore(signalled),
+        Event::Disable(disabled) => irqs.set_disabled(disabled),
+        Event::Mode(mode, armed) => {
+            irqs.configure(mode, 1);
+            irqs.arm(0, armed)
+        }
         Event::Mask => {
-            line.mask();
-            false
+            irqs.mask();
+            None
         }
         Event::Stop => {
-            line.stop();
-            false
+            irqs.stop();
+            None
         }
         Event::Reset => {
-            line.reset();
-            false
+            irqs.reset();
+            None
         }
-    }
+    };
+    assert!(matches!(signal, None | Some(0)), "there is one eventfd");
+    signal.is_some()
+}
+
+/// Starts the device, and returns the eventfds that are signalled for it.
+pub fn start(irqs: &mut Irqs) -> Vec<usize> {
+    let mut signals = Vec::new();
+    irqs.start(|eventfd| signals.push(eventfd));
+    signals
 }
 
 pub const QUIET: bool = false;
 pub const SIGNAL: bool = true;
 
-/// Runs the events on a new line, checks which of them signal, and returns the line.
-pub fn script(events: &[(Event, bool)]) -> Line {
-    let mut line = Line::new();
+/// Runs the events on a new device, checks which of them signal, and returns its interrupts.
+pub fn script(events: &[(Event, bool)]) -> Irqs {
+    let mut irqs = irqs(1);
     for (i, &(event, expected)) in events.iter().enumerate() {
-        assert_eq!(run(&mut line, event), expected, "event {i}, {event:?}");
+        assert_eq!(run(&mut irqs, event), expected, "event {i}, {event:?}");
     }
-    line
+    irqs
 }
