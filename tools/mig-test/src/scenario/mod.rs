@@ -22,6 +22,7 @@ mod refusal;
 mod sysfs;
 mod table;
 mod tracing;
+mod vectors;
 mod waiting;
 
 pub use bed::load;

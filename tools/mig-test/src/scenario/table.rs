@@ -4,7 +4,7 @@
 use super::entry::{joined, migrates, plain, races};
 use super::{
     bench, cancel, compat, conformance, demo, file, guest_drivers, intx, live, memory, mgpu,
-    own_device, parameter, refusal, sysfs, tracing, Scenario,
+    own_device, parameter, refusal, sysfs, tracing, vectors, Scenario,
 };
 use crate::conform;
 use crate::lab::modules::{EDU, GUIDE, TESTS};
@@ -251,6 +251,13 @@ const PROOFS: &[Scenario] = &[
         "drivers with one defect each: conform finds every one, and nothing in the sound one",
         5,
         conform::mutants::run,
+    )
+    .loading(&[TESTS]),
+    races(
+        "vectors",
+        "levels and events of many interrupt vectors, SET_IRQS over ranges, and what a move carries",
+        3,
+        vectors::run,
     )
     .loading(&[TESTS]),
     races(

@@ -15,9 +15,9 @@ use rustix::mm::{
 };
 use vfio_bindings::bindings::vfio::{VFIO_BASE, VFIO_TYPE};
 
-/// The size in bytes of the buffer behind every pointer that is passed to the kernel. All
-/// structures of these tests are much smaller.
-const ROOM: usize = 4096;
+/// The size in bytes of the buffer behind every pointer that is passed to the kernel. The largest
+/// structure of these tests, eventfds of 2,048 vectors, has half of that.
+const ROOM: usize = 16 << 10;
 
 /// An ioctl's argument in the system call.
 struct Raw {
