@@ -131,7 +131,7 @@ impl<M: ModelDriver> Operations for OpenModel<M> {
         if bar == 0 {
             let mut state = self.0.state.lock();
             registers::write(M::REGISTERS, &mut *state, offset, data);
-            cx.set_interrupt(state.interrupt());
+            drive(cx, &*state);
             drop(state);
             self.0.kick();
         }
@@ -141,7 +141,7 @@ impl<M: ModelDriver> Operations for OpenModel<M> {
     fn reset(&self, cx: &Context) -> Result {
         let mut state = self.0.state.lock();
         *state = M::ZERO;
-        cx.set_interrupt(state.interrupt());
+        drive(cx, &*state);
         Ok(())
     }
 }
@@ -159,7 +159,14 @@ impl<M: ModelDriver> FixedState for OpenModel<M> {
     }
 
     fn restored(&self, cx: &Context, state: &M) {
-        cx.set_interrupt(state.interrupt());
+        drive(cx, state);
+    }
+}
+
+/// Sets the levels of all interrupt vectors from the state, whose lock must be held.
+fn drive<M: ModelDriver>(cx: &Context, state: &M) {
+    for vector in 0..M::IDENTITY.vectors() {
+        cx.set_vector(vector, state.vector(vector));
     }
 }
 
@@ -169,15 +176,15 @@ impl<M: ModelDriver> Task for Core<M> {
         let mut state = self.state.lock();
         let (iova, len, to_guest) = match state.step() {
             Work::Idle => {
-                cx.set_interrupt(state.interrupt());
+                drive(cx, &*state);
                 return Step::Idle;
             }
             Work::More => {
-                cx.set_interrupt(state.interrupt());
+                drive(cx, &*state);
                 return Step::More;
             }
             Work::After(time) => {
-                cx.set_interrupt(state.interrupt());
+                drive(cx, &*state);
                 let nanoseconds = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
                 return Step::After(Delta::from_nanos(nanoseconds));
             }
@@ -189,7 +196,7 @@ impl<M: ModelDriver> Task for Core<M> {
                 (iova, data.len(), true)
             }
         };
-        cx.set_interrupt(state.interrupt());
+        drive(cx, &*state);
         // Without the lock: a transfer may wait for user space.
         drop(state);
         let result = match buffer.get_mut(..len) {
@@ -204,7 +211,7 @@ impl<M: ModelDriver> Task for Core<M> {
         };
         let mut state = self.state.lock();
         state.transferred(result.map_err(|_| Fault));
-        cx.set_interrupt(state.interrupt());
+        drive(cx, &*state);
         Step::More
     }
 }

@@ -90,8 +90,10 @@ pub(crate) struct Irqs {
     unmask: Irqfd,
     #[pin]
     delivery: Delivery,
-    /// The level that the device last set for each vector, so that setting it again is cheap.
-    /// Written only with the lock of the state held.
+    /// The level that the device last set for vector 0, so that setting it again is cheap. Written
+    /// only with the lock of the state held.
+    level: Atomic<bool>,
+    /// The same for the other vectors, from 1 on: a device with one vector must not pay for them.
     levels: KVVec<Atomic<bool>>,
     /// Whether any of them is true. Written only with the lock of the state held.
     asserted: Atomic<bool>,
@@ -111,8 +113,8 @@ impl Irqs {
     pub(crate) fn new(vectors: usize) -> Result<impl PinInit<Self>> {
         let vectors = vectors.max(1);
         let state = State::new(vectors)?;
-        let mut levels = KVVec::with_capacity(vectors, GFP_KERNEL_ACCOUNT)?;
-        for _ in 0..vectors {
+        let mut levels = KVVec::with_capacity(vectors - 1, GFP_KERNEL_ACCOUNT)?;
+        for _ in 1..vectors {
             levels.push(Atomic::new(false), GFP_KERNEL_ACCOUNT)?;
         }
         // INVARIANT: `unmask` does not listen yet.
@@ -121,10 +123,16 @@ impl Irqs {
             delivery <- pin_init!(Delivery {
                 state <- new_spinlock!(state, "mdev_irq_state"),
             }),
+            level: Atomic::new(false),
             levels,
             asserted: Atomic::new(false),
             setup <- new_mutex!((), "mdev_irq_setup"),
         }))
+    }
+
+    /// Returns the number of vectors, at least one.
+    fn count(&self) -> usize {
+        1 + self.levels.len()
     }
 
     /// Changes the vectors with `f`, and signals the eventfd whose index it returns.
@@ -139,8 +147,12 @@ impl Irqs {
     /// Callers serialize by holding the driver's lock.
     #[inline]
     pub(crate) fn set(&self, vector: usize, asserted: bool) -> bool {
-        let Some(level) = self.levels.get(vector) else {
-            return false;
+        let level = match vector.checked_sub(1) {
+            None => &self.level,
+            Some(other) => match self.levels.get(other) {
+                Some(level) => level,
+                None => return false,
+            },
         };
         if level.load(Relaxed) != asserted {
             self.move_level(vector, level, asserted);
@@ -160,7 +172,7 @@ impl Irqs {
 
     /// Sends an event of a vector; returns whether the device has it.
     pub(crate) fn raise(&self, vector: usize) -> bool {
-        let exists = vector < self.levels.len();
+        let exists = vector < self.count();
         self.with_vectors(|vectors| vectors.raise(vector));
         exists
     }
@@ -206,18 +218,14 @@ impl Irqs {
     /// Returns the vectors that have sent an event for a stream, in `bitmap`; `None` if none has.
     pub(crate) fn save_events<'a>(&self, bitmap: &'a mut [u8; EVENTS_MAX]) -> Option<&'a [u8]> {
         let state = self.delivery.state.lock();
-        encode_events(
-            self.levels.len(),
-            |vector| state.vectors.raised(vector),
-            bitmap,
-        )
+        encode_events(self.count(), |vector| state.vectors.raised(vector), bitmap)
     }
 
     /// Takes over the state of the interrupts from a stream, and the bitmap of vectors that have
     /// sent an event; the device must be stopped.
     pub(crate) fn restore(&self, saved: Interrupt, events: &[u8]) {
         self.with_vectors(|vectors| {
-            for vector in 0..self.levels.len() {
+            for vector in 0..self.count() {
                 vectors.restore_raised(vector, event_is_set(events, vector));
             }
             vectors.restore(saved.intx_signalled)
@@ -230,6 +238,7 @@ impl Irqs {
             self.levels
                 .iter()
                 .for_each(|level| level.store(false, Relaxed));
+            self.level.store(false, Relaxed);
             self.asserted.store(false, Relaxed);
             vectors.reset();
             None
@@ -246,7 +255,7 @@ impl Irqs {
     fn switch_off(&self) {
         self.unmask.disable();
         self.delivery.state.lock().vectors.configure(Mode::None, 0);
-        for index in 0..self.levels.len() {
+        for index in 0..self.count() {
             let old = self.delivery.state.lock().eventfds[index].take();
             drop(old);
         }
@@ -311,8 +320,8 @@ impl Irqs {
     /// # Errors
     ///
     /// EINVAL if another mode is configured, or MSI with fewer vectors than the request is for;
-    /// ENOTTY for another action than a trigger; else the error of an eventfd, and then none of
-    /// the request's is set.
+    /// ERANGE if no mode is, and the request is for no vector; ENOTTY for another action than a
+    /// trigger; else the error of an eventfd, and then none of the request's is set.
     pub(crate) fn set_message(&self, mode: Mode, set: &SetIrqs<'_>) -> Result {
         let _setup = self.setup.lock();
         match set.action() {
@@ -340,11 +349,15 @@ impl Irqs {
             return Err(EINVAL);
         }
         if set.has_eventfds() {
+            if current == Mode::None && set.range().is_empty() && set.start == 0 {
+                // As pci_alloc_irq_vectors() says of no vectors.
+                return Err(ERANGE);
+            }
             // MSI has as many vectors as it was enabled with, MSI-X those of its table.
             let wanted = match mode {
                 Mode::Msi if current == Mode::None => set.range().end,
                 Mode::Msi => eventfds,
-                _ => self.levels.len(),
+                _ => self.count(),
             };
             return self.connect(mode, wanted, set);
         }
@@ -362,7 +375,7 @@ impl Irqs {
     /// Sets the eventfds of a request, of a mode that has, or gets, so many.
     fn connect(&self, mode: Mode, count: usize, set: &SetIrqs<'_>) -> Result {
         let range = set.range();
-        if range.end > count || count == 0 {
+        if range.end > count {
             return Err(EINVAL);
         }
         let mut eventfds = none(range.len())?;

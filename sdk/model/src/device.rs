@@ -80,9 +80,16 @@ pub trait DeviceModel: Record + Copy + Send + Sync + Unpin + 'static {
     /// The registers, all of them in BAR 0.
     const REGISTERS: &'static [Register<Self>];
 
-    /// Returns the level of the interrupt line. It must follow from the state alone.
+    /// Returns the level of the interrupt, of a device with one vector. It must follow from the state
+    /// alone.
     fn interrupt(&self) -> bool {
         false
+    }
+
+    /// Returns the level of interrupt vector `vector`, of a device whose identity has several;
+    /// `vector` is less than their number. It must follow from the state alone.
+    fn vector(&self, vector: usize) -> bool {
+        vector == 0 && self.interrupt()
     }
 
     /// Does a step of the work that is under way, and returns what the SDK has to do for it.

@@ -22,7 +22,8 @@ use crate::{
 pub struct Machine<D> {
     device: D,
     memory: Vec<u8>,
-    interrupts: u64,
+    /// How often each vector has risen.
+    interrupts: Vec<u64>,
     steps: usize,
     /// The steps before which the device migrates.
     moves: Vec<usize>,
@@ -34,7 +35,7 @@ impl<D: DeviceModel> Machine<D> {
         Machine {
             device: D::ZERO,
             memory: vec![0; size],
-            interrupts: 0,
+            interrupts: vec![0; D::IDENTITY.vectors().max(1)],
             steps: 0,
             moves: Vec::new(),
         }
@@ -50,9 +51,14 @@ impl<D: DeviceModel> Machine<D> {
         &mut self.memory
     }
 
-    /// Returns how often the interrupt line has risen.
+    /// Returns how often the interrupt has risen, of all vectors together.
     pub fn interrupts(&self) -> u64 {
-        self.interrupts
+        self.interrupts.iter().sum()
+    }
+
+    /// Returns how often the interrupt of vector `vector` has risen; 0 for one that the device lacks.
+    pub fn interrupts_of(&self, vector: usize) -> u64 {
+        self.interrupts.get(vector).copied().unwrap_or(0)
     }
 
     /// Reads a register, or a part of one, or several.
@@ -104,7 +110,7 @@ impl<D: DeviceModel> Machine<D> {
         if self.moves.contains(&self.steps) {
             self.migrate().expect("the device takes its own state");
         }
-        let before = self.device.interrupt();
+        let before = self.device;
         let memory = &mut self.memory;
         let mut is_idle = false;
         let result = match self.device.step() {
@@ -128,7 +134,7 @@ impl<D: DeviceModel> Machine<D> {
                 Err(fault) => Err(*fault),
             });
         }
-        self.interrupts += u64::from(!before && self.device.interrupt());
+        self.count_interrupts(&before);
         self.steps += usize::from(!is_idle);
         !is_idle
     }
@@ -144,9 +150,16 @@ impl<D: DeviceModel> Machine<D> {
     }
 
     fn change(&mut self, change: impl FnOnce(&mut D)) {
-        let before = self.device.interrupt();
+        let before = self.device;
         change(&mut self.device);
-        self.interrupts += u64::from(!before && self.device.interrupt());
+        self.count_interrupts(&before);
+    }
+
+    /// Counts the vectors that have risen since the device was as `before`.
+    fn count_interrupts(&mut self, before: &D) {
+        for (vector, count) in self.interrupts.iter_mut().enumerate() {
+            *count += u64::from(!before.vector(vector) && self.device.vector(vector));
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod mgpu;
 mod options;
 pub mod own_device;
 mod parameter;
+mod physical;
 mod refusal;
 mod sysfs;
 mod table;

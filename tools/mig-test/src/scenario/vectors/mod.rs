@@ -3,6 +3,8 @@
 //! `VFIO_DEVICE_SET_IRQS` takes ranges as vfio-pci does, and nothing is lost while user space sets
 //! eventfds, while the device is stopped, or in a move.
 
+mod peer;
+
 use std::os::fd::AsRawFd;
 use std::thread;
 
@@ -129,6 +131,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     races(&mut checks)?;
     ctx.step("a vector that the device lacks");
     beyond(&mut checks)?;
+    ctx.step("the same calls beside vfio-pci");
+    peer::compare(&mut checks)?;
     ctx.step(format!("{} checks made", checks.made()));
     Ok(checks.outcome())
 }
