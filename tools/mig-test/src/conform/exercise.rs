@@ -2,12 +2,12 @@
 //! Exercises: an author's description of how a device works, in TOML. Documentation/conformance.md
 //! describes the file.
 
-use std::fmt;
-
 use anyhow::{bail, ensure, Context, Result};
 use serde::{Deserialize, Deserializer};
 
 use super::place::{Place, Register};
+use super::signals::VECTORS;
+use super::step::{Condition, Step};
 
 /// The largest memory of an exercise, in bytes.
 const MEMORY_MAX: usize = 64 << 20;
@@ -83,36 +83,6 @@ pub struct Work {
     pub steps: Vec<Step>,
     /// Whether a write waits for the device to be at rest, because it may be ignored before.
     pub settles: bool,
-}
-
-/// One step of a guest.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Writes a register.
-    Write(Register, u64),
-    /// Reads a register, which must have a value.
-    Read(Condition),
-    /// Reads a register until it has a value.
-    Wait(Condition),
-    /// Waits for an interrupt; with a condition, for one whose cause it is.
-    Interrupt(Option<Condition>),
-    /// Fills a range of a BAR or of guest memory.
-    Fill(Place, usize, Fill),
-    /// Writes words of four bytes to a BAR or to guest memory.
-    Words(Place, Vec<u32>),
-    /// Two ranges must be equal.
-    Equal(Place, Place, usize),
-}
-
-/// A register with a value under a mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Condition {
-    /// The register.
-    pub register: Register,
-    /// The bits that are compared.
-    pub mask: u64,
-    /// Their value.
-    pub value: u64,
 }
 
 /// The values that a register can have.
@@ -197,6 +167,7 @@ struct Line {
     read: Option<Number>,
     wait: Option<Number>,
     interrupt: Option<Number>,
+    vector: Option<usize>,
     fill: Option<Fill>,
     words: Option<Vec<u32>>,
     equal: Option<[String; 2]>,
@@ -299,6 +270,14 @@ impl Line {
             kinds == 1,
             "a step has exactly one of write, read, wait, interrupt, fill, words, equal, and not {kinds}"
         );
+        ensure!(
+            self.vector.is_none() || self.interrupt.is_some(),
+            "vector belongs to a step that waits for an interrupt"
+        );
+        ensure!(
+            self.vector.is_none_or(|vector| vector < VECTORS as usize),
+            "vector is less than {VECTORS}"
+        );
         let place = |text: &str| Place::parse(text, memory.iter().map(|one| one.name.as_str()));
         Ok(if let Some(value) = self.write {
             Step::Write(self.register()?, value.0)
@@ -312,7 +291,7 @@ impl Line {
                 .is_some()
                 .then(|| self.condition(self.interrupt))
                 .transpose()?;
-            Step::Interrupt(cause)
+            Step::Interrupt(self.vector.unwrap_or(0), cause)
         } else if let Some(fill) = self.fill {
             let at = self
                 .at
@@ -361,35 +340,5 @@ impl Line {
             "size is from 1 to {MEMORY_MAX} bytes"
         );
         Ok(size)
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mask == self.register.ones() {
-            true => write!(f, "{} to be {:#x}", self.register, self.value),
-            false => write!(
-                f,
-                "{} & {:#x} to be {:#x}",
-                self.register, self.mask, self.value
-            ),
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Step::Write(register, value) => write!(f, "write {value:#x} to {register}"),
-            Step::Read(wanted) => write!(f, "read {wanted}"),
-            Step::Wait(wanted) => write!(f, "wait for {wanted}"),
-            Step::Interrupt(None) => write!(f, "wait for an interrupt"),
-            Step::Interrupt(Some(cause)) => write!(f, "wait for an interrupt and {cause}"),
-            Step::Fill(at, size, _) => write!(f, "fill {size} bytes at {at}"),
-            Step::Words(at, words) => write!(f, "write {} words to {at}", words.len()),
-            Step::Equal(left, right, size) => {
-                write!(f, "{size} bytes at {left} and {right} to be equal")
-            }
-        }
     }
 }

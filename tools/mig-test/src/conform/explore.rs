@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::exercise::{Exercise, Fill, Step, Work};
+use super::exercise::{Exercise, Fill, Work};
 use super::place::{Place, Register};
 use super::rig::Rig;
 use super::snapshot::Readable;
+use super::step::Step;
 use super::transfer::{wait, LOOKS};
 
 /// Bytes at the beginning of a BAR that are walked by each width; what follows is sampled.
@@ -30,8 +31,8 @@ pub struct Found {
     pub keeping: Vec<(Register, u64)>,
     /// Whether a BAR is memory.
     pub has_memory: bool,
-    /// The types of interrupt.
-    pub interrupts: Vec<&'static str>,
+    /// The types of interrupt, with the number of their vectors.
+    pub interrupts: Vec<(u32, u32)>,
 }
 
 /// Explores a device, which is reset before and after.
@@ -100,7 +101,11 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
         },
         keeping,
         has_memory: rig.bars.iter().any(|bar| bar.memory.is_some()),
-        interrupts: rig.interrupts().into_iter().map(|(name, _)| name).collect(),
+        interrupts: rig
+            .interrupts()
+            .into_iter()
+            .map(|(_, index)| (index, rig.vectors(index)))
+            .collect(),
     })
 }
 

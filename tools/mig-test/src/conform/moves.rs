@@ -5,10 +5,11 @@
 use anyhow::Result;
 use mig_common::random::Random;
 
-use super::exercise::{Exercise, Step, Work};
+use super::exercise::{Exercise, Work};
 use super::play::{Fault, Outcome, Player};
 use super::rig::Rig;
 use super::snapshot::Part;
+use super::step::Step;
 use super::suite::Suite;
 use super::transfer::{pause, Move};
 use super::way::Way;
@@ -67,7 +68,7 @@ pub fn succeeds(
 pub fn worked(suite: &Suite<'_>, rig: &Rig, work: &Work, interrupt: Option<u32>) -> Result<()> {
     rig.reset()?;
     let mut player = Player::begin(suite.exercise, work, rig, interrupt)?;
-    let signals = |step: &Step| matches!(step, Step::Interrupt(_));
+    let signals = |step: &Step| matches!(step, Step::Interrupt(..));
     let first = work.steps.iter().position(signals);
     let end = first.map_or(work.steps.len(), |at| at + 1);
     let is_failed = player.play(rig, end)?.is_some();
@@ -307,8 +308,8 @@ impl Case<'_> {
                 return Ok(Err(Fault { rule, shows }));
             }
         }
-        if outcome.spurious > alone.spurious + 1 {
-            let shows = format!("{} signals without a cause", outcome.spurious);
+        if outcome.spurious.exceed(&alone.spurious) {
+            let shows = format!("{} signals without a cause", outcome.spurious.total());
             return Ok(Err(Fault {
                 rule: "move.interrupts",
                 shows,

@@ -3,10 +3,12 @@
 
 use anyhow::{ensure, Context, Result};
 
-use super::exercise::{Condition, Exercise, Step, Work};
+use super::exercise::{Exercise, Work};
 use super::place::Place;
 use super::rig::Rig;
+use super::signals::Signals;
 use super::snapshot::{first_difference, Readable, Snapshot};
+use super::step::{Condition, Step};
 
 /// Signals without a cause after which a work gives up.
 const SPURIOUS: u64 = 100;
@@ -27,9 +29,9 @@ pub struct Player<'e> {
     /// The number of steps done.
     pub done: usize,
     /// Signals without a cause.
-    spurious: u64,
+    spurious: Signals,
     /// Signals that have arrived and that the work has not waited for yet.
-    pub arrived: u64,
+    pub arrived: Signals,
 }
 
 /// What a work leaves.
@@ -38,7 +40,7 @@ pub struct Outcome {
     /// What a guest can read at the end.
     pub snapshot: Snapshot,
     /// Signals that nothing waited for.
-    pub spurious: u64,
+    pub spurious: Signals,
 }
 
 impl<'e> Player<'e> {
@@ -59,8 +61,8 @@ impl<'e> Player<'e> {
             exercise,
             work,
             done: 0,
-            spurious: 0,
-            arrived: 0,
+            spurious: Signals::default(),
+            arrived: Signals::default(),
         })
     }
 
@@ -110,7 +112,9 @@ impl<'e> Player<'e> {
                     return fault(format!("it stays {found:#x}"));
                 }
             }
-            Step::Interrupt(cause) => return self.interrupt(rig, cause.as_ref()),
+            Step::Interrupt(vector, cause) => {
+                return self.interrupt(rig, *vector, cause.as_ref());
+            }
             Step::Fill(place, size, fill) => rig.write_bytes(*place, &fill.bytes(*size))?,
             Step::Words(place, words) => {
                 let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -133,26 +137,32 @@ impl<'e> Player<'e> {
     }
 
     /// Waits for an interrupt as a guest's handler does: a signal without the cause is spurious.
-    fn interrupt(&mut self, rig: &Rig, cause: Option<&Condition>) -> Result<Option<Fault>> {
+    fn interrupt(
+        &mut self,
+        rig: &Rig,
+        vector: usize,
+        cause: Option<&Condition>,
+    ) -> Result<Option<Fault>> {
         let fault = |shows: String| {
             let rule = "work.interrupts";
             Ok(Some(Fault { rule, shows }))
         };
+        let vector = rig.listened(vector);
         // A level that stays asserted for another cause signals for ever.
         for _ in 0..SPURIOUS {
-            let mut signals = std::mem::take(&mut self.arrived);
+            let mut signals = self.arrived.take(vector);
             if signals == 0 {
                 rig.unmask()?;
-                signals = rig.await_signal()?;
+                signals = rig.await_signal(vector)?;
             }
             if signals == 0 {
                 return fault("it does not come".into());
             }
             if cause.map_or(Ok(true), |cause| cause.holds(rig))? {
-                self.spurious += signals - 1;
+                self.spurious.count(vector, signals - 1);
                 return Ok(None);
             }
-            self.spurious += signals;
+            self.spurious.count(vector, signals);
         }
         fault(format!("it came {SPURIOUS} times without the cause"))
     }
@@ -168,7 +178,7 @@ impl<'e> Player<'e> {
 
     /// Waits for the device to rest after the work, and returns the number of signals that nothing
     /// waited for.
-    pub fn rest(self, rig: &Rig) -> Result<u64> {
+    pub fn rest(mut self, rig: &Rig) -> Result<Signals> {
         ensure!(
             self.is_over(),
             "the work \"{}\" is not over",
@@ -180,9 +190,10 @@ impl<'e> Player<'e> {
             self.work.name
         );
         rig.unmask()?;
-        let signals = rig.signals()?;
+        self.spurious.add(&self.arrived);
+        self.spurious.add(&rig.signals()?);
         rig.listen(None)?;
-        Ok(self.spurious + self.arrived + signals)
+        Ok(self.spurious)
     }
 }
 

@@ -119,7 +119,7 @@ impl Coverage {
             self.arcs.words("state changes"),
             self.records.words("records bent"),
             self.registers.words("bytes of registers"),
-            self.interrupts.words("interrupt types"),
+            self.interrupts.words("interrupts"),
             format!("{} bytes of stream", self.stream_bytes),
             format!("{} bent streams", self.bent_streams),
         ];

@@ -18,6 +18,7 @@ use vfio_bindings::bindings::vfio::{
 
 use super::exercise::Exercise;
 use super::place::{Place, Register, BARS};
+use super::signals::{Signals, VECTORS};
 use crate::scenario::{arc, Oracle};
 use crate::vfio::capability::Capability;
 use crate::vfio::device::Device;
@@ -82,7 +83,8 @@ enum Bytes<'r> {
 /// An interrupt that is listened to.
 struct Interrupt {
     index: u32,
-    event: Event,
+    /// The eventfds of the vectors.
+    events: Vec<Event>,
     /// Whether INTx was signalled, which masks it.
     is_masked: bool,
 }
@@ -242,27 +244,30 @@ impl Rig {
 
     /// Returns the types of interrupt that the device has.
     pub fn interrupts(&self) -> Vec<(&'static str, u32)> {
-        let has = |index| {
-            self.device
-                .irq(index, None)
-                .is_ok_and(|info| info.count > 0)
-        };
         let all = INTERRUPTS.into_iter();
-        all.filter(|(_, index)| has(*index)).collect()
+        all.filter(|(_, index)| self.vectors(*index) > 0).collect()
     }
 
-    /// Listens to an interrupt, or to none.
+    /// Returns the number of vectors of a type of interrupt that can be listened to.
+    pub fn vectors(&self, index: u32) -> u32 {
+        let info = self.device.irq(index, None);
+        info.map_or(0, |info| info.count.min(VECTORS))
+    }
+
+    /// Listens to an interrupt, all of its vectors, or to none.
     pub fn listen(&self, index: Option<u32>) -> Result<()> {
         if let Some(old) = self.interrupt.take() {
             self.device.disable(old.index)?;
         }
         if let Some(index) = index {
-            let event = Event::new()?;
-            self.device.connect(index, TRIGGER, event.number())?;
+            let new = (0..self.vectors(index)).map(|_| Event::new());
+            let events = new.collect::<Result<Vec<_>, _>>()?;
+            let fds: Vec<i32> = events.iter().map(Event::number).collect();
+            self.device.connect_all(index, TRIGGER, &fds)?;
             let is_masked = false;
             self.interrupt.replace(Some(Interrupt {
                 index,
-                event,
+                events,
                 is_masked,
             }));
         }
@@ -270,23 +275,36 @@ impl Rig {
     }
 
     /// Returns the number of signals since the last call. INTx stays masked after one.
-    pub fn signals(&self) -> Result<u64> {
-        self.hear(Event::take)
+    pub fn signals(&self) -> Result<Signals> {
+        let mut interrupt = self.interrupt.borrow_mut();
+        let Some(interrupt) = interrupt.as_mut() else {
+            return Ok(Signals::default());
+        };
+        let counts = interrupt.events.iter().map(Event::take);
+        let signals = Signals::of(counts.collect::<Result<_, _>>()?);
+        interrupt.is_masked |= signals.any();
+        Ok(signals)
     }
 
-    /// Waits for a signal; returns their number, or 0 if there is none.
-    pub fn await_signal(&self) -> Result<u64> {
-        self.hear(|event| event.await_within(PATIENCE))
-    }
-
-    fn hear(&self, take: impl FnOnce(&Event) -> Result<u64, Errno>) -> Result<u64> {
+    /// Waits for a signal of a vector, or of the last one if there are fewer; returns their number,
+    /// or 0 if there is none.
+    pub fn await_signal(&self, vector: usize) -> Result<u64> {
         let mut interrupt = self.interrupt.borrow_mut();
         let Some(interrupt) = interrupt.as_mut() else {
             return Ok(0);
         };
-        let signals = take(&interrupt.event)?;
+        let event = interrupt.events.get(vector).or(interrupt.events.last());
+        let signals = event.map_or(Ok(0), |event| event.await_within(PATIENCE))?;
         interrupt.is_masked |= signals > 0;
         Ok(signals)
+    }
+
+    /// Returns the vector of what is listened to that stands for a vector of the device: with fewer
+    /// of them, vectors share the last.
+    pub fn listened(&self, vector: usize) -> usize {
+        let interrupt = self.interrupt.borrow();
+        let count = interrupt.as_ref().map_or(0, |one| one.events.len());
+        vector.min(count.saturating_sub(1))
     }
 
     /// Unmasks INTx after a signal, as at the end of a guest's handler.

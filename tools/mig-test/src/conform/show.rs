@@ -161,7 +161,7 @@ mod tests {
                 no BAR of the device is memory
 
         1 of 3 rules violated
-        exercised: 3 moves; 0 of 0 state changes; 0 of 0 records bent; 0 of 0 bytes of registers; 0 of 0 interrupt types; 0 bytes of stream; 0 bent streams
+        exercised: 3 moves; 0 of 0 state changes; 0 of 0 records bent; 0 of 0 bytes of registers; 0 of 0 interrupts; 0 bytes of stream; 0 bent streams
         ");
     }
 
@@ -175,7 +175,7 @@ mod tests {
             ok 1 move.completes
             not ok 2 move.registers # moved by STOP_COPY: 0:0x8 is 0x0; and more
             ok 3 move.device-memory # SKIP no BAR of the device is memory
-        # 3 moves; 0 of 0 state changes; 0 of 0 records bent; 0 of 0 bytes of registers; 0 of 0 interrupt types; 0 bytes of stream; 0 bent streams
+        # 3 moves; 0 of 0 state changes; 0 of 0 records bent; 0 of 0 bytes of registers; 0 of 0 interrupts; 0 bytes of stream; 0 bent streams
         not ok 1 card
         ");
     }

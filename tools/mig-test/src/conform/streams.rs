@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::exercise::{Step, Work};
+use super::exercise::Work;
 use super::moves;
 use super::place::Register;
 use super::play::Player;
 use super::records::{changes, name, parse, unlike, Bent, End, Record};
 use super::rig::Rig;
 use super::snapshot::{first_difference, Part, Snapshot};
+use super::step::Step;
 use super::suite::Suite;
 use crate::vfio::migration::State;
 
@@ -40,7 +41,7 @@ const RULES: [&str; 9] = [
 pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
     let rig = suite.open()?;
     let mut works = suite.works();
-    let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(_));
+    let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(..));
     // Works that wait first: a device holds the most while it is at work. What it holds then
     // depends on how far it has come, so each work is also taken at its end.
     works.sort_by_key(|(work, _)| !work.steps.iter().any(waits));

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use anyhow::{bail, ensure, Result};
 
-use super::exercise::{Exercise, Step, Work};
+use super::exercise::{Exercise, Work};
 use super::explore::{explore, Found};
 use super::place::{Place, Register};
 use super::records::tags;
@@ -16,6 +16,7 @@ use super::report::{Count, Report, Verdict};
 use super::rig::{guest_memory, Arcs, Guest, Rig};
 use super::rule;
 use super::snapshot::Readable;
+use super::step::Step;
 use super::way::Way;
 use crate::scenario::target::Target;
 use crate::scenario::Oracle;
@@ -99,7 +100,7 @@ impl<'a> Suite<'a> {
             let waits = work
                 .steps
                 .iter()
-                .any(|step| matches!(step, Step::Interrupt(_)));
+                .any(|step| matches!(step, Step::Interrupt(..)));
             if !waits {
                 works.push((work.clone(), None));
                 continue;
@@ -243,7 +244,7 @@ impl<'a> Suite<'a> {
         match rule {
             _ if self.works.is_empty() => Some("no work comes to its end without a move"),
             "move.interrupts" | "work.interrupts" | "stop.interrupts"
-                if !steps.any(|step| matches!(step, Step::Interrupt(_))) =>
+                if !steps.any(|step| matches!(step, Step::Interrupt(..))) =>
             {
                 Some("the exercise waits for no interrupt")
             }
@@ -268,34 +269,38 @@ impl<'a> Suite<'a> {
         let used = self.exercise.works.iter().flat_map(|work| &work.steps);
         let used = used.filter_map(|step| match step {
             Step::Write(register, _) => Some(*register),
-            Step::Read(wanted) | Step::Wait(wanted) | Step::Interrupt(Some(wanted)) => {
+            Step::Read(wanted) | Step::Wait(wanted) | Step::Interrupt(_, Some(wanted)) => {
                 Some(wanted.register)
             }
             _ => None,
         });
         let registers = bytes(kept.chain(used));
         let all = bytes(self.readable.registers.iter().copied());
-        let kinds: BTreeSet<String> = self
-            .found
-            .interrupts
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let listened = self.works.iter().filter_map(|(_, index)| *index);
-        let name = |index| {
-            super::rig::INTERRUPTS
+        let kinds = &self.found.interrupts;
+        let vectors = kinds.iter().flat_map(|&(index, count)| {
+            (0..count as usize).map(move |vector| vector_name(index, vector, count))
+        });
+        let vectors: BTreeSet<String> = vectors.collect();
+        let waited = self.works.iter().flat_map(|(work, index)| {
+            let kind = kinds.iter().find(|(known, _)| Some(*known) == *index);
+            let steps = work
+                .steps
                 .iter()
-                .find(|(_, known)| *known == index)
-        };
-        let listened = listened
-            .filter_map(name)
-            .map(|(name, _)| name.to_string())
-            .collect();
+                .filter_map(move |step| match (kind, step) {
+                    (Some(&(index, count)), Step::Interrupt(vector, _)) => {
+                        let vector = (*vector).min(count as usize - 1);
+                        Some(vector_name(index, vector, count))
+                    }
+                    _ => None,
+                });
+            steps
+        });
+        let waited = waited.collect();
         let coverage = &mut self.report.coverage;
         coverage.arcs = Count::of(&self.arcs.borrow(), &self.oracle.names());
         coverage.records = Count::of(&self.bent_tags, &tags(&self.longest));
         coverage.registers = Count::of(&registers, &all);
-        coverage.interrupts = Count::of(&listened, &kinds);
+        coverage.interrupts = Count::of(&waited, &vectors);
         coverage.stream_bytes = self.longest.len();
         coverage.moves = self.moves;
         coverage.bent_streams = self.bent;
@@ -352,4 +357,16 @@ fn touched(work: &Work) -> Vec<(u32, u64, usize)> {
     };
     let touched = work.steps.iter().flat_map(of_step);
     touched.flatten().collect()
+}
+
+/// Returns the name of a vector of a type of interrupt that has so many.
+fn vector_name(index: u32, vector: usize, count: u32) -> String {
+    let known = super::rig::INTERRUPTS
+        .iter()
+        .find(|(_, known)| *known == index);
+    let name = known.map_or("unknown", |(name, _)| name);
+    match count {
+        1 => name.to_string(),
+        _ => format!("{name} {vector}"),
+    }
 }

@@ -132,14 +132,14 @@ impl Move<'_> {
             file = Some(new);
         } else {
             sound!(self.set(source, State::Stop));
-            player.arrived += source.signals()?;
+            player.arrived.add(&source.signals()?);
         }
         let stopped = file.is_none().then(|| self.memory()).transpose()?;
         if self.way == Way::StopCopy {
             sound!(self.saves_the_same()?);
         }
         let new = sound!(self.set(source, State::StopCopy));
-        player.arrived += source.signals()?;
+        player.arrived.add(&source.signals()?);
         let file = sound!(file.or(new).ok_or_else(|| failed("STOP_COPY")(Errno::BADF)));
         let before = stopped.map_or_else(|| self.memory(), Ok)?;
         let promised = source.device.stop_copy_length();
@@ -214,7 +214,7 @@ impl Move<'_> {
                 return fault("stop.device", what);
             }
         }
-        if signals + source.signals()? > 0 {
+        if signals.any() || source.signals()?.any() {
             return fault("stop.interrupts", "it signals".into());
         }
         Ok(Ok(()))
@@ -294,7 +294,7 @@ impl Move<'_> {
         sound!(region
             .set_state(bits::STOP_COPY)
             .map_err(failed("STOP_COPY of v1")));
-        player.arrived += source.signals()?;
+        player.arrived.add(&source.signals()?);
         let before = self.memory()?;
         sound!(region
             .drain(Window::Mapped, &mut stream)

@@ -104,13 +104,16 @@ impl Device {
 
     /// Sets the eventfd of an action on interrupt 0 of an index.
     pub fn connect(&self, index: u32, action: u32, fd: i32) -> Result<()> {
-        let flags = VFIO_IRQ_SET_DATA_EVENTFD | action;
-        let data = fd.to_ne_bytes().to_vec();
+        self.connect_all(index, action, &[fd])
+    }
+
+    /// Sets the eventfds of an action on the interrupts of an index, from interrupt 0 on.
+    pub fn connect_all(&self, index: u32, action: u32, fds: &[i32]) -> Result<()> {
         self.set_irqs(&SetIrqs {
-            flags,
+            flags: VFIO_IRQ_SET_DATA_EVENTFD | action,
             index,
-            count: 1,
-            data,
+            count: fds.len() as u32,
+            data: fds.iter().flat_map(|fd| fd.to_ne_bytes()).collect(),
             ..SetIrqs::default()
         })
     }
