@@ -18,7 +18,7 @@
  *   accesses, and offsets that this file does not define, have no effect and read as 0.
  * - BAR 2: VRAM, 16, 64 or 256 MiB, 64-bit prefetchable memory, with any access width. It is zero
  *   after power-on and after a reset of the function.
- * - BAR 4: MSI-X, 4 KiB: the table of one vector at 0, the pending bits at 0x800.
+ * - BAR 4: MSI-X, 4 KiB: the table of four vectors at 0, the pending bits at 0x800.
  *
  * The ids spell "MGPU" and are not assigned by the PCI-SIG; no driver of Linux 7.2 matches them.
  *
@@ -38,26 +38,47 @@
 #define MGPU_MSIX_SIZE			0x1000
 #define MGPU_MSIX_TABLE			0x000
 #define MGPU_MSIX_PBA			0x800
-#define MGPU_MSIX_VECTORS		1
+#define MGPU_MSIX_VECTORS		4
 
 /**
  * DOC: Identification
  *
  * ID reads as MGPU_ID. VERSION has the major version in its upper half and the minor version in its
  * lower half; a driver must refuse an unknown major version. FEATURES has the bits MGPU_FEATURE_*.
- * VRAM_SIZE is in bytes.
+ * VRAM_SIZE is in bytes. RINGS is the number of rings, at most MGPU_MSIX_VECTORS.
  */
 #define MGPU_REG_ID			0x00
 #define MGPU_REG_VERSION		0x04
 #define MGPU_REG_FEATURES		0x08
 #define MGPU_REG_VRAM_SIZE		0x0c
+#define MGPU_REG_RINGS			0x48
 
 #define MGPU_ID				0x7570676d
-#define MGPU_VERSION			0x00010000
+#define MGPU_VERSION			0x00010001
 /* The DISPLAY registers exist. */
 #define MGPU_FEATURE_DISPLAY		(1 << 0)
 /* MGPU_OP_CRC32C exists. */
 #define MGPU_FEATURE_CRC32C		(1 << 1)
+/* RINGS exists. Without this bit there is ring 0 alone. */
+#define MGPU_FEATURE_RINGS		(1 << 2)
+
+/**
+ * DOC: Rings
+ *
+ * The device executes commands from several rings in parallel. Each ring has an engine, and the
+ * registers STATUS, CONTROL, INTERRUPT, INTERRUPT_ENABLE, ERROR, ERROR_INDEX, RING_* and FENCE_* of
+ * its own: those of ring i are at i * MGPU_RING_STRIDE from the offsets below. All other registers
+ * are the function's and exist once, at the offsets below. Ring i sends the message of MSI-X vector
+ * i. A driver that knows one ring uses ring 0, whose registers are at the offsets below.
+ *
+ * Commands of one ring are executed in order. Those of two rings are not ordered: if one writes
+ * memory that the other accesses, what is read or left there may be a mix, byte by byte. A FENCE
+ * orders the commands of its own ring only. To order work of two rings, wait for a FENCE of one
+ * before submitting to the other.
+ *
+ * An error, or a stop, of one ring does not affect the others.
+ */
+#define MGPU_RING_STRIDE		0x100
 
 /**
  * DOC: Control and status
@@ -66,10 +87,11 @@
  * invalid, the write is refused and ENABLE stays 0. Writing 0 stops the ring at once: a command
  * that is being executed is abandoned half-way. To stop without loss, wait until BUSY is 0 first.
  *
- * Writing RESET, with or without other bits, is allowed at any time and sets all registers to their
- * values after power-on, which are 0 except for the identification, ERROR_INDEX and DISPLAY_FORMAT.
- * VRAM is unchanged. A reset of the function (of the bus, or of the machine) does the same, and
- * clears VRAM.
+ * Writing RESET, with or without other bits, is allowed at any time. At ring 0 it sets all
+ * registers of the function and of all rings to their values after power-on, which are 0 except for
+ * the identification, ERROR_INDEX and DISPLAY_FORMAT; at another ring, those of this ring alone.
+ * VRAM is unchanged. A reset of the function (of the bus, or of the machine) does the same as RESET
+ * at ring 0, and clears VRAM.
  *
  * After either write, the device may still access memory for the abandoned command for a moment,
  * while BUSY is set. Memory that a command uses must not be freed before BUSY has read as 0. The
@@ -98,9 +120,9 @@
  * INTERRUPT has a bit for each event; writing 1 to a bit clears it. A bit interrupts if it is also
  * set in INTERRUPT_ENABLE, which does not mask bits in INTERRUPT itself.
  *
- * The MSI-X message is sent when the first such bit is set, and again when a write to INTERRUPT
- * leaves one set. A handler that reads INTERRUPT, writes back the value, and only then reads FENCE
- * and ERROR misses nothing.
+ * The message of the ring's vector is sent when the first such bit is set, and again when a write
+ * to INTERRUPT leaves one set. A handler that reads INTERRUPT, writes back the value, and only then
+ * reads FENCE and ERROR misses nothing.
  */
 #define MGPU_REG_INTERRUPT		0x18
 #define MGPU_REG_INTERRUPT_ENABLE	0x1c
@@ -124,7 +146,7 @@
  *
  * RING_TAIL and RING_READ halt the ring. A command that is being executed is still finished; HEAD
  * stays at the first that is not. After RING_GEOMETRY and DISPLAY, the ring or the display stays
- * disabled.
+ * disabled. DISPLAY is shown by ring 0.
  */
 #define MGPU_REG_ERROR			0x20
 #define MGPU_REG_ERROR_INDEX		0x24
@@ -158,7 +180,7 @@
 #define MGPU_ERROR_NO_INDEX		0xffffffff
 
 /**
- * DOC: The ring
+ * DOC: The commands of a ring
  *
  * RING_SIZE commands of 64 bytes each (struct mgpu_command) are in guest memory from RING_BASE on.
  * The base must be a multiple of 64, the size a power of two from 2 to MGPU_RING_SIZE_MAX. While
@@ -173,7 +195,8 @@
  * enabled, HEAD and TAIL read as 0.
  *
  * Commands take effect in the order of the ring: a command begins when all writes of the previous
- * one are done. Only FENCE and HEAD order the guest's other accesses to the same memory.
+ * one of the same ring are done. Only FENCE and HEAD order the guest's other accesses to the same
+ * memory.
  */
 #define MGPU_REG_RING_BASE_LO		0x28
 #define MGPU_REG_RING_BASE_HI		0x2c
@@ -186,8 +209,8 @@
 /**
  * DOC: The fence
  *
- * FENCE is the value of the last FENCE that was executed. To read both halves consistently, read
- * FENCE_HI, FENCE_LO and FENCE_HI until both reads of FENCE_HI agree. Only a reset clears it.
+ * FENCE is the value of the ring's last FENCE that was executed. To read both halves consistently,
+ * read FENCE_HI, FENCE_LO and FENCE_HI until both reads of FENCE_HI agree. Only a reset clears it.
  */
 #define MGPU_REG_FENCE_LO		0x40
 #define MGPU_REG_FENCE_HI		0x44
@@ -243,8 +266,8 @@
  *
  * MGPU_OP_FENCE: @dst, @value
  *   writes a struct mgpu_fence to guest address @dst, a multiple of 16, then sets the registers
- *   FENCE to @value and the bit MGPU_INTERRUPT_FENCE. The writes of all previous commands are done
- *   before. If guest memory cannot be written, the registers are unchanged.
+ *   FENCE to @value and the bit MGPU_INTERRUPT_FENCE. The writes of all previous commands of the
+ *   same ring are done before. If guest memory cannot be written, the registers are unchanged.
  *
  * @length must be from 1 to MGPU_LENGTH_MAX; for a BLIT, @length and @height must be from 1 to
  * MGPU_BLIT_MAX, their product at most MGPU_LENGTH_MAX, and the strides from @length to
@@ -293,8 +316,8 @@ struct mgpu_command {
 /**
  * struct mgpu_fence - the report that a FENCE writes
  * @value: the command's value; written last, so a driver that polls it finds the rest valid
- * @status: error of the first command that failed since the last FENCE was executed or, if there is
- *          none, since the ring was started; MGPU_ERROR_NONE if none failed
+ * @status: error of the ring's first command that failed since its last FENCE was executed or, if
+ *          there is none, since the ring was started; MGPU_ERROR_NONE if none failed
  * @index: index in the ring of that command, MGPU_ERROR_NO_INDEX if none
  */
 struct mgpu_fence {

@@ -2,18 +2,19 @@
 
 //! One step of work: at most [`SLICE`] bytes of data, after which the registers decide again.
 //!
-//! A step takes [`Work`] from the registers, accesses memory, and returns an [`Outcome`] to them.
-//! The registers' lock is held before and after the step, not during it:
+//! A step takes [`Work`] of a ring from the registers, accesses memory, and returns an [`Outcome`]
+//! to them. The registers' lock is held before and after the step, not during it, so each ring can
+//! have a step in progress:
 //!
 //! ```text
-//! lock     work = registers.take_work()
+//! lock     work = registers.take_work(ring)
 //! unlock   outcome = engine.step(work)           may sleep
-//! lock     effects = registers.publish(outcome)
+//! lock     effects = registers.publish(ring, outcome)
 //! unlock   act on the effects, repeat until there is no work
 //! ```
 //!
-//! All progress is in the outcome, so the device can be reset or migrated between two steps, and no
-//! step runs twice.
+//! All progress is in the outcome, so the device can be reset or migrated while no step is in
+//! progress, and no step runs twice.
 
 use crate::{
     command::Command,
@@ -32,7 +33,7 @@ pub const SLICE: usize = 64 << 10;
 #[derive(Debug)]
 #[must_use]
 pub struct Work {
-    /// The registers' generation; a reset changes it, and the outcome is then ignored.
+    /// The ring's generation; a reset changes it, and the outcome is then ignored.
     pub(crate) generation: u64,
     pub(crate) task: Task,
 }

@@ -2,7 +2,7 @@
 
 //! A crate of the parts of mgpu_rs that need no kernel; cargo builds and tests it on the host.
 //!
-//! - [`registers`]: the register file and the ring, behind the glue's lock.
+//! - [`registers`]: the register file and the rings, behind the glue's lock.
 //! - [`engine`]: one bounded step of work, outside of the lock.
 //! - [`memory`]: the memory that the glue gives the engine to work on.
 //! - [`state`]: the state that migrates, except VRAM.
@@ -23,5 +23,6 @@ pub mod uapi;
 mod command;
 mod fields;
 mod job;
+mod queue;
 mod ring;
 mod transfer;

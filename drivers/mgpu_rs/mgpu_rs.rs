@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A toy GPU that migrates while it works: a command ring in guest memory, VRAM that the guest's
-//! CPU maps, a display.
+//! A toy GPU that migrates while it works: four command rings in guest memory, VRAM that the
+//! guest's CPU maps, a display.
 //!
 //! ```sh
 //! modprobe mgpu_rs vram_budget_mib=512
@@ -15,8 +15,8 @@
 //! echo 1 > /sys/bus/mdev/devices/$uuid/remove
 //! ```
 //!
-//! `uapi/mgpu.h` documents what a guest's driver sees. `migrate.rs` and this file connect the
-//! device to the SDK; all other files here need no kernel.
+//! `uapi/mgpu.h` documents what a guest's driver sees. `migrate.rs`, `work.rs` and this file
+//! connect the device to the SDK; all other files here need no kernel.
 
 #![forbid(unsafe_code)]
 
@@ -33,26 +33,23 @@ mod command;
 mod fields;
 mod job;
 mod migrate;
+mod queue;
 mod ring;
 mod transfer;
+mod work;
 
 use engine::SLICE;
-use kernel::{
-    new_mutex,
-    page::PAGE_SIZE,
-    prelude::*,
-    sync::{Arc, Mutex},
-};
+use kernel::{new_mutex, prelude::*, sync::Arc};
 use mdev_sdk::{
-    crc32c,
     model::{
         config::{Bar, Identity, Msix},
         stream::{name, Name},
     },
     Budget, Codec, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Plane, Share,
-    Step, Task, Type,
+    Type,
 };
 use registers::{Effects, Registers};
+use work::{signal, Commands, Core};
 
 mdev_sdk::module_mdev_driver! {
     driver: Gpu,
@@ -114,114 +111,44 @@ struct Gpu {
     _vram_mib: Share,
 }
 
-/// The device's registers and VRAM, and its work: executing the commands of the ring.
-#[pin_data]
-struct Core {
-    vram: Arc<DeviceMemory>,
-    #[pin]
-    registers: Mutex<Registers>,
-    /// The buffer for the data of a step, which alone locks it.
-    #[pin]
-    scratch: Mutex<KVVec<u8>>,
-}
-
-/// Sets the interrupt's level from the registers, whose lock must be held. A rising edge sends the
-/// message.
-fn interrupt(cx: &Context, registers: &Registers, effects: Effects) {
-    if effects.message {
-        cx.set_interrupt(false);
-    }
-    cx.set_interrupt(registers.interrupt_level());
-}
-
-impl Task for Core {
-    fn step(&self, cx: &Context) -> Step {
-        let Some(work) = self.registers.lock().take_work() else {
-            return Step::Idle;
-        };
-        let outcome = engine::Engine {
-            guest: &mut Guest(cx),
-            vram: &mut Vram(&self.vram),
-            crc32c,
-            scratch: &mut self.scratch.lock(),
-        }
-        .step(work);
-        let mut registers = self.registers.lock();
-        let effects = registers.publish(outcome);
-        interrupt(cx, &registers, effects);
-        Step::More
-    }
-}
-
-/// Guest memory for the engine: pinned only while a step touches it.
-struct Guest<'a>(&'a Context);
-
-impl memory::GuestMemory for Guest<'_> {
-    fn read(&mut self, iova: u64, data: &mut [u8]) -> Result<(), memory::Fault> {
-        let memory = self.0.memory();
-        let read = if data.len() < PAGE_SIZE {
-            memory.read(iova, data)
-        } else {
-            let pinned = memory.pin_read(iova, data.len());
-            pinned.and_then(|pinned| pinned.read(0, data))
-        };
-        read.map_err(|_| memory::Fault)
-    }
-
-    fn write(&mut self, iova: u64, data: &[u8]) -> Result<(), memory::Fault> {
-        let memory = self.0.memory();
-        let written = if data.len() < PAGE_SIZE {
-            memory.write(iova, data)
-        } else {
-            let pinned = memory.pin_write(iova, data.len());
-            pinned.and_then(|pinned| pinned.write(0, data))
-        };
-        written.map_err(|_| memory::Fault)
-    }
-}
-
-/// VRAM for the engine, which has checked every range.
-struct Vram<'a>(&'a DeviceMemory);
-
-impl memory::Vram for Vram<'_> {
-    fn read(&mut self, offset: u64, data: &mut [u8]) {
-        if self.0.read(offset as usize, data).is_err() {
-            pr_err!("the engine reads beyond VRAM\n");
-        }
-    }
-
-    fn write(&mut self, offset: u64, data: &[u8]) {
-        if self.0.write(offset as usize, data).is_err() {
-            pr_err!("the engine writes beyond VRAM\n");
-        }
-    }
-}
-
 /// An open device.
 struct OpenGpu {
-    core: Engine<Core>,
+    core: Arc<Core>,
+    engines: [Engine<Commands>; uapi::RINGS],
     vram_size: u32,
 }
 
 impl OpenGpu {
     /// Performs the effects that the registers return. Their lock must be held.
-    fn act(&self, cx: &Context, registers: &Registers, effects: Effects) {
-        interrupt(cx, registers, effects);
-        if effects.kick {
-            self.core.kick();
+    fn act(&self, cx: &Context, effects: Effects) {
+        signal(cx, &effects);
+        for (engine, effect) in self.engines.iter().zip(effects) {
+            if effect.kick {
+                engine.kick();
+            }
         }
     }
 
     fn new(vram_size: u32, cx: Arc<Context>) -> Result<Self> {
-        let vram = DeviceMemory::new(vram_size as usize)?;
-        let scratch = KVVec::from_elem(0, SLICE, GFP_KERNEL_ACCOUNT)?;
         let core = pin_init!(Core {
-            vram,
+            vram: DeviceMemory::new(vram_size as usize)?,
             registers <- new_mutex!(Registers::new(vram_size), "mgpu_registers"),
-            scratch <- new_mutex!(scratch, "mgpu_scratch"),
-        });
-        let core = Engine::new(cx, core)?;
-        Ok(Self { core, vram_size })
+        }? Error);
+        let core = Arc::pin_init(core, GFP_KERNEL_ACCOUNT)?;
+        let engine = |ring| {
+            let scratch = KVVec::from_elem(0, SLICE, GFP_KERNEL_ACCOUNT)?;
+            let commands = pin_init!(Commands {
+                core: core.clone(),
+                ring,
+                scratch <- new_mutex!(scratch, "mgpu_scratch"),
+            });
+            Engine::new(cx.clone(), commands)
+        };
+        Ok(Self {
+            engines: [engine(0)?, engine(1)?, engine(2)?, engine(3)?],
+            core,
+            vram_size,
+        })
     }
 }
 
@@ -286,7 +213,7 @@ impl Operations for OpenGpu {
         if let (uapi::BAR_REGISTERS, Ok(value)) = (bar, <[u8; 4]>::try_from(data)) {
             let mut registers = self.core.registers.lock();
             let effects = registers.write(offset, u32::from_le_bytes(value));
-            self.act(cx, &registers, effects);
+            self.act(cx, effects);
         }
         Ok(())
     }
@@ -308,11 +235,11 @@ impl Operations for OpenGpu {
 
     fn reset(&self, cx: &Context) -> Result {
         let mut registers = self.core.registers.lock();
-        registers.reset();
+        let effects = registers.reset();
         if let Err(e) = self.core.vram.clear() {
             dev_err!(cx.device(), "mgpu: VRAM was not cleared: {e:?}\n");
         }
-        cx.set_interrupt(registers.interrupt_level());
+        self.act(cx, effects);
         Ok(())
     }
 }

@@ -37,9 +37,9 @@ pub(crate) struct Arrived {
 impl Migrate for OpenGpu {
     const FORMAT: Format = Format {
         name: name("mgpu_rs"),
-        version: 1,
-        oldest: 1,
-        readable_by: 1,
+        version: 2,
+        oldest: 2,
+        readable_by: 2,
     };
     const RECORDS: &'static [(Tag, usize)] = &[(REGISTERS, State::LEN), (VRAM, pages::PAYLOAD_MAX)];
 
@@ -139,7 +139,8 @@ impl Migrate for OpenGpu {
         if let Some(state) = arrived.state {
             let mut registers = self.core.registers.lock();
             let effects = registers.restore(state);
-            self.act(cx, &registers, effects);
+            cx.set_interrupt(registers.interrupt_level(0));
+            self.act(cx, effects);
         }
     }
 }

@@ -1,28 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The register file: what the guest programs and sees, and the next step to execute.
+//! The register file: what the guest programs and sees, and the next step of each ring.
 //!
 //! Nothing here accesses memory or sleeps: a method changes the registers and returns what the glue
 //! must do. `uapi/mgpu.h` documents each register.
 
 use crate::{
     display::Picture,
-    engine::{Outcome, Step, Task, Work},
-    error::{Error, Failure},
-    job::Job,
+    engine::{Outcome, Task, Work},
     state::State,
-    uapi::{self, control, display, feature, interrupt, reg, status, COMMAND_LEN},
+    uapi::{self, control, display, feature, reg, RINGS, RING_STRIDE},
 };
 
-/// What the glue must do.
+/// What the glue must do for a ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Effects {
-    /// Kick the engine: there is work, and none is in progress.
+pub struct Effect {
+    /// Kick the ring's engine: there is work, and no step of the ring is in progress.
     pub kick: bool,
-    /// Send the interrupt's message.
-    pub message: bool,
+    /// What becomes of the level of the ring's vector.
+    pub vector: Vector,
 }
+
+/// What becomes of the level of a vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Vector {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It falls.
+    Lower,
+    /// It rises, again if it is up: the message is sent.
+    Message,
+}
+
+/// What the glue must do for each ring, by the ring's number.
+pub type Effects = [Effect; RINGS];
 
 /// The registers of one device.
 #[derive(Debug)]
@@ -30,21 +43,17 @@ pub struct Registers {
     // These migrate.
     state: State,
 
-    // These do not: they belong to the glue's engine.
-    /// Changes whenever the work in progress becomes void.
+    // These do not: they belong to the glue's engines.
+    turns: [Turn; RINGS],
+}
+
+/// The step of a ring.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// Changes whenever the step in progress becomes void.
     generation: u64,
     /// Whether work was taken and its outcome is not published yet.
-    step_is_out: bool,
-}
-
-/// Returns `whole` with `value` in its lower half.
-fn with_low(whole: u64, value: u32) -> u64 {
-    whole & !u64::from(u32::MAX) | u64::from(value)
-}
-
-/// Returns `whole` with `value` in its upper half.
-fn with_high(whole: u64, value: u32) -> u64 {
-    whole & u64::from(u32::MAX) | u64::from(value) << 32
+    is_out: bool,
 }
 
 impl Registers {
@@ -53,83 +62,72 @@ impl Registers {
     pub fn new(vram_size: u32) -> Self {
         Registers {
             state: State::new(vram_size),
-            generation: 0,
-            step_is_out: false,
+            turns: [Turn::default(); RINGS],
         }
     }
 
     /// Reads the register at `offset` for the guest.
     pub fn read(&self, offset: u64) -> u32 {
         let state = &self.state;
-        let (error, error_index) = Failure::show(state.error);
-        match offset {
-            reg::ID => uapi::ID,
-            reg::VERSION => uapi::VERSION,
-            reg::FEATURES => feature::DISPLAY | feature::CRC32C,
-            reg::VRAM_SIZE => state.vram_size,
-            reg::STATUS => self.status(),
-            reg::CONTROL if state.ring.enabled => control::ENABLE,
-            reg::INTERRUPT => state.interrupt,
-            reg::INTERRUPT_ENABLE => state.interrupt_enable,
-            reg::ERROR => error,
-            reg::ERROR_INDEX => error_index,
-            reg::RING_BASE_LO => state.ring.base as u32,
-            reg::RING_BASE_HI => (state.ring.base >> 32) as u32,
-            reg::RING_SIZE => state.ring.size,
-            reg::RING_HEAD => state.ring.head,
-            reg::RING_TAIL => state.ring.tail,
-            reg::FENCE_LO => state.fence as u32,
-            reg::FENCE_HI => (state.fence >> 32) as u32,
-            reg::DISPLAY_CONTROL if state.display.enabled => display::ENABLE,
-            reg::DISPLAY_WIDTH => state.display.picture.width,
-            reg::DISPLAY_HEIGHT => state.display.picture.height,
-            reg::DISPLAY_STRIDE => state.display.picture.stride,
-            reg::DISPLAY_FORMAT => uapi::FORMAT_XRGB8888,
-            _ => 0,
+        match place(offset) {
+            None => 0,
+            Some((0, reg::ID)) => uapi::ID,
+            Some((0, reg::VERSION)) => uapi::VERSION,
+            Some((0, reg::FEATURES)) => feature::DISPLAY | feature::CRC32C | feature::RINGS,
+            Some((0, reg::VRAM_SIZE)) => state.vram_size,
+            Some((0, reg::RINGS)) => RINGS as u32,
+            Some((0, reg::DISPLAY_CONTROL)) if state.display.enabled => display::ENABLE,
+            Some((0, reg::DISPLAY_WIDTH)) => state.display.picture.width,
+            Some((0, reg::DISPLAY_HEIGHT)) => state.display.picture.height,
+            Some((0, reg::DISPLAY_STRIDE)) => state.display.picture.stride,
+            Some((0, reg::DISPLAY_FORMAT)) => uapi::FORMAT_XRGB8888,
+            Some((ring, reg)) => state.rings[ring].read(reg, self.is_busy(ring)),
         }
     }
 
     /// Writes `value` to the register at `offset` for the guest.
     pub fn write(&mut self, offset: u64, value: u32) -> Effects {
-        // An acknowledgement lowers the line for a moment, so that the remaining bits send a
-        // message.
-        let was_up = self.interrupt_level() && offset != reg::INTERRUPT;
-        let vram_size = self.state.vram_size;
-        let state = &mut self.state;
-        let (ring, display) = (&mut state.ring, &mut state.display);
-        let mut result = Ok(());
-        match offset {
-            reg::CONTROL if value & control::RESET != 0 => self.clear(),
-            reg::CONTROL => result = self.enable(value & control::ENABLE != 0),
-            reg::INTERRUPT => state.interrupt &= !value,
-            reg::INTERRUPT_ENABLE => state.interrupt_enable = value & interrupt::ALL,
-            reg::ERROR => state.error = None,
-            reg::RING_BASE_LO => ring.set_base(with_low(ring.base, value)),
-            reg::RING_BASE_HI => ring.set_base(with_high(ring.base, value)),
-            reg::RING_SIZE => ring.set_size(value),
-            reg::RING_TAIL => result = ring.set_tail(value),
-            reg::DISPLAY_CONTROL => {
-                result = display.enable(value & display::ENABLE != 0, vram_size);
+        let Some((ring, reg)) = place(offset) else {
+            return Effects::default();
+        };
+        let were_up = self.levels();
+        let State {
+            vram_size,
+            display,
+            rings,
+        } = &mut self.state;
+        match (ring, reg) {
+            (0, reg::CONTROL) if value & control::RESET != 0 => self.clear(),
+            (_, reg::CONTROL) => self.control(ring, value),
+            (0, reg::DISPLAY_CONTROL) => {
+                let result = display.enable(value & display::ENABLE != 0, *vram_size);
+                rings[0].report_if_refused(result);
             }
-            reg::DISPLAY_WIDTH => display.set(|picture| &mut picture.width, value),
-            reg::DISPLAY_HEIGHT => display.set(|picture| &mut picture.height, value),
-            reg::DISPLAY_STRIDE => display.set(|picture| &mut picture.stride, value),
-            _ => {}
+            (0, reg::DISPLAY_WIDTH) => display.set(|picture| &mut picture.width, value),
+            (0, reg::DISPLAY_HEIGHT) => display.set(|picture| &mut picture.height, value),
+            (0, reg::DISPLAY_STRIDE) => display.set(|picture| &mut picture.stride, value),
+            _ => rings[ring].write(reg, value),
         }
-        if let Err(error) = result {
-            self.report(Failure::without_index(error));
+        let mut effects = self.changes(were_up);
+        // An acknowledgement lowers the level for a moment, so that the remaining bits send a
+        // message.
+        if reg == reg::INTERRUPT && self.interrupt_level(ring) {
+            effects[ring].vector = Vector::Message;
         }
-        self.effects(was_up)
+        effects[ring].kick = self.has_work(ring);
+        effects
     }
 
     /// Resets the function: the registers are as after power-on. Work in progress becomes void.
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self) -> Effects {
+        let were_up = self.levels();
         self.clear();
+        self.changes(were_up)
     }
 
-    /// Returns whether an unmasked interrupt is pending.
-    pub fn interrupt_level(&self) -> bool {
-        self.state.interrupt & self.state.interrupt_enable != 0
+    /// Returns whether an unmasked interrupt of `ring` is pending.
+    pub fn interrupt_level(&self, ring: usize) -> bool {
+        self.state.rings[ring].interrupt_level()
     }
 
     /// Returns the display's picture, if it is enabled.
@@ -138,137 +136,112 @@ impl Registers {
         display.enabled.then_some(display.picture)
     }
 
-    /// Takes the next step, if there is one and no other is in progress.
-    pub fn take_work(&mut self) -> Option<Work> {
-        if !self.has_work() {
+    /// Takes the next step of `ring`, if there is one and no other of this ring is in progress.
+    pub fn take_work(&mut self, ring: usize) -> Option<Work> {
+        if !self.has_work(ring) {
             return None;
         }
-        self.step_is_out = true;
+        self.turns[ring].is_out = true;
+        let state = &self.state.rings[ring];
         Some(Work {
-            generation: self.generation,
-            task: match self.state.job {
-                Some(job) => Task::Execute(job, self.state.failed),
-                None => Task::Fetch(self.state.ring.slot()),
+            generation: self.turns[ring].generation,
+            task: match state.job {
+                Some(job) => Task::Execute(job, state.failed),
+                None => Task::Fetch(state.queue.slot()),
             },
         })
     }
 
-    /// Publishes the outcome of the step that was taken. One from before a reset changes nothing.
-    pub fn publish(&mut self, outcome: Outcome) -> Effects {
-        let was_up = self.interrupt_level();
-        self.step_is_out = false;
-        if outcome.generation == self.generation {
-            match outcome.result {
-                Ok(step) => self.apply(step),
-                Err(error) => self.fail(error),
-            }
+    /// Publishes the outcome of the step that was taken of `ring`. One from before a reset changes
+    /// nothing.
+    pub fn publish(&mut self, ring: usize, outcome: Outcome) -> Effects {
+        let were_up = self.levels();
+        let turn = &mut self.turns[ring];
+        turn.is_out = false;
+        if outcome.generation == turn.generation {
+            self.state.rings[ring].apply(outcome.result, self.state.vram_size);
         }
-        self.effects(was_up)
+        let mut effects = self.changes(were_up);
+        effects[ring].kick = self.has_work(ring);
+        effects
     }
 
-    /// Returns whether no step is in progress, so that memory is not being accessed.
-    pub fn is_idle(&self) -> bool {
-        !self.step_is_out
+    /// Returns whether no step of `ring` is in progress, so that it accesses no memory.
+    pub fn is_idle(&self, ring: usize) -> bool {
+        !self.turns[ring].is_out
     }
 
     /// Returns the state that migrates, or `None` while a step is in progress, because the
     /// destination would execute that step a second time.
     pub fn state(&self) -> Option<State> {
-        self.is_idle().then_some(self.state)
+        let is_idle = (0..RINGS).all(|ring| self.is_idle(ring));
+        is_idle.then_some(self.state)
     }
 
-    /// Continues from `state`. The caller must set the interrupt to
-    /// [`interrupt_level`](Self::interrupt_level).
+    /// Continues from `state`. The caller must set each vector to the
+    /// [`interrupt_level`](Self::interrupt_level) of its ring.
     pub fn restore(&mut self, state: State) -> Effects {
-        self.generation += 1;
+        self.make_void();
         self.state = state;
-        self.effects(true)
+        core::array::from_fn(|ring| Effect {
+            kick: self.has_work(ring),
+            vector: Vector::Keep,
+        })
     }
 
-    fn effects(&self, was_up: bool) -> Effects {
-        Effects {
-            kick: self.has_work(),
-            message: !was_up && self.interrupt_level(),
-        }
+    fn levels(&self) -> [bool; RINGS] {
+        core::array::from_fn(|ring| self.interrupt_level(ring))
     }
 
-    fn is_busy(&self) -> bool {
-        self.step_is_out || self.state.job.is_some() || self.state.ring.has_command()
+    /// Returns what becomes of the vectors whose levels were `were_up`.
+    fn changes(&self, were_up: [bool; RINGS]) -> Effects {
+        core::array::from_fn(|ring| Effect {
+            kick: false,
+            vector: match (were_up[ring], self.interrupt_level(ring)) {
+                (false, true) => Vector::Message,
+                (true, false) => Vector::Lower,
+                _ => Vector::Keep,
+            },
+        })
     }
 
-    fn has_work(&self) -> bool {
-        self.is_busy() && !self.step_is_out
+    fn is_busy(&self, ring: usize) -> bool {
+        self.turns[ring].is_out || self.state.rings[ring].has_work()
     }
 
-    fn status(&self) -> u32 {
-        let bit = |on, bit| if on { bit } else { 0 };
-        bit(self.is_busy(), status::BUSY)
-            | bit(self.state.ring.enabled, status::ENABLED)
-            | bit(self.state.ring.halted, status::HALTED)
+    fn has_work(&self, ring: usize) -> bool {
+        self.state.rings[ring].has_work() && !self.turns[ring].is_out
     }
 
     fn clear(&mut self) {
-        self.generation += 1;
+        self.make_void();
         self.state = State::new(self.state.vram_size);
     }
 
-    fn enable(&mut self, on: bool) -> Result<(), Error> {
-        if on == self.state.ring.enabled {
-            return Ok(());
-        }
-        if on {
-            return self.state.ring.enable();
-        }
-        self.generation += 1;
-        self.state.ring.disable();
-        self.state.job = None;
-        self.state.failed = None;
-        Ok(())
-    }
-
-    fn apply(&mut self, step: Step) {
-        match step {
-            Step::Fetched(bytes) => self.fetched(bytes),
-            Step::Progress(job) => self.state.job = Some(job),
-            Step::Done => self.complete(),
-            Step::Fence(value) => {
-                self.state.fence = value;
-                self.state.failed = None;
-                self.state.interrupt |= interrupt::FENCE;
-                self.complete();
-            }
+    /// Makes the steps in progress void.
+    fn make_void(&mut self) {
+        for turn in &mut self.turns {
+            turn.generation += 1;
         }
     }
 
-    fn fetched(&mut self, bytes: [u8; COMMAND_LEN]) {
-        match Job::new(bytes, self.state.vram_size) {
-            Ok(job) => self.state.job = Some(job),
-            Err(error) => self.fail(error),
-        }
-    }
-
-    /// Handles an error of the command at the ring's head.
-    fn fail(&mut self, error: Error) {
-        let failure = Failure {
-            error,
-            index: self.state.ring.head,
-        };
-        self.report(failure);
-        if error.is_of_a_command() {
-            self.state.failed.get_or_insert(failure);
-            self.complete();
+    /// Writes CONTROL of one ring.
+    fn control(&mut self, ring: usize, value: u32) {
+        let (state, turn) = (&mut self.state.rings[ring], &mut self.turns[ring]);
+        if value & control::RESET != 0 {
+            turn.generation += 1;
+            *state = Default::default();
+        } else if value & control::ENABLE != 0 {
+            state.start();
         } else {
-            self.state.ring.halt();
+            turn.generation += 1;
+            state.stop();
         }
     }
+}
 
-    fn complete(&mut self) {
-        self.state.job = None;
-        self.state.ring.advance();
-    }
-
-    fn report(&mut self, failure: Failure) {
-        self.state.error.get_or_insert(failure);
-        self.state.interrupt |= interrupt::ERROR;
-    }
+/// Returns the ring at an offset of the BAR, and the register as an offset from the ring's first.
+fn place(offset: u64) -> Option<(usize, u64)> {
+    let ring = offset / RING_STRIDE;
+    (ring < RINGS as u64).then_some((ring as usize, offset % RING_STRIDE))
 }

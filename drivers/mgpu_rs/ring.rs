@@ -1,105 +1,169 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command ring: its place in guest memory, and the part of it that is yet to be executed.
-
-use mdev_model::record::require;
+//! A ring: its registers, and what comes of its commands.
+//!
+//! All of it migrates. `uapi/mgpu.h` documents each register.
 
 use crate::{
-    error::Error,
-    uapi::{COMMAND_LEN, RING_SIZE_MAX},
+    engine::Step,
+    error::{Error, Failure},
+    job::Job,
+    queue::Queue,
+    uapi::{control, interrupt, reg, status, COMMAND_LEN},
 };
 
-/// The ring's registers.
+/// The state of one ring. The default is that after power-on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ring {
-    /// Guest address.
-    pub(crate) base: u64,
-    /// Number of commands.
-    pub(crate) size: u32,
-    /// Implies a valid geometry, and `head` and `tail` below `size`.
-    pub(crate) enabled: bool,
-    /// Implies `enabled`.
-    pub(crate) halted: bool,
-    /// Index of the command that is being executed, or of the next. 0 unless enabled.
-    pub(crate) head: u32,
-    /// Index after the last command to execute. 0 unless enabled.
-    pub(crate) tail: u32,
+    // Registers.
+    pub(crate) interrupt: u32,
+    pub(crate) interrupt_enable: u32,
+    pub(crate) queue: Queue,
+    pub(crate) error: Option<Failure>,
+    pub(crate) fence: u64,
+
+    // Work in progress.
+    /// The first failure since the last fence.
+    pub(crate) failed: Option<Failure>,
+    /// The command at the ring's head, if it was fetched. Implies an enabled ring.
+    pub(crate) job: Option<Job>,
+}
+
+/// Returns `whole` with `value` in its lower half.
+fn with_low(whole: u64, value: u32) -> u64 {
+    whole & !u64::from(u32::MAX) | u64::from(value)
+}
+
+/// Returns `whole` with `value` in its upper half.
+fn with_high(whole: u64, value: u32) -> u64 {
+    whole & u64::from(u32::MAX) | u64::from(value) << 32
 }
 
 impl Ring {
-    pub(crate) fn set_base(&mut self, base: u64) {
-        if !self.enabled {
-            self.base = base;
+    /// Reads the register at `reg`, an offset from the ring's first register. `is_busy` is for
+    /// STATUS.
+    pub(crate) fn read(&self, reg: u64, is_busy: bool) -> u32 {
+        let (error, error_index) = Failure::show(self.error);
+        match reg {
+            reg::STATUS => self.status(is_busy),
+            reg::CONTROL if self.queue.enabled => control::ENABLE,
+            reg::INTERRUPT => self.interrupt,
+            reg::INTERRUPT_ENABLE => self.interrupt_enable,
+            reg::ERROR => error,
+            reg::ERROR_INDEX => error_index,
+            reg::RING_BASE_LO => self.queue.base as u32,
+            reg::RING_BASE_HI => (self.queue.base >> 32) as u32,
+            reg::RING_SIZE => self.queue.size,
+            reg::RING_HEAD => self.queue.head,
+            reg::RING_TAIL => self.queue.tail,
+            reg::FENCE_LO => self.fence as u32,
+            reg::FENCE_HI => (self.fence >> 32) as u32,
+            _ => 0,
         }
     }
 
-    pub(crate) fn set_size(&mut self, size: u32) {
-        if !self.enabled {
-            self.size = size;
+    /// Writes `value` to the register at `reg`, except CONTROL.
+    pub(crate) fn write(&mut self, reg: u64, value: u32) {
+        let queue = &mut self.queue;
+        match reg {
+            reg::INTERRUPT => self.interrupt &= !value,
+            reg::INTERRUPT_ENABLE => self.interrupt_enable = value & interrupt::ALL,
+            reg::ERROR => self.error = None,
+            reg::RING_BASE_LO => queue.set_base(with_low(queue.base, value)),
+            reg::RING_BASE_HI => queue.set_base(with_high(queue.base, value)),
+            reg::RING_SIZE => queue.set_size(value),
+            reg::RING_TAIL => {
+                let result = queue.set_tail(value);
+                self.report_if_refused(result);
+            }
+            _ => {}
         }
     }
 
-    /// Returns whether the ring can be enabled with its geometry.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let bytes = u64::from(self.size) * COMMAND_LEN as u64;
-        let good = (2..=RING_SIZE_MAX).contains(&self.size)
-            && self.size.is_power_of_two()
-            && self.base % COMMAND_LEN as u64 == 0
-            && self.base.checked_add(bytes - 1).is_some();
-        require(good, Error::RingGeometry)
+    /// Starts the ring, unless it is enabled.
+    pub(crate) fn start(&mut self) {
+        if !self.queue.enabled {
+            let result = self.queue.enable();
+            self.report_if_refused(result);
+        }
     }
 
-    /// Starts the ring, which must not be enabled.
-    pub(crate) fn enable(&mut self) -> Result<(), Error> {
-        self.check()?;
-        self.enabled = true;
-        Ok(())
+    /// Stops the ring, which abandons its command.
+    pub(crate) fn stop(&mut self) {
+        self.queue.disable();
+        self.job = None;
+        self.failed = None;
     }
 
-    /// Stops the ring; the geometry stays.
-    pub(crate) fn disable(&mut self) {
-        *self = Ring {
-            base: self.base,
-            size: self.size,
-            ..Ring::default()
+    /// Returns whether an unmasked interrupt is pending.
+    pub(crate) fn interrupt_level(&self) -> bool {
+        self.interrupt & self.interrupt_enable != 0
+    }
+
+    /// Returns whether there is a command to fetch or to continue.
+    pub(crate) fn has_work(&self) -> bool {
+        self.job.is_some() || self.queue.has_command()
+    }
+
+    /// Takes over what a step comes to.
+    pub(crate) fn apply(&mut self, result: Result<Step, Error>, vram_size: u32) {
+        match result {
+            Ok(Step::Fetched(bytes)) => self.fetched(bytes, vram_size),
+            Ok(Step::Progress(job)) => self.job = Some(job),
+            Ok(Step::Done) => self.complete(),
+            Ok(Step::Fence(value)) => {
+                self.fence = value;
+                self.failed = None;
+                self.interrupt |= interrupt::FENCE;
+                self.complete();
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Shows an error that belongs to no command, if `result` is one.
+    pub(crate) fn report_if_refused(&mut self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.report(Failure::without_index(error));
+        }
+    }
+
+    fn status(&self, is_busy: bool) -> u32 {
+        let bit = |on, bit| if on { bit } else { 0 };
+        bit(is_busy, status::BUSY)
+            | bit(self.queue.enabled, status::ENABLED)
+            | bit(self.queue.halted, status::HALTED)
+    }
+
+    fn fetched(&mut self, bytes: [u8; COMMAND_LEN], vram_size: u32) {
+        match Job::new(bytes, vram_size) {
+            Ok(job) => self.job = Some(job),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Handles an error of the command at the ring's head.
+    fn fail(&mut self, error: Error) {
+        let failure = Failure {
+            error,
+            index: self.queue.head,
         };
-    }
-
-    /// Halts the ring: no more commands are taken.
-    pub(crate) fn halt(&mut self) {
-        self.halted = true;
-    }
-
-    fn runs(&self) -> bool {
-        self.enabled && !self.halted
-    }
-
-    /// Handles the doorbell.
-    pub(crate) fn set_tail(&mut self, tail: u32) -> Result<(), Error> {
-        if !self.runs() {
-            return Ok(());
+        self.report(failure);
+        if error.is_of_a_command() {
+            self.failed.get_or_insert(failure);
+            self.complete();
+        } else {
+            self.queue.halt();
         }
-        if tail >= self.size {
-            self.halt();
-            return Err(Error::RingTail);
-        }
-        self.tail = tail;
-        Ok(())
     }
 
-    /// Returns whether there is a command to fetch.
-    pub(crate) fn has_command(&self) -> bool {
-        self.runs() && self.head != self.tail
+    fn complete(&mut self) {
+        self.job = None;
+        self.queue.advance();
     }
 
-    /// Returns the guest address of the command at `head`.
-    pub(crate) fn slot(&self) -> u64 {
-        self.base + u64::from(self.head) * COMMAND_LEN as u64
-    }
-
-    /// Moves past the command at `head`.
-    pub(crate) fn advance(&mut self) {
-        // The size is a power of two.
-        self.head = (self.head + 1) & (self.size - 1);
+    fn report(&mut self, failure: Failure) {
+        self.error.get_or_insert(failure);
+        self.interrupt |= interrupt::ERROR;
     }
 }

@@ -7,20 +7,26 @@
 //! | offset | size | field |
 //! |-------:|-----:|-------|
 //! | 0 | 4 | bytes of VRAM, which must be the same at the destination |
-//! | 4 | 1 | 1 if the ring is enabled, else 0 |
-//! | 5 | 1 | 1 if the ring has halted, else 0 |
-//! | 6 | 1 | 1 if the display is enabled, else 0 |
-//! | 7 | 1 | 1 if a command is being executed, else 0 |
-//! | 8 | 8 | INTERRUPT, INTERRUPT_ENABLE: 0 in bits that do not exist |
-//! | 16 | 8 | RING_BASE |
-//! | 24 | 12 | RING_SIZE, RING_HEAD, RING_TAIL; the latter two are 0 unless the ring is enabled |
-//! | 36 | 8 | ERROR, ERROR_INDEX |
-//! | 44 | 8 | status and index that the next FENCE is to report, as in `struct mgpu_fence` |
-//! | 52 | 8 | FENCE |
-//! | 60 | 12 | DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_STRIDE; any value unless it is enabled |
-//! | 72 | 64 | the command that is being executed: that at RING_HEAD; 0 if there is none |
-//! | 136 | 4 | bytes of its data that are done |
-//! | 140 | 4 | CRC32C of these bytes if the command is CRC32C, else 0 |
+//! | 4 | 12 | DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_STRIDE; any value unless it is enabled |
+//! | 16 | 1 | 1 if the display is enabled, else 0 |
+//! | 17 + 127 × i | 127 | ring i |
+//!
+//! Each ring has:
+//!
+//! | offset | size | field |
+//! |-------:|-----:|-------|
+//! | 0 | 1 | 1 if the ring is enabled, else 0 |
+//! | 1 | 1 | 1 if the ring has halted, else 0 |
+//! | 2 | 1 | 1 if a command is being executed, else 0 |
+//! | 3 | 8 | INTERRUPT, INTERRUPT_ENABLE: 0 in bits that do not exist |
+//! | 11 | 8 | RING_BASE |
+//! | 19 | 12 | RING_SIZE, RING_HEAD, RING_TAIL; the latter two are 0 unless the ring is enabled |
+//! | 31 | 8 | ERROR, ERROR_INDEX |
+//! | 39 | 8 | status and index that the next FENCE is to report, as in `struct mgpu_fence` |
+//! | 47 | 8 | FENCE |
+//! | 55 | 64 | the command that is being executed: that at RING_HEAD; 0 if there is none |
+//! | 119 | 4 | bytes of its data that are done |
+//! | 123 | 4 | CRC32C of these bytes if the command is CRC32C, else 0 |
 
 use mdev_model::record::{flag, require};
 
@@ -29,8 +35,9 @@ use crate::{
     error::{Error, Failure},
     fields::{Reader, Writer},
     job::Job,
+    queue::Queue,
     ring::Ring,
-    uapi::{interrupt, COMMAND_LEN, NO_INDEX, RING_SIZE_MAX},
+    uapi::{interrupt, COMMAND_LEN, NO_INDEX, RINGS, RING_SIZE_MAX},
 };
 
 /// A device's state. It is always valid: it comes from registers, or was checked.
@@ -39,37 +46,25 @@ pub struct State {
     // Configuration: the same at source and destination.
     pub(crate) vram_size: u32,
 
-    // Registers.
-    pub(crate) interrupt: u32,
-    pub(crate) interrupt_enable: u32,
-    pub(crate) ring: Ring,
-    pub(crate) error: Option<Failure>,
-    pub(crate) fence: u64,
     pub(crate) display: Display,
-
-    // Work in progress.
-    /// The first failure since the last fence.
-    pub(crate) failed: Option<Failure>,
-    /// The command at the ring's head, if it was fetched. Implies an enabled ring.
-    pub(crate) job: Option<Job>,
+    pub(crate) rings: [Ring; RINGS],
 }
+
+/// Bytes of the function's part.
+const FUNCTION_LEN: usize = 17;
+/// Bytes of a ring's part.
+const RING_LEN: usize = 127;
 
 impl State {
     /// Bytes of an encoded state.
-    pub const LEN: usize = 144;
+    pub const LEN: usize = FUNCTION_LEN + RINGS * RING_LEN;
 
     /// Creates the state after power-on.
     pub(crate) fn new(vram_size: u32) -> Self {
         State {
             vram_size,
-            interrupt: 0,
-            interrupt_enable: 0,
-            ring: Ring::default(),
-            error: None,
-            fence: 0,
             display: Display::default(),
-            failed: None,
-            job: None,
+            rings: [Ring::default(); RINGS],
         }
     }
 
@@ -77,56 +72,22 @@ impl State {
     pub fn encode(&self) -> [u8; Self::LEN] {
         let Self {
             vram_size,
-            interrupt,
-            interrupt_enable,
-            ring,
-            error,
-            fence,
             display,
-            failed,
-            job,
+            ref rings,
         } = *self;
-        let Ring {
-            base,
-            size,
-            enabled,
-            halted,
-            head,
-            tail,
-        } = ring;
         let Picture {
             width,
             height,
             stride,
         } = display.picture;
-        let (error, error_index) = Failure::show(error);
-        let (failed, failed_index) = Failure::show(failed);
-        let no_job = ([0; COMMAND_LEN], 0, 0);
-        let (command, done, crc) = job.map_or(no_job, |job| job.parts());
-        Writer::new()
+        let function = Writer::new()
             .u32(vram_size)
-            .u8(enabled)
-            .u8(halted)
-            .u8(display.enabled)
-            .u8(job.is_some())
-            .u32(interrupt)
-            .u32(interrupt_enable)
-            .u64(base)
-            .u32(size)
-            .u32(head)
-            .u32(tail)
-            .u32(error)
-            .u32(error_index)
-            .u32(failed)
-            .u32(failed_index)
-            .u64(fence)
             .u32(width)
             .u32(height)
             .u32(stride)
-            .bytes(&command)
-            .u32(done)
-            .u32(crc)
-            .done()
+            .u8(display.enabled);
+        let all = rings.iter().fold(function, |out, ring| encode(ring, out));
+        all.done()
     }
 
     /// Decodes and checks what [`Self::encode`] wrote, for a device with `vram_size` bytes of VRAM.
@@ -134,68 +95,118 @@ impl State {
         require(bytes.len() == Self::LEN, "another length than a device's")?;
         let mut from = Reader(bytes);
         require(from.u32() == vram_size, "VRAM of another size")?;
-        let enabled = flag(from.u8())?;
-        let halted = flag(from.u8())?;
-        let display_enabled = flag(from.u8())?;
-        let has_job = flag(from.u8())?;
-        let state = State {
-            vram_size,
-            interrupt: from.u32(),
-            interrupt_enable: from.u32(),
-            ring: Ring {
-                base: from.u64(),
-                size: from.u32(),
-                enabled,
-                halted,
-                head: from.u32(),
-                tail: from.u32(),
-            },
-            error: failure(&mut from)?,
-            failed: failure(&mut from)?,
-            fence: from.u64(),
-            display: Display {
-                enabled: display_enabled,
-                picture: Picture {
-                    width: from.u32(),
-                    height: from.u32(),
-                    stride: from.u32(),
-                },
-            },
-            job: job(&mut from, has_job, vram_size)?,
+        let picture = Picture {
+            width: from.u32(),
+            height: from.u32(),
+            stride: from.u32(),
         };
-        state.check()?;
+        let enabled = flag(from.u8())?;
+        let good = !enabled || picture.check(vram_size).is_ok();
+        require(good, "an enabled display of bad geometry")?;
+        let mut state = State {
+            display: Display { enabled, picture },
+            ..Self::new(vram_size)
+        };
+        for ring in &mut state.rings {
+            *ring = decode(&mut from, vram_size)?;
+            check(ring)?;
+        }
         Ok(state)
     }
+}
 
-    /// Checks the conditions between fields.
-    fn check(&self) -> Result<(), &'static str> {
-        let interrupts = self.interrupt | self.interrupt_enable;
-        require(interrupts & !interrupt::ALL == 0, "unknown interrupts")?;
-        let ring = &self.ring;
-        if ring.enabled {
-            require(ring.check().is_ok(), "an enabled ring of bad geometry")?;
-            let last = ring.head.max(ring.tail);
-            require(last < ring.size, "an index beyond the ring")?;
-        } else {
-            let unused = ring.head == 0 && ring.tail == 0 && !ring.halted;
-            require(unused, "progress in a ring that is not enabled")?;
-            require(self.job.is_none(), "a command without a ring")?;
-            require(self.failed.is_none(), "a failed command without a ring")?;
-        }
-        if let Some(failed) = self.failed {
-            require(
-                failed.error.is_of_a_command(),
-                "a fence status that is no command's",
-            )?;
-            // This implies an enabled ring, which the command belongs to.
-            require(failed.index < ring.size, "a failed command beyond the ring")?;
-        }
-        if self.display.enabled {
-            let good = self.display.picture.check(self.vram_size).is_ok();
-            require(good, "an enabled display of bad geometry")?;
-        }
-        Ok(())
+/// Appends a ring's part to `out`.
+fn encode<const N: usize>(ring: &Ring, out: Writer<N>) -> Writer<N> {
+    let Ring {
+        interrupt,
+        interrupt_enable,
+        queue,
+        error,
+        fence,
+        failed,
+        job,
+    } = *ring;
+    let Queue {
+        base,
+        size,
+        enabled,
+        halted,
+        head,
+        tail,
+    } = queue;
+    let (error, error_index) = Failure::show(error);
+    let (failed, failed_index) = Failure::show(failed);
+    let no_job = ([0; COMMAND_LEN], 0, 0);
+    let (command, done, crc) = job.map_or(no_job, |job| job.parts());
+    out.u8(enabled)
+        .u8(halted)
+        .u8(job.is_some())
+        .u32(interrupt)
+        .u32(interrupt_enable)
+        .u64(base)
+        .u32(size)
+        .u32(head)
+        .u32(tail)
+        .u32(error)
+        .u32(error_index)
+        .u32(failed)
+        .u32(failed_index)
+        .u64(fence)
+        .bytes(&command)
+        .u32(done)
+        .u32(crc)
+}
+
+/// Decodes a ring's part.
+fn decode(from: &mut Reader<'_>, vram_size: u32) -> Result<Ring, &'static str> {
+    let enabled = flag(from.u8())?;
+    let halted = flag(from.u8())?;
+    let has_job = flag(from.u8())?;
+    Ok(Ring {
+        interrupt: from.u32(),
+        interrupt_enable: from.u32(),
+        queue: Queue {
+            base: from.u64(),
+            size: from.u32(),
+            enabled,
+            halted,
+            head: from.u32(),
+            tail: from.u32(),
+        },
+        error: failure(from)?,
+        failed: failure(from)?,
+        fence: from.u64(),
+        job: job(from, has_job, vram_size)?,
+    })
+}
+
+/// Checks the conditions between fields of a ring.
+fn check(ring: &Ring) -> Result<(), &'static str> {
+    let interrupts = ring.interrupt | ring.interrupt_enable;
+    require(interrupts & !interrupt::ALL == 0, "unknown interrupts")?;
+    let queue = &ring.queue;
+    if queue.enabled {
+        require(queue.check().is_ok(), "an enabled ring of bad geometry")?;
+        let last = queue.head.max(queue.tail);
+        require(last < queue.size, "an index beyond the ring")?;
+    } else {
+        let unused = queue.head == 0 && queue.tail == 0 && !queue.halted;
+        require(unused, "progress in a ring that is not enabled")?;
+        require(ring.job.is_none(), "a command without a ring")?;
+        require(ring.failed.is_none(), "a failed command without a ring")?;
     }
+    if let Some(failed) = ring.failed {
+        require(
+            failed.error.is_of_a_command(),
+            "a fence status that is no command's",
+        )?;
+        // This implies an enabled ring, which the command belongs to.
+        require(
+            failed.index < queue.size,
+            "a failed command beyond the ring",
+        )?;
+    }
+    Ok(())
 }
 
 /// An error and its index.

@@ -16,11 +16,12 @@ pub const VRAM_SIZE_MAX: u32 = 0x1000_0000;
 pub const MSIX_SIZE: u32 = 0x1000;
 pub const MSIX_TABLE: u32 = 0x000;
 pub const MSIX_PBA: u32 = 0x800;
-pub const MSIX_VECTORS: u32 = 1;
+pub const MSIX_VECTORS: u32 = 4;
 
 pub const ID: u32 = u32::from_le_bytes(*b"mgpu");
-pub const VERSION: u32 = 0x0001_0000;
+pub const VERSION: u32 = 0x0001_0001;
 
+pub const RING_STRIDE: u64 = 0x100;
 pub const RING_SIZE_MAX: u32 = 4096;
 pub const DISPLAY_MAX: u32 = 16384;
 pub const LENGTH_MAX: u32 = 0x1000_0000;
@@ -30,10 +31,13 @@ pub const STRIDE_MAX: u32 = 0x10_0000;
 pub const FORMAT_XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
 pub const NO_INDEX: u32 = u32::MAX;
 
+/// Number of rings, as the register RINGS has it.
+pub const RINGS: usize = 4;
+
 /// Bytes of a command in the ring.
 pub const COMMAND_LEN: usize = 64;
 
-/// Offsets in the register BAR.
+/// Offsets in the register BAR: the function's registers and those of ring 0.
 pub mod reg {
     pub const ID: u64 = 0x00;
     pub const VERSION: u64 = 0x04;
@@ -52,6 +56,7 @@ pub mod reg {
     pub const RING_TAIL: u64 = 0x38;
     pub const FENCE_LO: u64 = 0x40;
     pub const FENCE_HI: u64 = 0x44;
+    pub const RINGS: u64 = 0x48;
     pub const DISPLAY_CONTROL: u64 = 0x50;
     pub const DISPLAY_WIDTH: u64 = 0x54;
     pub const DISPLAY_HEIGHT: u64 = 0x58;
@@ -63,6 +68,7 @@ pub mod reg {
 pub mod feature {
     pub const DISPLAY: u32 = 1 << 0;
     pub const CRC32C: u32 = 1 << 1;
+    pub const RINGS: u32 = 1 << 2;
 }
 
 /// Bits of STATUS.

@@ -20,38 +20,59 @@ fn agrees(card: &mut Card, cmds: &[Cmd]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn one(scratch: usize, cmd: Cmd) -> Result<(), TestCaseError> {
-    let mut card = Card::started();
+fn one_on(ring: usize, scratch: usize, cmd: Cmd) -> Result<(), TestCaseError> {
+    let mut card = Card::started_on(ring);
     card.scratch.truncate(scratch);
     agrees(&mut card, &[cmd])
 }
 
+fn one(scratch: usize, cmd: Cmd) -> Result<(), TestCaseError> {
+    one_on(0, scratch, cmd)
+}
+
 proptest! {
     #[test]
-    fn fill_repeats_its_pattern_and_cuts_it_off(cmd in any_fill(), scratch in 1..9000usize) {
-        one(scratch, cmd)?;
+    fn fill_repeats_its_pattern_and_cuts_it_off(
+        cmd in any_fill(),
+        scratch in 1..9000usize,
+        ring in any_ring(),
+    ) {
+        one_on(ring, scratch, cmd)?;
     }
 
     #[test]
-    fn copy_leaves_what_the_source_held_before(cmd in any_copy(), scratch in 1..9000usize) {
-        one(scratch, cmd)?;
+    fn copy_leaves_what_the_source_held_before(
+        cmd in any_copy(),
+        scratch in 1..9000usize,
+        ring in any_ring(),
+    ) {
+        one_on(ring, scratch, cmd)?;
     }
 
     #[test]
-    fn blit_moves_rows_and_nothing_between_them(cmd in any_blit(), scratch in 1..9000usize) {
-        one(scratch, cmd)?;
+    fn blit_moves_rows_and_nothing_between_them(
+        cmd in any_blit(),
+        scratch in 1..9000usize,
+        ring in any_ring(),
+    ) {
+        one_on(ring, scratch, cmd)?;
     }
 
     #[test]
-    fn crc32c_writes_the_checksum_alone(cmd in any_crc32c(), scratch in 1..9000usize) {
-        one(scratch, cmd)?;
+    fn crc32c_writes_the_checksum_alone(
+        cmd in any_crc32c(),
+        scratch in 1..9000usize,
+        ring in any_ring(),
+    ) {
+        one_on(ring, scratch, cmd)?;
     }
 
     #[test]
     fn commands_take_effect_in_the_order_of_the_ring(
         cmds in prop::collection::vec(any_good(), 1..SLOTS as usize),
+        ring in any_ring(),
     ) {
-        agrees(&mut Card::started(), &cmds)?;
+        agrees(&mut Card::started_on(ring), &cmds)?;
     }
 }
 
@@ -182,7 +203,7 @@ fn a_field_that_the_opcode_does_not_use_has_to_be_zero() {
                 let mut card = Card::started();
                 card.put(&cmd);
                 card.guest.at(RING).memory.bytes[..64].copy_from_slice(&bytes);
-                card.ring();
+                card.doorbell();
                 card.run();
                 assert_eq!(
                     card.error(),

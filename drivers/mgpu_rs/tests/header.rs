@@ -31,11 +31,13 @@ fn model() -> BTreeMap<&'static str, u64> {
         ("MGPU_REG_RING_TAIL", reg::RING_TAIL),
         ("MGPU_REG_FENCE_LO", reg::FENCE_LO),
         ("MGPU_REG_FENCE_HI", reg::FENCE_HI),
+        ("MGPU_REG_RINGS", reg::RINGS),
         ("MGPU_REG_DISPLAY_CONTROL", reg::DISPLAY_CONTROL),
         ("MGPU_REG_DISPLAY_WIDTH", reg::DISPLAY_WIDTH),
         ("MGPU_REG_DISPLAY_HEIGHT", reg::DISPLAY_HEIGHT),
         ("MGPU_REG_DISPLAY_STRIDE", reg::DISPLAY_STRIDE),
         ("MGPU_REG_DISPLAY_FORMAT", reg::DISPLAY_FORMAT),
+        ("MGPU_RING_STRIDE", RING_STRIDE),
         ("MGPU_BAR_REGISTERS", BAR_REGISTERS as u64),
         ("MGPU_BAR_VRAM", BAR_VRAM as u64),
         ("MGPU_BAR_MSIX", BAR_MSIX as u64),
@@ -54,6 +56,7 @@ fn model() -> BTreeMap<&'static str, u64> {
         ("MGPU_VERSION", VERSION),
         ("MGPU_FEATURE_DISPLAY", feature::DISPLAY),
         ("MGPU_FEATURE_CRC32C", feature::CRC32C),
+        ("MGPU_FEATURE_RINGS", feature::RINGS),
         ("MGPU_STATUS_BUSY", status::BUSY),
         ("MGPU_STATUS_ENABLED", status::ENABLED),
         ("MGPU_STATUS_HALTED", status::HALTED),
@@ -213,5 +216,8 @@ fn the_bounds_fit_what_is_computed_with_them() {
     assert!(4 * u64::from(DISPLAY_MAX) <= STRIDE_MAX.into());
     assert!(u64::from(LENGTH_MAX) >= VRAM_SIZE_MAX.into());
     const { assert!(MSIX_TABLE + 16 * MSIX_VECTORS <= MSIX_PBA && MSIX_PBA + 8 <= MSIX_SIZE) };
-    assert!(reg::DISPLAY_FORMAT < REGISTERS_SIZE.into());
+    // Each ring has a vector, and the registers of a ring are between those of its neighbours.
+    const { assert!(RINGS == MSIX_VECTORS as usize) };
+    assert!(reg::DISPLAY_FORMAT < RING_STRIDE);
+    assert!(RINGS as u64 * RING_STRIDE <= REGISTERS_SIZE.into());
 }

@@ -13,10 +13,12 @@ fn registers_read_as_documented_after_power_on() {
     for offset in 0..0x1000 {
         let expected = match offset {
             0x00 => u32::from_le_bytes(*b"mgpu"),
-            0x04 => 0x0001_0000,
-            0x08 => 0b11,
+            0x04 => 0x0001_0001,
+            0x08 => 0b111,
             0x0c => 16 << 20,
-            ERROR_INDEX => NO_INDEX,
+            // Of each ring.
+            0x24 | 0x124 | 0x224 | 0x324 => NO_INDEX,
+            0x48 => 4,
             0x60 => u32::from_le_bytes(*b"XR24"),
             _ => 0,
         };
@@ -26,7 +28,7 @@ fn registers_read_as_documented_after_power_on() {
 
 #[test]
 fn no_write_to_an_offset_without_a_register_has_an_effect() {
-    let writable = [
+    let of_a_ring = [
         CONTROL,
         INTERRUPT,
         INTERRUPT_ENABLE,
@@ -35,18 +37,25 @@ fn no_write_to_an_offset_without_a_register_has_an_effect() {
         RING_BASE_HI,
         RING_SIZE,
         TAIL,
+    ];
+    let mut writable = vec![
         DISPLAY_CONTROL,
         DISPLAY_WIDTH,
         DISPLAY_HEIGHT,
         DISPLAY_STRIDE,
     ];
-    let mut card = Card::started();
+    for ring in 0..RINGS as u64 {
+        writable.extend(of_a_ring.map(|reg| reg + ring * RING_STRIDE));
+    }
+    let mut card = Card::of_four();
     let before = card.regs.state();
-    for offset in (0..0x1000).filter(|offset| !writable.contains(offset)) {
-        card.write(offset, u32::MAX);
+    let far = [0x1_0000_0000, u64::MAX - 3];
+    let offsets = (0..0x1000).chain(far);
+    for offset in offsets.filter(|offset| !writable.contains(offset)) {
+        card.write_at(offset, u32::MAX);
         assert_eq!(card.regs.state(), before, "{offset:#x}");
     }
-    assert_eq!(card.messages, 0);
+    assert_eq!(card.sent, [0; RINGS]);
 }
 
 #[test]
@@ -54,17 +63,17 @@ fn a_message_is_sent_exactly_when_the_first_unmasked_cause_comes_up() {
     let mut card = Card::started();
     card.submit(&[fence(DATA, 1)]);
     card.run();
-    assert_eq!(card.messages, 1);
+    assert_eq!(card.messages(), 1);
     card.submit(&[fence(DATA, 2), Cmd { opcode: 9, ..nop() }]);
     card.run();
-    assert_eq!(card.messages, 1, "one was pending already");
+    assert_eq!(card.messages(), 1, "one was pending already");
     assert_eq!(card.read(INTERRUPT), INT_FENCE | INT_ERROR);
     card.write(INTERRUPT, INT_FENCE | INT_ERROR);
-    assert_eq!(card.messages, 1);
-    assert!(!card.regs.interrupt_level());
+    assert_eq!(card.messages(), 1);
+    assert!(!card.regs.interrupt_level(card.ring));
     card.submit(&[fence(DATA, 3)]);
     card.run();
-    assert_eq!(card.messages, 2);
+    assert_eq!(card.messages(), 2);
 }
 
 #[test]
@@ -73,10 +82,10 @@ fn acknowledging_one_of_two_causes_sends_a_message_for_the_other() {
     card.submit(&[fence(DATA, 1), Cmd { opcode: 9, ..nop() }]);
     card.run();
     card.write(INTERRUPT, INT_FENCE);
-    assert_eq!(card.messages, 2);
-    assert!(card.regs.interrupt_level());
+    assert_eq!(card.messages(), 2);
+    assert!(card.regs.interrupt_level(card.ring));
     card.write(INTERRUPT, INT_ERROR);
-    assert_eq!(card.messages, 2);
+    assert_eq!(card.messages(), 2);
 }
 
 #[test]
@@ -86,12 +95,12 @@ fn a_masked_cause_is_shown_and_sends_its_message_when_it_is_unmasked() {
     card.submit(&[fence(DATA, 1)]);
     card.run();
     assert_eq!(card.read(INTERRUPT), INT_FENCE);
-    assert!(!card.regs.interrupt_level());
+    assert!(!card.regs.interrupt_level(card.ring));
     card.write(INTERRUPT_ENABLE, INT_ERROR);
-    assert_eq!(card.messages, 0);
+    assert_eq!(card.messages(), 0);
     card.write(INTERRUPT_ENABLE, u32::MAX);
     assert_eq!(card.read(INTERRUPT_ENABLE), INT_FENCE | INT_ERROR);
-    assert_eq!(card.messages, 1);
+    assert_eq!(card.messages(), 1);
 }
 
 #[test]

@@ -8,28 +8,39 @@ use common::*;
 use mgpu_model::{registers::Registers, state::State};
 use proptest::prelude::*;
 
-/// Offsets of the encoding, from its documentation.
+/// Offsets of the function's part of the encoding, from its documentation.
 const AT_VRAM_SIZE: usize = 0;
-const AT_ENABLED: usize = 4;
-const AT_HALTED: usize = 5;
-const AT_DISPLAY: usize = 6;
-const AT_JOB: usize = 7;
-const AT_INTERRUPT: usize = 8;
-const AT_INTERRUPT_ENABLE: usize = 12;
-const AT_BASE: usize = 16;
-const AT_SIZE: usize = 24;
-const AT_HEAD: usize = 28;
-const AT_TAIL: usize = 32;
-const AT_ERROR: usize = 36;
-const AT_ERROR_INDEX: usize = 40;
-const AT_FAILED: usize = 44;
+const AT_PICTURE: usize = 4;
+const AT_DISPLAY: usize = 16;
 
-const AT_FENCE: usize = 52;
-const AT_PICTURE: usize = 60;
-const AT_COMMAND: usize = 72;
-const AT_FAILED_INDEX: usize = 48;
-const AT_DONE: usize = 136;
-const AT_CRC: usize = 140;
+/// Bytes of the function's part, and of that of a ring.
+const FUNCTION_LEN: usize = 17;
+const RING_LEN: usize = 127;
+
+/// The ring that works in most tests, and the offsets of its fields.
+const BUSY: usize = 2;
+const AT_ENABLED: usize = of(BUSY, 0);
+const AT_HALTED: usize = of(BUSY, 1);
+const AT_JOB: usize = of(BUSY, 2);
+const AT_INTERRUPT: usize = of(BUSY, 3);
+const AT_INTERRUPT_ENABLE: usize = of(BUSY, 7);
+const AT_BASE: usize = of(BUSY, 11);
+const AT_SIZE: usize = of(BUSY, 19);
+const AT_HEAD: usize = of(BUSY, 23);
+const AT_TAIL: usize = of(BUSY, 27);
+const AT_ERROR: usize = of(BUSY, 31);
+const AT_ERROR_INDEX: usize = of(BUSY, 35);
+const AT_FAILED: usize = of(BUSY, 39);
+const AT_FAILED_INDEX: usize = of(BUSY, 43);
+const AT_FENCE: usize = of(BUSY, 47);
+const AT_COMMAND: usize = of(BUSY, 55);
+const AT_DONE: usize = of(BUSY, 119);
+const AT_CRC: usize = of(BUSY, 123);
+
+/// Returns the offset of a field of a ring's part.
+const fn of(ring: usize, at: usize) -> usize {
+    FUNCTION_LEN + ring * RING_LEN + at
+}
 
 fn decode(bytes: &[u8]) -> Result<State, &'static str> {
     State::decode(bytes, VRAM as u32)
@@ -40,9 +51,9 @@ fn encoded(card: &Card) -> [u8; State::LEN] {
 }
 
 /// Returns a card with everything in use: a display, a fence, an error, a failed command, and `cmd`
-/// half-way, at index 2.
-fn busy_with(cmd: Cmd) -> Card {
-    let mut card = Card::started();
+/// half-way, at index 2 of a ring.
+fn busy_with(ring: usize, cmd: Cmd) -> Card {
+    let mut card = Card::started_on(ring);
     card.write(DISPLAY_WIDTH, 64);
     card.write(DISPLAY_HEIGHT, 48);
     card.write(DISPLAY_STRIDE, 256);
@@ -57,7 +68,7 @@ fn busy_with(cmd: Cmd) -> Card {
 }
 
 fn busy() -> Card {
-    busy_with(crc32c(SRC_VRAM, DATA, 0, 250))
+    busy_with(BUSY, crc32c(SRC_VRAM, DATA, 0, 250))
 }
 
 /// Returns the decoder's answer to a busy card's state with one 32-bit field changed.
@@ -77,38 +88,40 @@ fn answer_to_byte(at: usize, value: u8) -> &'static str {
 #[test]
 fn the_encoding_is_the_documented_one() {
     let mut expected = Vec::new();
-    let mut word = |word: u32| expected.extend(word.to_le_bytes());
-    word(VRAM as u32);
-    word(u32::from_le_bytes([1, 0, 1, 1]));
-    word(INT_FENCE | INT_ERROR);
-    word(INT_FENCE | INT_ERROR);
-    word(RING as u32);
-    word((RING >> 32) as u32);
-    word(SLOTS);
-    word(2);
-    word(4);
-    word(E_OPCODE);
-    word(1);
-    word(E_OPCODE);
-    word(1);
-    word(0x89ab_cdef);
-    word(0x0123_4567);
-    word(64);
-    word(48);
-    word(256);
-    let card = busy();
-    expected.extend(crc32c(SRC_VRAM, DATA, 0, 250).bytes());
-    expected.extend(100u32.to_le_bytes());
-    expected.extend(::crc32c::crc32c(&card.vram.bytes[..100]).to_le_bytes());
-    assert_eq!(encoded(&card)[..], expected);
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut put = |bytes: Vec<u8>| expected.extend(bytes);
+    put(words(&[VRAM as u32, 64, 48, 256]));
+    put(vec![1]);
+    for ring in 0..RINGS {
+        if ring != BUSY {
+            put(vec![0; 3]);
+            put(words(&[0; 7]));
+            put(words(&[0, NO_INDEX, 0, NO_INDEX]));
+            put(vec![0; 8 + 64 + 8]);
+            continue;
+        }
+        let base = base(ring);
+        put(vec![1, 0, 1]);
+        put(words(&[INT_FENCE | INT_ERROR, INT_FENCE | INT_ERROR]));
+        put(words(&[base as u32, (base >> 32) as u32, SLOTS, 2, 4]));
+        put(words(&[E_OPCODE, 1, E_OPCODE, 1]));
+        put(words(&[0x89ab_cdef, 0x0123_4567]));
+        put(crc32c(SRC_VRAM, DATA, 0, 250).bytes().to_vec());
+        let crc = ::crc32c::crc32c(&busy().vram.bytes[..100]);
+        put(words(&[100, crc]));
+    }
+    assert_eq!(encoded(&busy())[..], expected);
 }
 
 #[test]
 fn the_state_after_power_on_is_nearly_all_zero() {
     let mut expected = [0; State::LEN];
     expected[..4].copy_from_slice(&(VRAM as u32).to_le_bytes());
-    expected[AT_ERROR_INDEX..][..4].fill(0xff);
-    expected[AT_FAILED_INDEX..][..4].fill(0xff);
+    for ring in 0..RINGS {
+        for at in [AT_ERROR_INDEX, AT_FAILED_INDEX] {
+            expected[of(ring, at - of(BUSY, 0))..][..4].fill(0xff);
+        }
+    }
     assert_eq!(encoded(&Card::new()), expected);
 }
 
@@ -226,7 +239,7 @@ fn a_ring_that_is_not_enabled_has_nothing_in_progress() {
     };
     let bytes = at_zero(encoded(&busy()));
     assert_eq!(decode(&bytes), Err("a command without a ring"));
-    let mut card = Card::started();
+    let mut card = Card::started_on(BUSY);
     card.submit(&[Cmd { opcode: 9, ..nop() }]);
     card.run();
     let bytes = at_zero(encoded(&card));
@@ -242,7 +255,7 @@ fn a_ring_that_is_not_enabled_has_nothing_in_progress() {
 #[test]
 fn a_failed_command_is_one_of_the_ring() {
     let card = busy();
-    let (state, size) = (encoded(&card), card.regs.read(RING_SIZE));
+    let (state, size) = (encoded(&card), card.read(RING_SIZE));
     let with_index = |index: u32| {
         let mut bytes = state;
         bytes[AT_FAILED_INDEX..][..4].copy_from_slice(&index.to_le_bytes());
@@ -254,7 +267,7 @@ fn a_failed_command_is_one_of_the_ring() {
 
 #[test]
 fn a_command_without_a_checksum_has_none() {
-    let mut bytes = encoded(&busy_with(fill(DST_VRAM, 0, 250, 0)));
+    let mut bytes = encoded(&busy_with(BUSY, fill(DST_VRAM, 0, 250, 0)));
     assert!(decode(&bytes).is_ok());
     bytes[AT_CRC] = 1;
     assert_eq!(decode(&bytes), Err("a checksum of nothing"));
@@ -272,8 +285,9 @@ fn a_state_of_another_length_is_refused() {
 /// Generates a card at any point of some work.
 fn used_card() -> impl Strategy<Value = Card> {
     let cmds = prop::collection::vec(any_good(), 1..8);
-    (cmds, 0..40usize, 1..3000usize).prop_map(|(cmds, steps, scratch)| {
-        let mut card = busy_with(fill(DST_VRAM, 0, 250, 0));
+    let any = (cmds, 0..40usize, 1..3000usize, any_ring());
+    any.prop_map(|(cmds, steps, scratch, ring)| {
+        let mut card = busy_with(ring, fill(DST_VRAM, 0, 250, 0));
         card.scratch.resize(scratch, 0);
         card.submit(&cmds);
         for _ in 0..steps {
@@ -291,28 +305,32 @@ fn survives(card: &mut Card, bytes: &[u8]) -> Result<(), TestCaseError> {
     };
     prop_assert_eq!(&state.encode()[..], bytes, "a second encoding of one state");
     card.regs = Registers::new(VRAM as u32);
-    let _ = card.regs.restore(state);
-    for _ in 0..200 {
-        card.step();
+    card.restore(state);
+    for ring in 0..RINGS {
+        card.ring = ring;
+        for _ in 0..200 {
+            card.step();
+        }
     }
     prop_assert!(decode(&encoded(card)).is_ok());
-    card.write(CONTROL, RESET);
+    card.write_at(CONTROL, RESET);
     prop_assert_eq!(card.regs.state(), Registers::new(VRAM as u32).state());
     Ok(())
 }
 
 #[test]
 fn every_mutation_of_a_byte_is_refused_or_gives_a_device_that_works() {
-    for cmd in [
+    let cmds = [
         crc32c(SRC_VRAM, DATA, 0, 250),
         fill(0, DATA + 5, 250, 0),
         copy(DST_VRAM | SRC_VRAM, 50, 0, 250),
         blit(DST_VRAM, (0, 300), (DATA, 200), (150, 3)),
         fence(DATA, 1),
-    ] {
-        let mut card = busy_with(cmd);
+    ];
+    for (ring, cmd) in (0..RINGS).cycle().zip(cmds) {
+        let mut card = busy_with(ring, cmd);
         let good = encoded(&card);
-        for at in 0..State::LEN {
+        for at in (0..FUNCTION_LEN).chain(of(ring, 0)..of(ring + 1, 0)) {
             for value in 0..=255 {
                 let mut bytes = good;
                 bytes[at] = value;
@@ -344,12 +362,15 @@ proptest! {
 
     #[test]
     fn random_bytes_behind_a_right_size_are_refused_or_give_a_device_that_works(
-        random in prop::collection::vec(any::<u8>(), State::LEN - 8),
+        random in prop::collection::vec(any::<u8>(), RING_LEN - 3),
         flags: [bool; 4],
+        ring in any_ring(),
     ) {
-        let mut bytes = (VRAM as u32).to_le_bytes().to_vec();
-        bytes.extend(flags.map(u8::from));
-        bytes.extend(random);
+        let mut bytes = encoded(&Card::new());
+        bytes[AT_DISPLAY] = flags[3].into();
+        let [enabled, halted, job, _] = flags.map(u8::from);
+        bytes[of(ring, 0)..][..3].copy_from_slice(&[enabled, halted, job]);
+        bytes[of(ring, 3)..of(ring + 1, 0)].copy_from_slice(&random);
         survives(&mut Card::new(), &bytes)?;
     }
 }

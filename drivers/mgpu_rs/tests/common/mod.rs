@@ -32,6 +32,10 @@ pub const DISPLAY_WIDTH: u64 = 0x54;
 pub const DISPLAY_HEIGHT: u64 = 0x58;
 pub const DISPLAY_STRIDE: u64 = 0x5c;
 
+/// Number of rings, and the distance of their registers.
+pub const RINGS: usize = 4;
+pub const RING_STRIDE: u64 = 0x100;
+
 pub const BUSY: u32 = 1;
 pub const ENABLED: u32 = 2;
 pub const HALTED: u32 = 4;
@@ -62,7 +66,9 @@ pub const VRAM: usize = 256 << 10;
 /// Guest memory for the data of commands.
 pub const DATA: u64 = 0x12_3456_7000;
 pub const DATA_LEN: usize = 256 << 10;
-/// Guest memory of the ring.
+/// From the data of one ring to that of the next, on a card of four areas.
+pub const DATA_STRIDE: u64 = 1 << 36;
+/// Guest memory of ring 0.
 pub const RING: u64 = 0x8000_0000;
 /// Commands in the ring.
 pub const SLOTS: u32 = 64;
@@ -99,6 +105,37 @@ impl Cmd {
         }
         out
     }
+
+    /// Returns the same command in the area of a ring of [`Card::of_four`].
+    pub fn in_area(self, ring: usize) -> Self {
+        let area = |vram| {
+            ring as u64
+                * if self.flags & vram != 0 {
+                    VRAM as u64
+                } else {
+                    DATA_STRIDE
+                }
+        };
+        let mut cmd = self;
+        // The addresses that the opcode has.
+        if (1..=5).contains(&cmd.opcode) {
+            cmd.dst += area(DST_VRAM);
+        }
+        if (2..=4).contains(&cmd.opcode) {
+            cmd.src += area(SRC_VRAM);
+        }
+        cmd
+    }
+}
+
+/// Returns where the commands of a ring are in guest memory.
+pub fn base(ring: usize) -> u64 {
+    RING + ring as u64 * 0x10_0000
+}
+
+/// Generates a ring's number.
+pub fn any_ring() -> std::ops::Range<usize> {
+    0..RINGS
 }
 
 pub fn nop() -> Cmd {
@@ -231,6 +268,17 @@ pub fn any_crc32c() -> impl Strategy<Value = Cmd> {
 
 pub fn any_fence() -> impl Strategy<Value = Cmd> {
     (0..DATA_LEN as u64 / 16, any::<u64>()).prop_map(|(at, value)| fence(DATA + 16 * at, value))
+}
+
+/// Generates up to `most` commands, some of which fail.
+pub fn any_work(most: usize) -> impl Strategy<Value = Vec<Cmd>> {
+    let bad = prop_oneof![
+        Just(Cmd { opcode: 9, ..nop() }),
+        Just(fill(0, 0, 100, 0)),
+        Just(copy(DST_VRAM, 0, 0x1000, 100)),
+    ];
+    let any = prop_oneof![9 => any_good(), 1 => bad];
+    prop::collection::vec(any, 1..most)
 }
 
 /// Generates any command that must succeed, except a BLIT that overlaps with two strides. Boxed,
