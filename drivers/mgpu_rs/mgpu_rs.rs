@@ -86,7 +86,7 @@ const fn card(vram_mib: u32, kind: Name) -> Type {
             intx: false,
             msi: 0,
             msix: Some(Msix {
-                vectors: 1,
+                vectors: uapi::MSIX_VECTORS as u16,
                 bar: uapi::BAR_MSIX as u8,
                 table: uapi::MSIX_TABLE,
                 pending: uapi::MSIX_PBA,
@@ -120,8 +120,8 @@ struct OpenGpu {
 
 impl OpenGpu {
     /// Performs the effects that the registers return. Their lock must be held.
-    fn act(&self, cx: &Context, effects: Effects) {
-        signal(cx, &effects);
+    fn act(&self, cx: &Context, registers: &Registers, effects: &Effects) {
+        signal(cx, registers, effects);
         for (engine, effect) in self.engines.iter().zip(effects) {
             if effect.kick {
                 engine.kick();
@@ -136,9 +136,10 @@ impl OpenGpu {
         }? Error);
         let core = Arc::pin_init(core, GFP_KERNEL_ACCOUNT)?;
         let engine = |ring| {
+            let core = core.clone();
             let scratch = KVVec::from_elem(0, SLICE, GFP_KERNEL_ACCOUNT)?;
             let commands = pin_init!(Commands {
-                core: core.clone(),
+                core,
                 ring,
                 scratch <- new_mutex!(scratch, "mgpu_scratch"),
             });
@@ -213,7 +214,7 @@ impl Operations for OpenGpu {
         if let (uapi::BAR_REGISTERS, Ok(value)) = (bar, <[u8; 4]>::try_from(data)) {
             let mut registers = self.core.registers.lock();
             let effects = registers.write(offset, u32::from_le_bytes(value));
-            self.act(cx, effects);
+            self.act(cx, &registers, &effects);
         }
         Ok(())
     }
@@ -235,11 +236,11 @@ impl Operations for OpenGpu {
 
     fn reset(&self, cx: &Context) -> Result {
         let mut registers = self.core.registers.lock();
-        let effects = registers.reset();
+        registers.reset();
         if let Err(e) = self.core.vram.clear() {
             dev_err!(cx.device(), "mgpu: VRAM was not cleared: {e:?}\n");
         }
-        self.act(cx, effects);
+        signal(cx, &registers, &Effects::default());
         Ok(())
     }
 }

@@ -139,8 +139,7 @@ impl Migrate for OpenGpu {
         if let Some(state) = arrived.state {
             let mut registers = self.core.registers.lock();
             let effects = registers.restore(state);
-            cx.set_interrupt(registers.interrupt_level(0));
-            self.act(cx, effects);
+            self.act(cx, &registers, &effects);
         }
     }
 }

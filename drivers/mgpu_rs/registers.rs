@@ -18,23 +18,12 @@ use crate::{
 pub struct Effect {
     /// Kick the ring's engine: there is work, and no step of the ring is in progress.
     pub kick: bool,
-    /// What becomes of the level of the ring's vector.
-    pub vector: Vector,
+    /// Send the message of the ring's vector.
+    pub message: bool,
 }
 
-/// What becomes of the level of a vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Vector {
-    /// It stays.
-    #[default]
-    Keep,
-    /// It falls.
-    Lower,
-    /// It rises, again if it is up: the message is sent.
-    Message,
-}
-
-/// What the glue must do for each ring, by the ring's number.
+/// What the glue must do for each ring, by the ring's number, besides setting each vector to the
+/// [`interrupt_level`](Registers::interrupt_level) of its ring.
 pub type Effects = [Effect; RINGS];
 
 /// The registers of one device.
@@ -90,7 +79,10 @@ impl Registers {
         let Some((ring, reg)) = place(offset) else {
             return Effects::default();
         };
-        let were_up = self.levels();
+        let mut were_up = self.levels();
+        // An acknowledgement lowers the level for a moment, so that the remaining bits send a
+        // message.
+        were_up[ring] &= reg != reg::INTERRUPT;
         let State {
             vram_size,
             display,
@@ -108,21 +100,12 @@ impl Registers {
             (0, reg::DISPLAY_STRIDE) => display.set(|picture| &mut picture.stride, value),
             _ => rings[ring].write(reg, value),
         }
-        let mut effects = self.changes(were_up);
-        // An acknowledgement lowers the level for a moment, so that the remaining bits send a
-        // message.
-        if reg == reg::INTERRUPT && self.interrupt_level(ring) {
-            effects[ring].vector = Vector::Message;
-        }
-        effects[ring].kick = self.has_work(ring);
-        effects
+        self.effects(ring, were_up)
     }
 
     /// Resets the function: the registers are as after power-on. Work in progress becomes void.
-    pub fn reset(&mut self) -> Effects {
-        let were_up = self.levels();
+    pub fn reset(&mut self) {
         self.clear();
-        self.changes(were_up)
     }
 
     /// Returns whether an unmasked interrupt of `ring` is pending.
@@ -161,9 +144,7 @@ impl Registers {
         if outcome.generation == turn.generation {
             self.state.rings[ring].apply(outcome.result, self.state.vram_size);
         }
-        let mut effects = self.changes(were_up);
-        effects[ring].kick = self.has_work(ring);
-        effects
+        self.effects(ring, were_up)
     }
 
     /// Returns whether no step of `ring` is in progress, so that it accesses no memory.
@@ -178,14 +159,13 @@ impl Registers {
         is_idle.then_some(self.state)
     }
 
-    /// Continues from `state`. The caller must set each vector to the
-    /// [`interrupt_level`](Self::interrupt_level) of its ring.
+    /// Continues from `state`.
     pub fn restore(&mut self, state: State) -> Effects {
         self.make_void();
         self.state = state;
         core::array::from_fn(|ring| Effect {
             kick: self.has_work(ring),
-            vector: Vector::Keep,
+            message: false,
         })
     }
 
@@ -193,15 +173,11 @@ impl Registers {
         core::array::from_fn(|ring| self.interrupt_level(ring))
     }
 
-    /// Returns what becomes of the vectors whose levels were `were_up`.
-    fn changes(&self, were_up: [bool; RINGS]) -> Effects {
-        core::array::from_fn(|ring| Effect {
-            kick: false,
-            vector: match (were_up[ring], self.interrupt_level(ring)) {
-                (false, true) => Vector::Message,
-                (true, false) => Vector::Lower,
-                _ => Vector::Keep,
-            },
+    /// Returns the effects of a change of `ring`, and of the levels that were up before.
+    fn effects(&self, ring: usize, were_up: [bool; RINGS]) -> Effects {
+        core::array::from_fn(|any| Effect {
+            kick: any == ring && self.has_work(ring),
+            message: !were_up[any] && self.interrupt_level(any),
         })
     }
 

@@ -62,6 +62,11 @@ pub mod reg {
     pub const DISPLAY_HEIGHT: u64 = 0x58;
     pub const DISPLAY_STRIDE: u64 = 0x5c;
     pub const DISPLAY_FORMAT: u64 = 0x60;
+
+    /// Returns the offset of a ring's register, from that of ring 0.
+    pub const fn of_ring(ring: usize, register: u64) -> u64 {
+        ring as u64 * super::RING_STRIDE + register
+    }
 }
 
 /// Bits of FEATURES.

@@ -4,7 +4,7 @@
 
 use crate::{
     engine, memory,
-    registers::{Effect, Effects, Registers, Vector},
+    registers::{Effects, Registers},
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -31,15 +31,14 @@ pub(crate) struct Commands {
     pub(crate) scratch: Mutex<KVVec<u8>>,
 }
 
-/// Sets the level of ring 0's vector, the only one, as the registers ask for, whose lock must be
-/// held. A rising edge sends the message.
-pub(crate) fn signal(cx: &Context, effects: &Effects) {
-    let [Effect { vector, .. }, ..] = *effects;
-    if vector != Vector::Keep {
-        cx.set_interrupt(false);
-    }
-    if vector == Vector::Message {
-        cx.set_interrupt(true);
+/// Sets the vectors' levels from the registers, whose lock must be held. A rising edge sends the
+/// message.
+pub(crate) fn signal(cx: &Context, registers: &Registers, effects: &Effects) {
+    for (ring, effect) in effects.iter().enumerate() {
+        if effect.message {
+            cx.set_vector(ring, false);
+        }
+        cx.set_vector(ring, registers.interrupt_level(ring));
     }
 }
 
@@ -58,7 +57,7 @@ impl Task for Commands {
         .step(work);
         let mut registers = core.registers.lock();
         let effects = registers.publish(*ring, outcome);
-        signal(cx, &effects);
+        signal(cx, &registers, &effects);
         Step::More
     }
 }

@@ -216,8 +216,8 @@ fn the_bounds_fit_what_is_computed_with_them() {
     assert!(4 * u64::from(DISPLAY_MAX) <= STRIDE_MAX.into());
     assert!(u64::from(LENGTH_MAX) >= VRAM_SIZE_MAX.into());
     const { assert!(MSIX_TABLE + 16 * MSIX_VECTORS <= MSIX_PBA && MSIX_PBA + 8 <= MSIX_SIZE) };
-    // Each ring has a vector, and the registers of a ring are between those of its neighbours.
+    // Each ring has a vector, and its registers are between those of its neighbours.
     const { assert!(RINGS == MSIX_VECTORS as usize) };
-    assert!(reg::DISPLAY_FORMAT < RING_STRIDE);
-    assert!(RINGS as u64 * RING_STRIDE <= REGISTERS_SIZE.into());
+    const { assert!(reg::DISPLAY_FORMAT < RING_STRIDE) };
+    const { assert!(RINGS as u64 * RING_STRIDE <= REGISTERS_SIZE as u64) };
 }

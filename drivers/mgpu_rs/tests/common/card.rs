@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use mgpu_model::{
     engine::{Engine, Outcome, Work, SLICE},
-    registers::{Effects, Registers, Vector},
+    registers::{Effects, Registers},
     state::State,
 };
 
@@ -126,22 +126,15 @@ impl Card {
 
     /// Resets the function.
     pub fn reset(&mut self) {
-        let effects = self.regs.reset();
-        self.act(effects);
+        self.regs.reset();
+        self.act(Effects::default());
     }
 
     fn act(&mut self, effects: Effects) {
         for (ring, effect) in effects.into_iter().enumerate() {
-            self.sent[ring] += usize::from(effect.vector == Vector::Message);
-            match effect.vector {
-                Vector::Keep => {}
-                Vector::Lower => self.levels[ring] = false,
-                Vector::Message => self.levels[ring] = true,
-            }
+            self.sent[ring] += usize::from(effect.message);
+            self.levels[ring] = self.regs.interrupt_level(ring);
             self.kicked[ring] |= effect.kick;
-        }
-        for ring in 0..RINGS {
-            assert_eq!(self.levels[ring], self.regs.interrupt_level(ring));
         }
     }
 
@@ -220,12 +213,8 @@ impl Card {
     /// Loads a state.
     pub fn restore(&mut self, state: State) {
         let effects = self.regs.restore(state);
-        let sends = |effect| matches!(effect, Vector::Message);
-        let edge = effects.iter().any(|effect| sends(effect.vector));
+        let edge = effects.iter().any(|effect| effect.message);
         assert!(!edge, "the glue sets the level, without an edge");
-        for ring in 0..RINGS {
-            self.levels[ring] = self.regs.interrupt_level(ring);
-        }
         self.act(effects);
     }
 
