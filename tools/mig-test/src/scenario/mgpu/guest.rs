@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
-use mgpu_model::uapi::{reg, BAR_REGISTERS};
+use mgpu_model::uapi::{reg, BAR_REGISTERS, RINGS};
 use mig_common::message::Checked;
 use mig_common::picture::{pixel, HEIGHT, WIDTH};
 use mig_common::random::Random;
@@ -70,11 +70,15 @@ pub fn shows(vm: &mut Vm, card: usize, number: u32) -> Result<bool> {
     Ok((screen.width, screen.height) == (WIDTH, HEIGHT) && screen.pixels.into_iter().eq(rows))
 }
 
-/// Commands that a card whose guest has left has not finished.
+/// Commands that the rings of a card whose guest has left have not finished.
 pub fn commands_left(vm: &mut Vm, card: usize) -> Result<u32> {
-    let head = vm.register(card, BAR_REGISTERS, reg::RING_HEAD)?;
-    let tail = vm.register(card, BAR_REGISTERS, reg::RING_TAIL)?;
-    Ok(tail.wrapping_sub(head) % RING)
+    let mut left = 0;
+    for ring in 0..RINGS {
+        let mut index = |of: u64| vm.register(card, BAR_REGISTERS, reg::of_ring(ring, of));
+        let (head, tail) = (index(reg::RING_HEAD)?, index(reg::RING_TAIL)?);
+        left += tail.wrapping_sub(head) % RING;
+    }
+    Ok(left)
 }
 
 /// What a migration has come to.

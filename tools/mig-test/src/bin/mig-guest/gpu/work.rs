@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Random work that can be checked: batches of commands, with concurrent writes of the processor.
 //!
-//! A batch is an epoch. The pages of a command in flight are not used otherwise; every other page
-//! is checked before it is used again, so that no later write hides a lost page.
+//! A batch is an epoch. Its commands are for all rings of the card. The pages of a command in flight
+//! are not used otherwise; every other page is checked before it is used again, so that no later
+//! write hides a lost page.
 
 use std::io;
 
@@ -19,7 +20,7 @@ use super::pages::{fill, Pages, SUMS};
 const RUN: usize = 16;
 /// The most pages of a checksum.
 const SUMMED: usize = 3;
-/// Pages of VRAM that are written once; each batch begins with their checksum, which keeps the card
+/// Pages of VRAM that are written once; each batch begins with their checksum, which keeps a ring
 /// busy while the processor writes. And the slot of that checksum.
 const STILL: (usize, usize) = (256, SUMS - 1);
 /// The most rows of a BLIT, of a page each, and pages from one to the next.
@@ -64,7 +65,7 @@ pub struct Work {
     pub card: Card,
     /// Its pages.
     pub pages: Pages,
-    /// Batches so far, which is the value of the last fence.
+    /// Batches so far, which is the value of the last fence of each ring.
     batches: u64,
     /// Names the values that are being written.
     epoch: u32,
@@ -139,7 +140,7 @@ impl Work {
         for _ in 0..*commands / 4 {
             self.write_vram(&mut batch, random, *run);
         }
-        self.card.await_fence(fence)?;
+        self.card.await_fences(fence)?;
         for page in batch.pages {
             self.pages.set_busy(page, false);
         }
@@ -149,10 +150,10 @@ impl Work {
         self.card.ensure_well()
     }
 
-    /// Has the card execute commands of the caller's own.
+    /// Has the card execute commands of the caller's own, which do not use the same memory.
     pub fn execute(&mut self, commands: &[Command]) -> io::Result<()> {
         let fence = self.submit(commands);
-        self.card.await_fence(fence)?;
+        self.card.await_fences(fence)?;
         self.card.ensure_well()
     }
 
