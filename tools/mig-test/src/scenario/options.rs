@@ -20,6 +20,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("mgpu-guest-ping-pong", &["seed"]),
     ("mgpu-guest-iommu", &["seed"]),
     ("mgpu-commands", &["seed"]),
+    ("mgpu-rings", &["seed", "moves"]),
     ("mgpu-migrate", &["seed"]),
     ("mgpu-dirty", &["seed"]),
     ("mgpu-log", &["seed"]),

@@ -281,6 +281,12 @@ const PROOFS: &[Scenario] = &[
         mgpu::commands::run,
     ),
     races(
+        "mgpu-rings",
+        "four rings of the toy GPU at work, each with its own vector, migrate",
+        3,
+        mgpu::rings::run,
+    ),
+    races(
         "mgpu-migrate",
         "the toy GPU migrates while it works, and sends the pages that were written",
         3,

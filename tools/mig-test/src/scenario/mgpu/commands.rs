@@ -12,7 +12,7 @@ use vfio_bindings::bindings::vfio::{
 
 use super::card::{contents, iova, Card, Command, FENCE, MODULE, VRAM};
 use super::faults;
-use super::model::{random_command, Shadow};
+use super::model::{random_command, Area, Shadow};
 use super::random;
 use crate::event::Outcome;
 use crate::mdev::{random_uuid, MdevType};
@@ -58,7 +58,9 @@ fn model(checks: &mut Checks, card: &Card, random: &mut Random) -> Result<()> {
     checks.that("VRAM is not zero at first", shadow.vram == vec![0; VRAM]);
     for ring in 0..RINGS {
         let count = 1 + random.below(60);
-        let commands: Vec<Command> = (0..count).map(|_| random_command(random)).collect();
+        let commands: Vec<Command> = (0..count)
+            .map(|_| random_command(random, &Area::WHOLE))
+            .collect();
         let mark = random.next_u64().to_le_bytes();
         let at = random.below(VRAM - mark.len());
         card.vram.write(at, &mark);
@@ -159,7 +161,9 @@ fn resets(checks: &mut Checks, card: &Card, random: &mut Random) -> Result<()> {
     for round in 0..2 * RESETS {
         let of_function = round % 2 == 0;
         card.start()?;
-        let commands: Vec<Command> = (0..50).map(|_| random_command(random)).collect();
+        let commands: Vec<Command> = (0..50)
+            .map(|_| random_command(random, &Area::WHOLE))
+            .collect();
         card.submit(&commands)?;
         for _ in 0..random.size(2000) {
             card.get(reg::RING_HEAD)?;

@@ -16,6 +16,7 @@ mod model;
 pub mod moments;
 pub mod peer;
 pub mod random;
+pub mod rings;
 pub mod scope;
 mod stream;
 pub mod unmap;

@@ -2,6 +2,8 @@
 //! A model of the effect of commands on memory, as `uapi/mgpu.h` defines it, and random valid
 //! commands.
 
+use std::ops::Range;
+
 use crc32c::crc32c;
 use mgpu_model::uapi::{flag, opcode};
 use mig_common::random::Random;
@@ -12,6 +14,22 @@ use super::card::{Command, DATA, GUEST, IOVA, VRAM};
 const LENGTH: usize = 300_000;
 /// The maximum of bytes of a random checksum, which the model computes too.
 const SUMMED: usize = 20_000;
+
+/// Where random commands have their data.
+pub struct Area {
+    /// Offsets in guest memory.
+    pub guest: Range<usize>,
+    /// Offsets in VRAM.
+    pub vram: Range<usize>,
+}
+
+impl Area {
+    /// The data of guest memory, and all of VRAM.
+    pub const WHOLE: Area = Area {
+        guest: DATA..GUEST,
+        vram: 0..VRAM,
+    };
+}
 
 /// The expected memory.
 pub struct Shadow {
@@ -98,8 +116,8 @@ fn place(at: u64, vram: bool) -> (bool, usize) {
     (vram, at.wrapping_sub(base) as usize)
 }
 
-/// Returns a command on the data of guest memory and all of VRAM, with any alignment.
-pub fn random_command(random: &mut Random) -> Command {
+/// Returns a command on memory of an area, with any alignment.
+pub fn random_command(random: &mut Random, area: &Area) -> Command {
     let opcode = [
         opcode::NOP,
         opcode::FILL,
@@ -120,7 +138,7 @@ pub fn random_command(random: &mut Random) -> Command {
             let length = random.size(LENGTH);
             Command {
                 flags: of(to_vram, flag::DST_VRAM),
-                dst: somewhere(random, to_vram, length),
+                dst: somewhere(random, area, to_vram, length),
                 length: length as u32,
                 value: random.next_u64() >> 32,
                 ..command
@@ -128,11 +146,11 @@ pub fn random_command(random: &mut Random) -> Command {
         }
         opcode::COPY => {
             let length = random.size(LENGTH);
-            let dst = somewhere(random, to_vram, length);
+            let dst = somewhere(random, area, to_vram, length);
             Command {
                 flags: of(to_vram, flag::DST_VRAM) | of(from_vram, flag::SRC_VRAM),
                 dst,
-                src: source(random, dst, (to_vram, from_vram), length),
+                src: source(random, area, dst, (to_vram, from_vram), length),
                 length: length as u32,
                 ..command
             }
@@ -146,11 +164,11 @@ pub fn random_command(random: &mut Random) -> Command {
                 src_stride = dst_stride;
             }
             let span = (height - 1) * dst_stride.max(src_stride) + width;
-            let dst = somewhere(random, to_vram, span);
+            let dst = somewhere(random, area, to_vram, span);
             Command {
                 flags: of(to_vram, flag::DST_VRAM) | of(from_vram, flag::SRC_VRAM),
                 dst,
-                src: source(random, dst, (to_vram, from_vram), span),
+                src: source(random, area, dst, (to_vram, from_vram), span),
                 length: width as u32,
                 height: height as u32,
                 dst_stride: dst_stride as u32,
@@ -162,14 +180,14 @@ pub fn random_command(random: &mut Random) -> Command {
             let length = random.size(SUMMED);
             Command {
                 flags: of(from_vram, flag::SRC_VRAM),
-                dst: somewhere(random, false, 8) & !3,
-                src: somewhere(random, from_vram, length),
+                dst: somewhere(random, area, false, 8) & !3,
+                src: somewhere(random, area, from_vram, length),
                 length: length as u32,
                 ..command
             }
         }
         opcode::FENCE => Command {
-            dst: somewhere(random, false, 32) & !15,
+            dst: somewhere(random, area, false, 32) & !15,
             value: random.next_u64(),
             ..command
         },
@@ -177,23 +195,31 @@ pub fn random_command(random: &mut Random) -> Command {
     }
 }
 
-/// Returns an address with `length` bytes from it on, after the ring, and with space to align it
+/// Returns an address in an area with `length` bytes from it on, and with space to align it
 /// downwards.
-fn somewhere(random: &mut Random, vram: bool, length: usize) -> u64 {
-    match vram {
-        true => random.below(VRAM - length + 1) as u64,
-        false => IOVA + (DATA + 16 + random.below(GUEST - DATA - 16 - length + 1)) as u64,
-    }
+fn somewhere(random: &mut Random, area: &Area, vram: bool, length: usize) -> u64 {
+    let (base, Range { start, end }) = match vram {
+        true => (0, area.vram.clone()),
+        false => (IOVA, area.guest.start + 16..area.guest.end),
+    };
+    base + (start + random.below(end - start - length + 1)) as u64
 }
 
 /// Returns the source of a copy of `length` bytes to `dst`: often so close that both overlap.
-fn source(random: &mut Random, dst: u64, (to_vram, from_vram): (bool, bool), length: usize) -> u64 {
-    let anywhere = somewhere(random, from_vram, length);
+fn source(
+    random: &mut Random,
+    area: &Area,
+    dst: u64,
+    (to_vram, from_vram): (bool, bool),
+    length: usize,
+) -> u64 {
+    let anywhere = somewhere(random, area, from_vram, length);
     let shift = random.size(length) as u64;
-    let (first, end) = match from_vram {
-        true => (0, VRAM as u64),
-        false => (IOVA + DATA as u64, IOVA + GUEST as u64),
+    let (base, Range { start, end }) = match from_vram {
+        true => (0, &area.vram),
+        false => (IOVA, &area.guest),
     };
+    let (first, end) = (base + *start as u64, base + *end as u64);
     let close = match random.below(3) {
         0 => dst.saturating_sub(shift),
         1 => dst + shift,

@@ -15,7 +15,7 @@ use mig_common::random::Random;
 use serde::Serialize;
 
 use super::card::{contents, Card, FENCE, GUEST, IOVA, RING};
-use super::model::{random_command, Shadow};
+use super::model::{random_command, Area, Shadow};
 use super::random::seed;
 use crate::event::Outcome;
 use crate::scenario::Ctx;
@@ -105,7 +105,7 @@ impl Journey {
         destination.guest.write(0, &contents(&source.guest));
 
         let commands: Vec<_> = (0..1 + random.below(RING as usize - 1))
-            .map(|_| random_command(random))
+            .map(|_| random_command(random, &Area::WHOLE))
             .collect();
         let first = source.get(reg::RING_TAIL)?;
         source.submit(&commands)?;
@@ -185,7 +185,7 @@ impl Journey {
 }
 
 /// Copies pages of guest memory.
-fn send(source: &Card, destination: &Card, pages: &BTreeSet<usize>) {
+pub fn send(source: &Card, destination: &Card, pages: &BTreeSet<usize>) {
     let mut bytes = [0; PAGE];
     for page in pages {
         source.guest.read(page * PAGE, &mut bytes);
@@ -194,7 +194,7 @@ fn send(source: &Card, destination: &Card, pages: &BTreeSet<usize>) {
 }
 
 /// Reads a piece of data in PRE_COPY, if there is a file with data now.
-fn read_some(file: Option<&DataFile>, stream: &mut Vec<u8>, random: &mut Random) -> Result<()> {
+pub fn read_some(file: Option<&DataFile>, stream: &mut Vec<u8>, random: &mut Random) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
     let mut piece = vec![0; random.size(1 << 20)];
     match file.read(&mut piece) {
