@@ -281,6 +281,9 @@ impl Journey {
         let left: Vec<u32> = (0..RINGS)
             .map(|ring| source.left(ring))
             .collect::<Result<_>>()?;
+        let told: Vec<u32> = (0..RINGS)
+            .map(|ring| source.get(ring, reg::INTERRUPT))
+            .collect::<Result<_>>()?;
         send(card, to, &account.take(&card.device, IOVA, GUEST)?);
         // What the CPU writes is QEMU's own account.
         for ring in 0..RINGS {
@@ -302,6 +305,12 @@ impl Journey {
         file.write_split(&stream, &[4095, 100_000])?;
         drop(file);
         to.device.set_state(State::Running)?;
+        for ring in (0..RINGS).filter(|&ring| told[ring] != 0) {
+            // Whether the message has reached the guest is not known, so it is sent again.
+            let signals = destination.events[ring].await_signal()?;
+            let what = format!("the level of ring {ring} is lost in migration {number}");
+            checks.that(what, signals > 0);
+        }
         for ring in at_work {
             let signals = destination.await_fence(ring, fence(ring));
             let signals = signals.with_context(|| format!("{} commands left", left[ring]))?;
