@@ -66,8 +66,12 @@ struct mdev_stream_match {
 	__le64 geometry[2];
 };
 
-/* Length in bytes of the payload of MDEV_STREAM_CONFIG: PCI configuration space. */
+/*
+ * Length in bytes of the payload of MDEV_STREAM_CONFIG, PCI configuration space: the second that of
+ * an express device, the first that of any other.
+ */
 #define MDEV_STREAM_CONFIG_SIZE		256
+#define MDEV_STREAM_CONFIG_EXPRESS_SIZE	4096
 
 /**
  * struct mdev_stream_interrupt - payload of MDEV_STREAM_INTERRUPT

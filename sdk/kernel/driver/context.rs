@@ -14,7 +14,7 @@ use kernel::{
     prelude::*,
     sync::{aref::ARef, Arc, Mutex},
 };
-use mdev_model::config::{self, ConfigSpace, Identity};
+use mdev_model::config::{ConfigSpace, Identity};
 
 /// An open device, as a callback of its driver receives it.
 ///
@@ -54,7 +54,7 @@ pub struct Context {
     wakeup: Arc<Wakeup>,
     memory: GuestMemory,
     #[pin]
-    config: Mutex<ConfigSpace>,
+    config: Mutex<ConfigSpace<KVec<u8>>>,
     #[pin]
     pub(super) engines: Engines,
     #[pin]
@@ -81,9 +81,10 @@ impl Context {
         wakeup: Arc<Wakeup>,
     ) -> Result<Arc<Self>> {
         let irqs = Irqs::new(ty.identity.vectors())?;
+        let config = new_config(&ty.identity)?;
         Arc::pin_init(
             pin_init!(Self {
-                config <- new_mutex!(ConfigSpace::new(&ty.identity), "mdev_config"),
+                config <- new_mutex!(config, "mdev_config"),
                 dev,
                 owner,
                 ty,
@@ -210,18 +211,18 @@ impl Context {
         self.irqs.disable_intx(config.disables_intx());
     }
 
-    /// Returns configuration space, as a stream carries it.
-    pub(crate) fn save_config(&self) -> [u8; config::SIZE] {
-        *self.config.lock().bytes()
+    /// Passes configuration space to `save`, as a stream carries it.
+    pub(crate) fn save_config<R>(&self, save: impl FnOnce(&[u8]) -> R) -> R {
+        save(self.config.lock().bytes())
     }
 
     /// Returns whether `saved` is the configuration space of a device with the same identity.
-    pub(crate) fn is_config_of_same_device(&self, saved: &[u8; config::SIZE]) -> bool {
+    pub(crate) fn is_config_of_same_device(&self, saved: &[u8]) -> bool {
         self.config.lock().check(saved).is_ok()
     }
 
     /// Restores what the guest had written to configuration space; the device must be stopped.
-    pub(crate) fn restore_config(&self, saved: &[u8; config::SIZE]) {
+    pub(crate) fn restore_config(&self, saved: &[u8]) {
         let mut config = self.config.lock();
         config.restore(saved);
         self.irqs.disable_intx(config.disables_intx());
@@ -236,10 +237,21 @@ impl Context {
     /// Resets the SDK's part of the device to its state after power-on.
     pub(crate) fn reset(&self) {
         let mut config = self.config.lock();
-        *config = ConfigSpace::new(&self.ty.identity);
+        config.reset(&self.ty.identity);
         // With the lock held, as for every other change of Interrupt Disable.
         self.irqs.reset();
         drop(config);
         self.memory.resume();
     }
+}
+
+/// Returns the configuration space of `identity`, as after a reset.
+///
+/// # Errors
+///
+/// ENOMEM.
+pub(crate) fn new_config(identity: &Identity) -> Result<ConfigSpace<KVec<u8>>> {
+    ConfigSpace::new(identity, |len| {
+        Ok(KVec::from_elem(0, len, GFP_KERNEL_ACCOUNT)?)
+    })
 }

@@ -36,5 +36,6 @@ pub use modelled::{ModelDriver, Modelled, OpenModel};
 pub use operations::{Driver, NewDevice, Operations, Plane, Type};
 pub use record::{crc32c, RecordWriter};
 
+pub(crate) use context::new_config;
 pub(crate) use open::Open;
 pub(crate) use record::{errno, DeferredPayload};

@@ -8,7 +8,7 @@
 
 use crate::{
     base::raw,
-    driver::{crc32c, Codec, Driver, Migrate, Type},
+    driver::{crc32c, new_config, Codec, Driver, Migrate, Type},
     vfio::Device,
 };
 use core::{
@@ -24,17 +24,29 @@ use kernel::{
     str::{as_char_ptr_in_const_context, CString},
     sync::aref::ARef,
 };
-use mdev_model::{config::ConfigSpace, stream::Compatibility};
+use mdev_model::stream::Compatibility;
 
 /// A callback that fills a page with the value of an attribute.
 type Show =
     unsafe extern "C" fn(*mut raw::device, *mut raw::device_attribute, *mut c_char) -> isize;
 
 /// Returns what devices of type `ty` compare; `None` if their streams have no match data.
-fn compatibility<D: Driver>(ty: &Type) -> Option<Compatibility> {
+///
+/// # Errors
+///
+/// ENOMEM.
+fn compatibility<D: Driver>(ty: &Type) -> Result<Option<Compatibility>> {
+    if ty.codec != Codec::Records {
+        return Ok(None);
+    }
     let format = &<D::Open as Migrate>::FORMAT;
-    let config = || ConfigSpace::new(&ty.identity).identity_checksum(crc32c);
-    (ty.codec == Codec::Records).then(|| Compatibility::new(format, ty.kind, ty.geometry, config()))
+    let config = new_config(&ty.identity)?.identity_checksum(crc32c);
+    Ok(Some(Compatibility::new(
+        format,
+        ty.kind,
+        ty.geometry,
+        config,
+    )))
 }
 
 /// Writes the value of an attribute to `page`, and returns its length; a negative errno if there is
@@ -64,13 +76,12 @@ unsafe fn emit(page: *mut c_char, value: Result<fmt::Arguments<'_>>) -> isize {
 /// # Safety
 ///
 /// As for [`emit`].
-unsafe fn emit_match_data(page: *mut c_char, data: Option<Compatibility>) -> isize {
-    let no_data = raw::error(raw::ENODATA);
-    match data {
+unsafe fn emit_match_data(page: *mut c_char, data: Result<Option<Compatibility>>) -> isize {
+    match data.and_then(|data| data.ok_or(raw::error(raw::ENODATA))) {
         // SAFETY: As guaranteed by the caller.
-        Some(data) => unsafe { emit(page, Ok(format_args!("{data}"))) },
+        Ok(data) => unsafe { emit(page, Ok(format_args!("{data}"))) },
         // SAFETY: As guaranteed by the caller.
-        None => unsafe { emit(page, Err(no_data)) },
+        Err(error) => unsafe { emit(page, Err(error)) },
     }
 }
 
@@ -183,7 +194,7 @@ impl File {
         let name = CString::try_from_fmt(fmt!("{driver}-{}", ty.sysfs_name))?;
         Ok(File {
             attribute: without_lockdep(attribute(name.as_char_ptr(), Self::show)),
-            data: compatibility::<D>(ty),
+            data: compatibility::<D>(ty)?,
             name,
         })
     }
@@ -199,7 +210,7 @@ impl File {
         // SAFETY: The caller guarantees that this is the first field of a live `File`.
         let file = unsafe { &*attribute.cast::<File>() };
         // SAFETY: sysfs has passed the page.
-        unsafe { emit_match_data(page, file.data) }
+        unsafe { emit_match_data(page, Ok(file.data)) }
     }
 }
 

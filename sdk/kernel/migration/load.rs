@@ -9,13 +9,11 @@ use crate::{
     base::{raw, trace},
     driver::{crc32c, errno, Codec, Migrate, Open, Operations},
 };
+use core::mem;
 use kernel::{current, prelude::*, uaccess::UserSliceReader};
-use mdev_model::{
-    config,
-    stream::{
-        check_events, Interrupt, Known, LoadError, Loader, MatchData, Mismatch, Sink, Tag,
-        EVENTS_MAX, INTERRUPT_LEN,
-    },
+use mdev_model::stream::{
+    check_events, Interrupt, Known, LoadError, Loader, MatchData, Mismatch, Sink, Tag, EVENTS_MAX,
+    INTERRUPT_LEN,
 };
 
 /// Number of bytes that are copied at a time from user space or the window of protocol v1.
@@ -45,7 +43,7 @@ struct Staged<O: Operations> {
     /// Whether no record has arrived yet.
     fresh: bool,
     driver: <O as Migrate>::Loading,
-    config: Option<KBox<[u8; config::SIZE]>>,
+    config: Option<KVVec<u8>>,
     interrupt: Interrupt,
     /// The vectors that have sent an event, as in the stream.
     events: KVec<u8>,
@@ -91,7 +89,7 @@ impl<O: Operations> Sink for Receiver<'_, O> {
     fn known(&self, tag: Tag) -> Known {
         let of_driver = || O::RECORDS.iter().find(|(known, _)| *known == tag);
         match tag {
-            Tag::CONFIG => Known::UpTo(config::SIZE as u64),
+            Tag::CONFIG => Known::UpTo(self.open.cx.identity().space_size() as u64),
             Tag::INTERRUPT => Known::UpTo(INTERRUPT_LEN as u64),
             Tag::EVENTS => Known::UpTo(EVENTS_MAX as u64),
             _ => of_driver().map_or(Known::No, |(_, most)| Known::UpTo(*most as u64)),
@@ -110,13 +108,14 @@ impl<O: Operations> Sink for Receiver<'_, O> {
         let staged = self.staged()?;
         trace::load_record(open.cx.device(), tag.0, staged.record.len() as u64);
         if tag == Tag::CONFIG {
-            let bytes: [u8; config::SIZE] = staged.record[..]
-                .try_into()
-                .map_err(|_| LoadError::BadState("configuration space has another length"))?;
+            let bytes = mem::take(&mut staged.record);
+            if bytes.len() != open.cx.identity().space_size() {
+                let rule = "configuration space has another length";
+                return Err(LoadError::BadState(rule));
+            }
             if !open.cx.is_config_of_same_device(&bytes) {
                 return Err(LoadError::OtherConfig);
             }
-            let bytes = KBox::new(bytes, GFP_KERNEL_ACCOUNT).map_err(|_| LoadError::NoMemory)?;
             staged.config = Some(bytes);
         } else if tag == Tag::INTERRUPT {
             staged.interrupt = Interrupt::decode(&staged.record)?;

@@ -11,7 +11,6 @@ use crate::{
 };
 use kernel::{prelude::*, uaccess::UserPtr};
 use mdev_model::{
-    config,
     stream::{StreamChecksum, Tag, END_LEN, EVENTS_MAX, HEADER_LEN, INTERRUPT_LEN},
     v1::{self, Chunk},
 };
@@ -20,13 +19,15 @@ use mdev_model::{
 /// buffer that is too small breaks it.
 const LEAST_STOP_COPY: u64 = 4096;
 
-/// Size in bytes of what the SDK adds to each driver's records in STOP_COPY.
-const TRAILER: usize = 3 * HEADER_LEN + config::SIZE + INTERRUPT_LEN + END_LEN;
+/// Size in bytes of what the SDK adds to each driver's records in STOP_COPY, besides configuration
+/// space.
+const TRAILER: usize = 3 * HEADER_LEN + INTERRUPT_LEN + END_LEN;
 
 /// Returns the size in bytes of what the SDK would add now.
 fn trailer(cx: &Context) -> u64 {
     let events = cx.irqs.save_events(&mut [0; EVENTS_MAX]).map(<[u8]>::len);
-    (TRAILER + events.map_or(0, |len| HEADER_LEN + len)) as u64
+    let config = cx.identity().space_size();
+    (TRAILER + config + events.map_or(0, |len| HEADER_LEN + len)) as u64
 }
 
 /// The remaining bytes of a pre-copy, as [`Outgoing::pre_copy`] returns them.
@@ -98,7 +99,7 @@ impl Saved {
     fn finish<O: Migrate>(&mut self, cx: &Context) -> Result {
         if self.tally.is_some() {
             let mut writer = self.writer::<O>(cx, Phase::StopCopy);
-            writer.own_record(Tag::CONFIG, false, &cx.save_config())?;
+            cx.save_config(|config| writer.own_record(Tag::CONFIG, false, config))?;
             // A destination that does not know the tag is no worse off than without the record.
             writer.own_record(Tag::INTERRUPT, true, &cx.irqs.save().encode())?;
             // Without it, a destination could lose the last event.

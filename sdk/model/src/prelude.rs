@@ -3,7 +3,7 @@
 //! What a [`DeviceModel`] is written with, for `use mdev_model::prelude::*`.
 
 pub use crate::{
-    config::{Bar, Identity},
+    config::{Bar, Capability, Identity},
     device::{in_bounds, DeviceModel, Fault, Work},
     record,
     record::{require, Record},

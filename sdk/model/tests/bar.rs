@@ -5,7 +5,7 @@
 mod common;
 
 use common::config::*;
-use mdev_model::config::{Bar, ConfigSpace, BARS};
+use mdev_model::config::{Bar, BARS};
 
 #[test]
 fn each_bar_tells_its_type_and_its_size() {
@@ -24,7 +24,7 @@ fn each_bar_tells_its_type_and_its_size() {
         (memory64(1 << 39, false), 0x4, 0xffff_ff80_0000_0004),
     ];
     for (bar, after_reset, sized) in table {
-        let mut config = ConfigSpace::new(&with_bar(bar));
+        let mut config = config(&with_bar(bar));
         let pair = |config: &_| u64::from_le_bytes(read(config, BAR0));
         assert_eq!(pair(&config), after_reset, "{bar:?}");
         write(&mut config, BAR0, &[0xff; 8]);
@@ -43,7 +43,7 @@ fn the_size_that_software_computes_is_that_of_the_bar() {
             if with_bar(bar).check().is_err() {
                 continue;
             }
-            let mut config = ConfigSpace::new(&with_bar(bar));
+            let mut config = config(&with_bar(bar));
             write(&mut config, BAR0, &[0xff; 8]);
             let ones = u64::from_le_bytes(read(&config, BAR0));
             let computed = match bar {
@@ -58,7 +58,7 @@ fn the_size_that_software_computes_is_that_of_the_bar() {
 
 #[test]
 fn each_bar_has_its_own_register() {
-    let mut config = ConfigSpace::new(&FULL);
+    let mut config = config(&FULL);
     write(&mut config, BAR0, &[0xff; 24]);
     let registers: [u32; BARS] = std::array::from_fn(|i| read32(&config, BAR0 + 4 * i as u64));
     let expected = [

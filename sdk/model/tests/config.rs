@@ -5,7 +5,7 @@
 mod common;
 
 use common::config::*;
-use mdev_model::config::{ConfigSpace, Identity, Msix, OtherDevice, SIZE};
+use mdev_model::config::{Identity, Msix, OtherDevice, SIZE};
 use proptest::prelude::*;
 
 const COMMAND: u64 = 0x04;
@@ -15,7 +15,7 @@ const INTERRUPT_LINE: u64 = 0x3c;
 
 #[test]
 fn the_header_is_that_of_a_type_0_function() {
-    let config = ConfigSpace::new(&FULL);
+    let config = config(&FULL);
     let header: [u8; 16] = read(&config, 0);
     #[rustfmt::skip]
     assert_eq!(header, [
@@ -37,7 +37,7 @@ fn a_function_without_interrupts_has_neither_pin_nor_capability() {
         msix: None,
         ..FULL
     };
-    let config = ConfigSpace::new(&plain);
+    let config = config(&plain);
     assert_eq!(read16(&config, STATUS), 0x0200);
     assert_eq!(read32(&config, CAPABILITY_POINTER), 0);
     assert_eq!(read32(&config, INTERRUPT_LINE), 0);
@@ -46,7 +46,7 @@ fn a_function_without_interrupts_has_neither_pin_nor_capability() {
 
 #[test]
 fn the_capability_list_ends_and_holds_msi_and_msix() {
-    let config = ConfigSpace::new(&FULL);
+    let config = config(&FULL);
     let mut found = Vec::new();
     let mut at = read::<1>(&config, CAPABILITY_POINTER)[0];
     while at != 0 {
@@ -101,7 +101,7 @@ fn the_bits_that_can_be_written_are_those_of_the_specification() {
 
 #[test]
 fn an_access_beyond_the_space_does_nothing() {
-    let config = ConfigSpace::new(&FULL);
+    let config = config(&FULL);
     for (offset, len) in [
         (256, 1),
         (255, 2),
@@ -134,8 +134,8 @@ fn writes() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
 }
 
 /// A configuration space after some writes.
-fn used(writes: &[(u64, Vec<u8>)]) -> ConfigSpace {
-    let mut config = ConfigSpace::new(&FULL);
+fn used(writes: &[(u64, Vec<u8>)]) -> Config {
+    let mut config = config(&FULL);
     for (offset, data) in writes {
         let _ = config.write(*offset, data);
     }
@@ -146,7 +146,7 @@ proptest! {
     #[test]
     fn writes_change_no_bit_that_is_read_only(writes in writes()) {
         let mask: [u8; SIZE] = writable(&FULL, 0);
-        let (before, after) = (ConfigSpace::new(&FULL), used(&writes));
+        let (before, after) = (config(&FULL), used(&writes));
         for (at, mask) in mask.iter().enumerate() {
             let changed = before.bytes()[at] ^ after.bytes()[at];
             prop_assert_eq!(changed & !mask, 0, "byte {:#x}", at);
@@ -169,7 +169,7 @@ proptest! {
     ) {
         let mask: [u8; SIZE] = writable(&FULL, 0);
         let destination = used(&writes);
-        let mut saved = *destination.bytes();
+        let mut saved = destination.bytes().to_vec();
         saved[at] ^= 1u8 << bit;
         let is_writable = mask[at] & 1u8 << bit != 0;
         let expected = if is_writable { Ok(()) } else { Err(OtherDevice) };
@@ -224,7 +224,7 @@ fn msi_has_a_power_of_two_of_vectors_and_says_how_many() {
         let valid = vectors == 0 || vectors <= 32 && vectors.is_power_of_two();
         assert_eq!(identity.check().is_ok(), valid, "{vectors} vectors");
         if valid && vectors != 0 {
-            let mut config = ConfigSpace::new(&identity);
+            let mut config = config(&identity);
             assert!(config.write(0x42, &[0xff; 2]));
             let mut flags = [0; 2];
             assert!(config.read(0x42, &mut flags, false));
@@ -251,7 +251,7 @@ fn msix_says_the_last_index_of_its_table() {
         };
         assert_eq!(identity.check(), Ok(()));
         assert_eq!(identity.vectors(), usize::from(vectors).max(1));
-        let mut config = ConfigSpace::new(&identity);
+        let mut config = config(&identity);
         assert!(config.write(0x52, &[0xff; 2]));
         let mut flags = [0; 2];
         assert!(config.read(0x52, &mut flags, false));
@@ -261,7 +261,7 @@ fn msix_says_the_last_index_of_its_table() {
 
 #[test]
 fn interrupt_status_is_the_level_of_the_line_whatever_else_is_set() {
-    let mut config = ConfigSpace::new(&FULL);
+    let mut config = config(&FULL);
     for command in [0x0003u16, 0x0403] {
         assert!(config.write(0x04, &command.to_le_bytes()));
         assert_eq!(config.disables_intx(), command & 0x0400 != 0);
@@ -291,6 +291,6 @@ fn a_function_without_a_line_has_no_interrupt_status() {
         ..FULL
     };
     let mut status = [0];
-    assert!(ConfigSpace::new(&identity).read(0x06, &mut status, true));
+    assert!(config(&identity).read(0x06, &mut status, true));
     assert_eq!(status[0] & 8, 0);
 }

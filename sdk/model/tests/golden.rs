@@ -7,8 +7,9 @@
 
 mod common;
 
+use common::config::{config, Config};
 use common::stream::kernel_crc32c;
-use mdev_model::config::{self, Bar, ConfigSpace, Identity};
+use mdev_model::config::{Bar, Identity, EXPRESS_SIZE, SIZE};
 use mdev_model::stream::{
     name, Format, Header, Interrupt, Known, LoadError, Loader, MatchData, Sink, StreamChecksum,
     Tag, END_LEN, EVENTS_MAX, FRAMING, HEADER_LEN, INTERRUPT_LEN, MAGIC, MATCH_LEN,
@@ -39,8 +40,8 @@ fn golden() -> Vec<u8> {
 }
 
 /// The card's configuration space as a guest has set it up.
-fn card() -> ConfigSpace {
-    let mut config = ConfigSpace::new(&Identity {
+fn card() -> Config {
+    let mut config = config(&Identity {
         vendor: 0x4348,
         device: 0x3253,
         subsystem_vendor: 0x4348,
@@ -57,6 +58,7 @@ fn card() -> ConfigSpace {
                 Bar::None
             }
         }),
+        capabilities: &[],
         config_size: 256,
     });
     assert!(config.write(0x04, &[0x03, 0x01]));
@@ -116,7 +118,7 @@ impl Sink for Card {
 
     fn known(&self, tag: Tag) -> Known {
         match tag {
-            Tag::CONFIG => Known::UpTo(config::SIZE as u64),
+            Tag::CONFIG => Known::UpTo(SIZE as u64),
             Tag::INTERRUPT => Known::UpTo(INTERRUPT_LEN as u64),
             PORT => Known::UpTo(PORT_LEN as u64),
             _ => Known::No,
@@ -182,7 +184,8 @@ fn expected_of_c() -> String {
         ("OPTIONAL", optional.into()),
         ("FRAMING", FRAMING.into()),
         ("NAME_SIZE", FORMAT.name.len() as u32),
-        ("CONFIG_SIZE", config::SIZE as u32),
+        ("CONFIG_SIZE", SIZE as u32),
+        ("CONFIG_EXPRESS_SIZE", EXPRESS_SIZE as u32),
         ("INTX_SIGNALLED", u32::from_le_bytes(INTERRUPT.encode())),
         ("EVENTS_MAX", EVENTS_MAX as u32),
     ] {

@@ -2,135 +2,12 @@
 
 //! The read-only part of a PCI function: its ids, base address registers and capabilities.
 
-use super::{BARS, HEADER_SIZE, SIZE};
-use crate::region;
-
-// Bits of a base address register.
-const PCI_BASE_ADDRESS_SPACE_IO: u64 = 0x01;
-const PCI_BASE_ADDRESS_MEM_TYPE_64: u64 = 0x04;
-const PCI_BASE_ADDRESS_MEM_PREFETCH: u64 = 0x08;
-const PCI_BASE_ADDRESS_MEM_MASK: u64 = !0x0f;
-const PCI_BASE_ADDRESS_IO_MASK: u64 = !0x03;
+use super::{Bar, Capability, BARS, EXPRESS_SIZE, HEADER_SIZE, MSIX_AT, MSIX_LEN, MSI_AT, SIZE};
 
 /// The most vectors of an MSI capability.
 const MSI_VECTORS: u8 = 32;
 /// The most vectors of an MSI-X capability.
 const MSIX_VECTORS: u16 = 2048;
-
-/// The resource that a base address register decodes.
-///
-/// # Examples
-///
-/// ```
-/// use mdev_model::config::Bar;
-///
-/// let ports = Bar::Io { size: 8 };
-/// assert_eq!((ports.size(), ports.widest_access()), (8, 4));
-/// let memory = Bar::Memory64 {
-///     size: 16 << 20,
-///     prefetchable: true,
-/// };
-/// assert_eq!((memory.size(), memory.widest_access()), (16 << 20, 8));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bar {
-    /// The register is not implemented and reads as zero.
-    None,
-    /// I/O ports; `size` is a power of two of 4 to 256 bytes.
-    Io {
-        /// Size in bytes.
-        size: u32,
-    },
-    /// Memory below 4 GiB; `size` is a power of two of at least 16 bytes.
-    Memory32 {
-        /// Size in bytes.
-        size: u32,
-        /// Reads have no side effects.
-        prefetchable: bool,
-    },
-    /// Memory anywhere; takes this register and the next, which must be [`Bar::None`].
-    Memory64 {
-        /// Size in bytes.
-        size: u64,
-        /// Reads have no side effects.
-        prefetchable: bool,
-    },
-}
-
-impl Bar {
-    /// Returns the size in bytes of the resource; 0 for [`Bar::None`].
-    #[inline]
-    pub const fn size(self) -> u64 {
-        match self {
-            Bar::None => 0,
-            Bar::Io { size } | Bar::Memory32 { size, .. } => size as u64,
-            Bar::Memory64 { size, .. } => size,
-        }
-    }
-
-    /// Returns the width in bytes of the widest single access.
-    #[inline]
-    pub const fn widest_access(self) -> usize {
-        match self {
-            Bar::None | Bar::Io { .. } => 4,
-            Bar::Memory32 { .. } | Bar::Memory64 { .. } => 8,
-        }
-    }
-
-    /// Returns memory below 4 GiB whose reads may have side effects, as registers are.
-    pub const fn memory32(size: u32) -> Bar {
-        Bar::Memory32 {
-            size,
-            prefetchable: false,
-        }
-    }
-
-    /// Returns the BARs of a function that has this one, as BAR 0, and no other.
-    pub const fn alone(self) -> [Bar; BARS] {
-        let mut bars = [Bar::None; BARS];
-        bars[0] = self;
-        bars
-    }
-
-    /// Returns the type bits and the writable address bits of the register pair.
-    pub(super) const fn register(self) -> (u64, u64) {
-        const REGISTER: u64 = u32::MAX as u64;
-        const fn prefetch(prefetchable: bool) -> u64 {
-            if prefetchable {
-                PCI_BASE_ADDRESS_MEM_PREFETCH
-            } else {
-                0
-            }
-        }
-        match self {
-            Bar::None => (0, 0),
-            Bar::Io { size } => (
-                PCI_BASE_ADDRESS_SPACE_IO,
-                !(size as u64 - 1) & PCI_BASE_ADDRESS_IO_MASK & REGISTER,
-            ),
-            Bar::Memory32 { size, prefetchable } => (
-                prefetch(prefetchable),
-                !(size as u64 - 1) & PCI_BASE_ADDRESS_MEM_MASK & REGISTER,
-            ),
-            Bar::Memory64 { size, prefetchable } => (
-                PCI_BASE_ADDRESS_MEM_TYPE_64 | prefetch(prefetchable),
-                !(size - 1) & PCI_BASE_ADDRESS_MEM_MASK,
-            ),
-        }
-    }
-
-    /// Returns whether the size is allowed.
-    const fn is_valid(self) -> bool {
-        match self {
-            Bar::None => true,
-            Bar::Io { size } => size.is_power_of_two() && size >= 4 && size <= 256,
-            Bar::Memory32 { size, .. } => size.is_power_of_two() && size >= 16,
-            Bar::Memory64 { size, .. } => {
-                size.is_power_of_two() && size >= 16 && size < 1 << region::OFFSET_SHIFT
-            }
-        }
-    }
-}
 
 /// The vectors of an MSI-X capability, and the places of their table and pending bits.
 ///
@@ -197,6 +74,7 @@ impl Msix {
 ///         pending: 0x810,
 ///     }),
 ///     bars,
+///     capabilities: &[],
 ///     config_size: 256,
 /// };
 /// assert_eq!(card.check(), Ok(()));
@@ -224,10 +102,14 @@ pub struct Identity {
     pub msix: Option<Msix>,
     /// The resources that the base address registers decode.
     pub bars: [Bar; BARS],
-    /// The size in bytes of configuration space, as user space sees it: 64 to 256.
+    /// The capabilities besides MSI and MSI-X, in the order of their lists; see
+    /// [`capability_at`](Self::capability_at).
+    pub capabilities: &'static [Capability],
+    /// The size in bytes of configuration space, as user space sees it: 4,096 for an express device,
+    /// which is one with [`Capability::Express`]; 64 to 256 for another one.
     ///
-    /// It is another one than 256 only for a device that mimics one with another; QEMU's own part
-    /// of a stream depends on it.
+    /// It is another one than 256 there only for a device that mimics one with another; QEMU's own
+    /// part of a stream depends on it.
     pub config_size: u16,
 }
 
@@ -258,8 +140,66 @@ impl Identity {
             msi: 1,
             msix: None,
             bars: [Bar::None; BARS],
+            capabilities: &[],
             config_size: SIZE as u16,
         }
+    }
+
+    /// Returns the size in bytes of the function's configuration space, as a stream carries it:
+    /// 4,096 for an express device, 256 for another one.
+    pub const fn space_size(&self) -> usize {
+        let mut i = 0;
+        while i < self.capabilities.len() {
+            if matches!(self.capabilities[i], Capability::Express { .. }) {
+                return EXPRESS_SIZE;
+            }
+            i += 1;
+        }
+        SIZE
+    }
+
+    /// Returns the offset in configuration space of the capability with this index in
+    /// [`capabilities`](Self::capabilities); `None` if there is none.
+    ///
+    /// Conventional capabilities are in the first 256 bytes, one after the other behind MSI and
+    /// MSI-X, each aligned to 4 bytes; extended ones from 0x100 on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mdev_model::config::{Capability, Identity};
+    ///
+    /// let card = Identity {
+    ///     capabilities: &[
+    ///         Capability::Express { flr: true },
+    ///         Capability::SerialNumber(1),
+    ///         Capability::PowerManagement,
+    ///     ],
+    ///     config_size: 4096,
+    ///     ..Identity::new(0x1234, 0x0001)
+    /// };
+    /// let places = [0, 1, 2, 3].map(|index| card.capability_at(index));
+    /// assert_eq!(places, [Some(0x50), Some(0x100), Some(0x8c), None]);
+    /// ```
+    pub const fn capability_at(&self, index: usize) -> Option<usize> {
+        if index >= self.capabilities.len() {
+            return None;
+        }
+        let is_extended = self.capabilities[index].is_extended();
+        let mut at = match (is_extended, &self.msix) {
+            (true, _) => SIZE,
+            (false, Some(_)) => MSIX_AT + MSIX_LEN,
+            (false, None) if self.msi != 0 => MSIX_AT,
+            (false, None) => MSI_AT,
+        };
+        let mut i = 0;
+        while i < index {
+            if self.capabilities[i].is_extended() == is_extended {
+                at = (at + self.capabilities[i].length()).next_multiple_of(4);
+            }
+            i += 1;
+        }
+        Some(at)
     }
 
     /// Returns the number of vectors that the function can drive: those of the kind of interrupt
@@ -296,9 +236,7 @@ impl Identity {
         if self.class >= 1 << 24 {
             return Err(("the class code must have 24 bits", None));
         }
-        if !(HEADER_SIZE..=SIZE).contains(&usize::from(self.config_size)) {
-            return Err(("configuration space must have 64 to 256 bytes", None));
-        }
+        self.check_capabilities().map_err(|rule| (rule, None))?;
         for (i, bar) in self.bars.iter().enumerate() {
             if !bar.is_valid() {
                 let rule = match bar {
@@ -326,6 +264,41 @@ impl Identity {
         if self.msix.is_some_and(|msix| !msix.is_valid(&self.bars)) {
             let rule = "the MSI-X table and its pending bits must be in a BAR, aligned and apart";
             return Err((rule, None));
+        }
+        Ok(())
+    }
+    /// Checks the capabilities and the size of configuration space.
+    ///
+    /// # Errors
+    ///
+    /// The rule that they break.
+    fn check_capabilities(&self) -> Result<(), &'static str> {
+        let size = usize::from(self.config_size);
+        let is_express = self.space_size() == EXPRESS_SIZE;
+        if is_express && size != EXPRESS_SIZE {
+            return Err("configuration space of an express device must have 4,096 bytes");
+        }
+        if !is_express && !(HEADER_SIZE..=SIZE).contains(&size) {
+            return Err("configuration space must have 64 to 256 bytes");
+        }
+        for (i, capability) in self.capabilities.iter().enumerate() {
+            capability.check()?;
+            if capability.is_extended() && !is_express {
+                return Err("only an express device can have extended capabilities");
+            }
+            let mut before = self.capabilities[..i].iter();
+            if !capability.may_repeat() && before.any(|other| other.is_same_kind(capability)) {
+                return Err("a capability of this kind must not be there twice");
+            }
+            let end = self.capability_at(i).map(|at| at + capability.length());
+            let most = if capability.is_extended() {
+                size
+            } else {
+                size.min(SIZE)
+            };
+            if end.is_none_or(|end| end > most) {
+                return Err("the capabilities must fit in configuration space");
+            }
         }
         Ok(())
     }
