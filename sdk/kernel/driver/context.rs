@@ -199,16 +199,28 @@ impl Context {
         }
     }
 
-    /// Reads `data` at `offset` of configuration space; both must be in bounds.
-    pub(crate) fn read_config(&self, offset: u64, data: &mut [u8]) {
-        let _ = self.config.lock().read(offset, data, self.irqs.level());
+    /// Reads the bytes at `offset` of configuration space into `data`, as the guest would.
+    ///
+    /// In [`Migrate::commit`](super::Migrate::commit) they are those of the stream. The call may
+    /// sleep. It takes no lock of the driver's, so it may be called with any of these held.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if the bytes are out of bounds; `data` has not changed then.
+    pub fn read_config(&self, offset: u64, data: &mut [u8]) -> Result {
+        let in_bounds = self.config.lock().read(offset, data, self.irqs.level());
+        in_bounds.then_some(()).ok_or(EINVAL)
     }
 
-    /// Writes `data` at `offset` of configuration space, and applies it; both must be in bounds.
-    pub(crate) fn write_config(&self, offset: u64, data: &[u8]) {
+    /// Writes `data` at `offset` of configuration space, both of which must be in bounds, and
+    /// applies it. Returns whether that initiates a function-level reset, which is up to the
+    /// caller.
+    #[must_use]
+    pub(crate) fn write_config(&self, offset: u64, data: &[u8]) -> bool {
         let mut config = self.config.lock();
         let _ = config.write(offset, data);
         self.irqs.disable_intx(config.disables_intx());
+        config.initiates_reset(offset, data)
     }
 
     /// Passes configuration space to `save`, as a stream carries it.

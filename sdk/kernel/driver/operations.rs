@@ -172,9 +172,9 @@ pub trait Driver: Sized + Send + Sync + 'static {
 /// `Self` is the open device: [`Driver::open`] creates it at the first open, and the SDK drops it
 /// at the last close, so every user finds the device in its state after power-on.
 ///
-/// `read`, `write` and `plane` may run in several threads at a time, and at the same time as
-/// `reset` and the methods of [`Migrate`], which run one at a time. So a driver needs locks of its
-/// own. It must not access guest memory with one held that `read` or `write` takes.
+/// `read`, `write`, `config_written` and `plane` may run in several threads at a time, and at the
+/// same time as `reset` and the methods of [`Migrate`], which run one at a time. So a driver needs
+/// locks of its own. It must not access guest memory with one held that `read` or `write` takes.
 ///
 /// # Examples
 ///
@@ -254,7 +254,18 @@ pub trait Operations: Migrate + Sized + Send + Sync + 'static {
         None
     }
 
-    /// Resets the device to its state after power-on, from any state.
+    /// Learns that `len` bytes at `offset` of configuration space were written, which the SDK has
+    /// applied.
+    ///
+    /// [`Context::read_config`] returns what they are now; of several threads that write at a time,
+    /// any may call last, so the driver must read it with the lock held that protects what it makes
+    /// of it. The call comes in any state of the device, as that of `write` does. There is none for
+    /// a function-level reset, which calls [`reset`](Self::reset), nor for the configuration space
+    /// of a stream, which is there in [`Migrate::commit`].
+    fn config_written(&self, _cx: &Context, _offset: u64, _len: usize) {}
+
+    /// Resets the device to its state after power-on, from any state: for `VFIO_DEVICE_RESET`, or a
+    /// guest's function-level reset.
     ///
     /// Before the call, the SDK has ended the migration session, reset configuration space, lowered
     /// the interrupt line, and stopped the engines, which it kicks afterwards. The device may have

@@ -9,7 +9,10 @@
 //!
 //! C source: [`drivers/vfio/pci/vfio_pci_core.c`](srctree/drivers/vfio/pci/vfio_pci_core.c)
 
-use super::{container::Device, migration_v1};
+use super::{
+    container::{Body, Device},
+    migration_v1,
+};
 use crate::{
     base::{param, raw},
     driver::{Context, Driver, Open, Operations},
@@ -176,8 +179,7 @@ fn read_piece<O: Operations>(
     data: &mut [u8],
 ) -> Result {
     let Target::Bar(bar) = target else {
-        open.cx.read_config(offset, data);
-        return Ok(());
+        return open.cx.read_config(offset, data);
     };
     match open.memory(bar) {
         Some(memory) => memory.read(usize::try_from(offset)?, data),
@@ -215,7 +217,7 @@ pub(super) unsafe extern "C" fn write<D: Driver>(
             _ => cut(&access, |offset, width| {
                 let mut bytes = [0; 8];
                 get(&mut user, &mut bytes, width)?;
-                write_piece(open, access.target, offset, &bytes[..width])
+                write_piece(body, open, access.target, offset, &bytes[..width])
             })?,
         };
         *pos += done as i64;
@@ -225,15 +227,38 @@ pub(super) unsafe extern "C" fn write<D: Driver>(
 
 /// Writes `data` at `offset` of configuration space or a BAR.
 #[inline]
-fn write_piece<O: Operations>(open: &Open<O>, target: Target, offset: u64, data: &[u8]) -> Result {
+fn write_piece<D: Driver>(
+    body: &Body<D>,
+    open: &Open<D::Open>,
+    target: Target,
+    offset: u64,
+    data: &[u8],
+) -> Result {
     let Target::Bar(bar) = target else {
-        open.cx.write_config(offset, data);
-        return Ok(());
+        return write_config(body, open, offset, data);
     };
     match open.memory(bar) {
         Some(memory) => memory.write(usize::try_from(offset)?, data),
         None => open.driver.write(&open.cx, bar, offset, data),
     }
+}
+
+/// Writes `data` at `offset` of configuration space, and does what the driver has to do with it.
+///
+/// As vfio-pci does, a function-level reset is that of `VFIO_DEVICE_RESET`. It takes the session's
+/// lock and calls the driver, so no lock is held here.
+#[cold]
+fn write_config<D: Driver>(
+    body: &Body<D>,
+    open: &Open<D::Open>,
+    offset: u64,
+    data: &[u8],
+) -> Result {
+    if open.cx.write_config(offset, data) {
+        return body.migration.reset();
+    }
+    open.driver.config_written(&open.cx, offset, data.len());
+    Ok(())
 }
 
 /// # Safety
