@@ -12,7 +12,11 @@ use kernel::{
     device::Device,
     fmt, new_mutex,
     prelude::*,
-    sync::{aref::ARef, Arc, Mutex},
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex, MutexGuard,
+    },
 };
 use mdev_model::config::{ConfigSpace, Identity};
 
@@ -55,6 +59,8 @@ pub struct Context {
     memory: GuestMemory,
     #[pin]
     config: Mutex<ConfigSpace<KVec<u8>>>,
+    /// Whether the function is bus master. Written with `config` locked.
+    bus_master: Atomic<bool>,
     #[pin]
     pub(super) engines: Engines,
     #[pin]
@@ -85,6 +91,7 @@ impl Context {
         Arc::pin_init(
             pin_init!(Self {
                 config <- new_mutex!(config, "mdev_config"),
+                bus_master: Atomic::new(false),
                 dev,
                 owner,
                 ty,
@@ -212,6 +219,17 @@ impl Context {
         in_bounds.then_some(()).ok_or(EINVAL)
     }
 
+    /// Returns whether the function may access guest memory: the guest has set Bus Master Enable,
+    /// and the function is in D0.
+    ///
+    /// Unless the identity says that the device
+    /// [does not need it](mdev_model::config::Identity::needs_bus_master), the SDK refuses accesses
+    /// while it is not. Takes no lock.
+    #[inline]
+    pub fn is_bus_master(&self) -> bool {
+        self.bus_master.load(Relaxed)
+    }
+
     /// Writes `data` at `offset` of configuration space, both of which must be in bounds, and
     /// applies it. Returns whether that initiates a function-level reset, which is up to the
     /// caller.
@@ -219,8 +237,9 @@ impl Context {
     pub(crate) fn write_config(&self, offset: u64, data: &[u8]) -> bool {
         let mut config = self.config.lock();
         let _ = config.write(offset, data);
-        self.irqs.disable_intx(config.disables_intx());
-        config.initiates_reset(offset, data)
+        let resets = config.initiates_reset(offset, data);
+        self.apply(config);
+        resets
     }
 
     /// Passes configuration space to `save`, as a stream carries it.
@@ -237,7 +256,18 @@ impl Context {
     pub(crate) fn restore_config(&self, saved: &[u8]) {
         let mut config = self.config.lock();
         config.restore(saved);
+        self.apply(config);
+    }
+
+    /// Applies what has changed in `config`, and unlocks it.
+    fn apply(&self, config: MutexGuard<'_, ConfigSpace<KVec<u8>>>) {
         self.irqs.disable_intx(config.disables_intx());
+        self.bus_master.store(config.is_bus_master(), Relaxed);
+        // First, because guest memory waits for accesses under way.
+        drop(config);
+        if self.identity().needs_bus_master {
+            self.memory.set_bus_master(|| self.is_bus_master());
+        }
     }
 
     /// Returns the interrupts, pinned.
@@ -252,7 +282,7 @@ impl Context {
         config.reset(&self.ty.identity);
         // With the lock held, as for every other change of Interrupt Disable.
         self.irqs.reset();
-        drop(config);
+        self.apply(config);
         self.memory.resume();
     }
 }

@@ -38,7 +38,9 @@ use kernel::{page::Page, prelude::*, sync::Arc};
 /// # Errors
 ///
 /// All calls return ENODEV after the device was closed; EBUSY while it is quiesced
-/// ([`Migrate::quiesce`](crate::Migrate::quiesce)); EINVAL for a length of zero, a range that
+/// ([`Migrate::quiesce`](crate::Migrate::quiesce)); EIO while it is not bus master and
+/// [`needs`](crate::model::config::Identity::needs_bus_master) to be, also in the driver's open;
+/// EINVAL for a length of zero, a range that
 /// wraps, or one that is not mapped; EPERM for a mapping that does not allow the access; ENOMEM if
 /// a limit of the process does not allow the pin; EACCES for a pin in a container of the first
 /// version (`VFIO_TYPE1_IOMMU`); EFAULT for memory that cannot be pinned, or that belongs to
@@ -75,8 +77,8 @@ pub struct GuestMemory {
 
 impl GuestMemory {
     /// Opens guest memory for a device that is being opened; [`Pins::close`] ends it.
-    pub(crate) fn open(pins: Arc<Pins>) -> Self {
-        let opening = pins.open();
+    pub(crate) fn open(pins: Arc<Pins>, needs_bus_master: bool) -> Self {
+        let opening = pins.open(needs_bus_master);
         GuestMemory { pins, opening }
     }
 
@@ -156,6 +158,11 @@ impl GuestMemory {
     /// Allows accesses again.
     pub(crate) fn resume(&self) {
         self.pins.resume();
+    }
+
+    /// See [`Pins::set_bus_master`].
+    pub(crate) fn set_bus_master(&self, is_master: impl FnOnce() -> bool) {
+        self.pins.set_bus_master(is_master);
     }
 
     /// See [`Pins::while_refusing`].
@@ -304,7 +311,7 @@ impl<A: Access> Pinned<A> {
     /// # Errors
     ///
     /// EINVAL if they are out of bounds; EFAULT if the range was unmapped; EBUSY while the device
-    /// is quiesced.
+    /// is quiesced; EIO while it is not bus master and needs to be.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
         let at = self.bound(offset, data.len())?;
         self.range
@@ -330,8 +337,7 @@ impl Pinned<Write> {
     ///
     /// # Errors
     ///
-    /// With nothing written: EINVAL if that is out of bounds; EFAULT if the range was unmapped;
-    /// EBUSY while the device is quiesced.
+    /// With nothing written: EINVAL if that is out of bounds; else as for [`read`](Self::read).
     pub fn write(&self, offset: usize, data: &[u8]) -> Result {
         let at = self.bound(offset, data.len())?;
         let written = Some(&self.pins.log);
@@ -369,7 +375,9 @@ impl Pinned<Dma> {
     ///
     /// # Errors
     ///
-    /// Without a call: EFAULT if the range was unmapped; EBUSY while the device is quiesced.
+    /// Without a call: EFAULT if the range was unmapped; EBUSY while the device is quiesced; EIO
+    /// while it is not bus master and needs to be. Hardware that runs is the driver's to stop, in
+    /// [`Operations::config_written`](crate::Operations::config_written).
     pub fn start<R>(&self, start: impl FnOnce() -> R) -> Result<R> {
         self.range.while_live(start)
     }

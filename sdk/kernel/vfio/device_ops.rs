@@ -61,7 +61,8 @@ impl<D: Driver> VTable<D> {
         let body = unsafe { Device::<D>::body(vdev) };
         // The container knows the device already, and the driver may pin from the start of its
         // open.
-        let memory = GuestMemory::open(body.pins.clone());
+        let needs_bus_master = body.ty.identity.needs_bus_master;
+        let memory = GuestMemory::open(body.pins.clone(), needs_bus_master);
         // SAFETY: The caller guarantees that `vdev` is registered, of `D`, and being opened.
         let opened = unsafe { open::<D>(vdev, memory) }.inspect_err(|_| body.pins.close());
         opened.map_or_else(Error::to_errno, |()| 0)

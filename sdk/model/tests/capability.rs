@@ -76,6 +76,7 @@ fn conventional_capabilities_are_behind_msi_and_msix() {
         while read::<1>(&config, at)[0] != 0 {
             at = u64::from(read::<1>(&config, at)[0]);
             found.push(read::<1>(&config, at)[0]);
+            assert!(found.len() < 48, "the list does not end");
             at += 1;
         }
         let interrupts = [(msi != 0, 0x05), (msix.is_some(), 0x11)];
@@ -248,6 +249,10 @@ fn another_capability_makes_another_device() {
         assert_eq!(other.check(card.bytes()), Err(OtherDevice));
         let sums = [&card, &other].map(|config| config.identity_checksum(kernel_crc32c));
         assert_ne!(sums[0], sums[1]);
+    }
+    let longer = [card.bytes(), &[0]].concat();
+    for other_size in [&longer, &card.bytes()[..SIZE], &[]] {
+        assert_eq!(card.check(other_size), Err(OtherDevice));
     }
     let conventional = config(&FULL);
     assert_eq!(card.check(conventional.bytes()), Err(OtherDevice));

@@ -63,8 +63,8 @@ fn card() -> impl Strategy<Value = Identity> {
     })
 }
 
-/// What a walk of a list finds: id, offset.
-type Found = Vec<(u16, u64)>;
+/// What a walk of a list finds: id, with the version of an extended capability above it; offset.
+type Found = Vec<(u32, u64)>;
 
 fn walk_conventional(config: &Config) -> Found {
     let (mut found, mut link) = (Vec::new(), 0x34);
@@ -87,7 +87,7 @@ fn walk_extended(config: &Config) -> Found {
     }
     loop {
         let header = read32(config, at);
-        found.push((header as u16, at));
+        found.push((header & 0xf_ffff, at));
         let next = u64::from(header >> 20);
         if next == 0 {
             return found;
@@ -97,15 +97,22 @@ fn walk_extended(config: &Config) -> Found {
     }
 }
 
-/// The id, the list and the length of a capability.
-fn facts(capability: &Capability) -> (u16, bool, u64) {
+/// The id with its version, the list and the length of a capability.
+fn facts(capability: &Capability) -> (u32, bool, u64) {
     match *capability {
         Capability::PowerManagement => (0x01, false, 8),
         Capability::Express { .. } => (0x10, false, 60),
         Capability::VendorSpecific { bytes, .. } => (0x09, false, 3 + bytes.len() as u64),
-        Capability::SerialNumber(_) => (0x03, true, 12),
-        Capability::ExtendedVendorSpecific { bytes, .. } => (0x0b, true, 8 + bytes.len() as u64),
-        Capability::Extended { id, bytes, .. } => (id, true, 4 + bytes.len() as u64),
+        Capability::SerialNumber(_) => (0x1_0003, true, 12),
+        Capability::ExtendedVendorSpecific { bytes, .. } => {
+            (0x1_000b, true, 8 + bytes.len() as u64)
+        }
+        Capability::Extended {
+            id, version, bytes, ..
+        } => {
+            let id = u32::from(version) << 16 | u32::from(id);
+            (id, true, 4 + bytes.len() as u64)
+        }
     }
 }
 
@@ -130,7 +137,7 @@ proptest! {
         let of_interrupts = [(card.msi != 0, 0x05, 0x40), (card.msix.is_some(), 0x11, 0x50)];
         let of_interrupts = of_interrupts.into_iter().filter(|(has, ..)| *has);
         let mut lists: [Found; 2] = [of_interrupts.map(|(_, id, at)| (id, at)).collect(), vec![]];
-        let mut taken: Vec<Range<u64>> = vec![0..0x40];
+        let mut taken: Vec<Range<u64>> = std::iter::once(0..0x40).collect();
         taken.extend(lists[0].iter().map(|(id, at)| *at..*at + if *id == 5 { 14 } else { 12 }));
         for (index, capability) in card.capabilities.iter().enumerate() {
             let at = card.capability_at(index).unwrap() as u64;

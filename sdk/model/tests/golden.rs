@@ -58,6 +58,7 @@ fn card() -> Config {
                 Bar::None
             }
         }),
+        needs_bus_master: true,
         capabilities: &[],
         config_size: 256,
     });

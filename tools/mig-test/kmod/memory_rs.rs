@@ -290,6 +290,7 @@ impl Driver for MemoryRs {
             intx: false,
             msi: 0,
             bars: BARS,
+            needs_bus_master: false,
             ..Identity::new(0x4d45, 0x4d52)
         },
         kind: name("memory_rs-1"),

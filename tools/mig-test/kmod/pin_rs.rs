@@ -86,6 +86,7 @@ impl Driver for PinRs {
             intx: false,
             msi: 0,
             bars: Bar::memory32(PAGE_SIZE as u32).alone(),
+            needs_bus_master: false,
             ..Identity::new(0x5049, 0x4e53)
         },
         kind: name("pin_rs-1"),

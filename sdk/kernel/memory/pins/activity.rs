@@ -13,10 +13,29 @@ use kernel::{
     sync::atomic::{Acquire, Atomic, Full, Relaxed},
 };
 
+/// Why accesses to guest memory are refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The device is quiesced.
+    Quiesced = 1,
+    /// The device needs to be bus master, and is not.
+    NotMaster = 2,
+}
+
+impl Refusal {
+    /// Returns the error of what is refused.
+    pub(super) fn error(self) -> Error {
+        match self {
+            Refusal::Quiesced => EBUSY,
+            Refusal::NotMaster => EIO,
+        }
+    }
+}
+
 #[pin_data]
 pub(super) struct Activity {
-    /// Whether the device is quiesced.
-    quiesced: Atomic<bool>,
+    /// A bit for each [`Refusal`], so that one load finds any. Written with the table locked.
+    refusals: Atomic<u32>,
     /// How many pins and copies are under way.
     under_way: Atomic<usize>,
     /// How many threads wait in `queue`.
@@ -28,29 +47,36 @@ pub(super) struct Activity {
 impl Activity {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            quiesced: Atomic::new(false),
+            refusals: Atomic::new(0),
             under_way: Atomic::new(0),
             waiting: Atomic::new(0),
             queue <- WaitQueue::new(),
         })
     }
 
-    /// Refuses or allows what has not begun. The table must be locked.
-    pub(super) fn set_quiesced(&self, quiesced: bool) {
-        self.quiesced.store(quiesced, Relaxed);
+    /// Begins or ends a refusal of what has not begun. The table must be locked.
+    pub(super) fn refuse(&self, refusal: Refusal, begins: bool) {
+        let others = self.refusals.load(Relaxed) & !(refusal as u32);
+        let bit = if begins { refusal as u32 } else { 0 };
+        self.refusals.store(others | bit, Relaxed);
     }
 
-    /// Returns whether what has not begun is refused.
-    pub(super) fn is_quiesced(&self) -> bool {
-        self.quiesced.load(Relaxed)
+    /// Returns why what has not begun is refused; `None` if it is not.
+    #[inline]
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self.refusals.load(Relaxed) {
+            0 => None,
+            bits if bits & Refusal::Quiesced as u32 != 0 => Some(Refusal::Quiesced),
+            _ => Some(Refusal::NotMaster),
+        }
     }
 
-    /// Begins a pin or a copy, which must [`end`](Self::end); EBUSY while the device is quiesced.
-    /// The table must be locked.
+    /// Begins a pin or a copy, which must [`end`](Self::end); the error of a refusal. The table
+    /// must be locked.
     #[inline]
     pub(super) fn begin(&self) -> Result {
-        if self.quiesced.load(Relaxed) {
-            return Err(EBUSY);
+        if let Some(refusal) = self.refusal() {
+            return Err(refusal.error());
         }
         self.under_way.add(1, Relaxed);
         Ok(())

@@ -20,7 +20,7 @@ mod vdev;
 
 use super::dirty_log::Log;
 use crate::base::{raw, trace, wait::KernelThread};
-use activity::Activity;
+use activity::{Activity, Refusal};
 use core::{mem::MaybeUninit, ops::RangeInclusive, ptr::NonNull};
 use kernel::{
     device::Device,
@@ -87,7 +87,7 @@ impl Pins {
         Summary {
             ranges: table.ranges.len(),
             pages: table.ranges.iter().map(|range| range.span.pages).sum(),
-            quiesced: self.activity.is_quiesced(),
+            quiesced: self.activity.refusal() == Some(Refusal::Quiesced),
             logged: self.log.is_started(),
         }
     }
@@ -110,9 +110,12 @@ impl Pins {
 
     /// Allows pins and copies of the device, which is being opened, and returns the number of this
     /// opening. [`pin`](Self::pin) and [`copy`](Self::copy) return ENODEV for any other number.
-    pub(crate) fn open(&self) -> u64 {
+    ///
+    /// If the device `needs_bus_master`, they are refused until it is.
+    pub(crate) fn open(&self, needs_bus_master: bool) -> u64 {
         let mut table = self.table.lock();
-        self.activity.set_quiesced(false);
+        self.activity.refuse(Refusal::Quiesced, false);
+        self.activity.refuse(Refusal::NotMaster, needs_bus_master);
         table.open()
     }
 
@@ -123,26 +126,29 @@ impl Pins {
     ///
     /// EINTR if this thread is killed before those under way are over; accesses are allowed then.
     pub(crate) fn quiesce(&self) -> Result {
-        let table = self.table.lock();
-        self.activity.set_quiesced(true);
-        drop(table);
+        self.refuse(Refusal::Quiesced, || true);
         let idle = self.activity.wait_killable(|| self.activity.is_idle());
-        // After the wait, so that the ranges that were being pinned are among them.
-        self.set_quiesced(idle.is_ok());
-        idle
+        idle.inspect_err(|_| self.resume())
     }
 
-    /// Allows accesses again.
+    /// Allows accesses again, after [`quiesce`](Self::quiesce).
     pub(crate) fn resume(&self) {
-        self.set_quiesced(false);
+        self.refuse(Refusal::Quiesced, || false);
     }
 
-    fn set_quiesced(&self, quiesced: bool) {
+    /// Allows accesses if the device `is_master`, or refuses them with EIO; those under way end. The
+    /// table is locked, so the last of several threads that have changed it finds the newest value.
+    pub(crate) fn set_bus_master(&self, is_master: impl FnOnce() -> bool) {
+        self.refuse(Refusal::NotMaster, || !is_master());
+    }
+
+    fn refuse(&self, refusal: Refusal, begins: impl FnOnce() -> bool) {
         let table = self.table.lock();
-        self.activity.set_quiesced(quiesced);
+        self.activity.refuse(refusal, begins());
+        let refusal = self.activity.refusal();
         // An access through a guard holds its range's lock, so it is over or is refused.
         let states = table.ranges.iter().map(|range| range.state.lock());
-        states.for_each(|mut state| state.set_quiesced(quiesced));
+        states.for_each(|mut state| state.refuse(refusal));
     }
 
     /// Begins a pin or a copy of the opening with the number `opening`.
@@ -183,7 +189,10 @@ impl Pins {
         self.end_call(thread);
         let result = match pinned {
             Ok(()) => {
-                range.state.lock().pinned(pages, stop);
+                let mut state = range.state.lock();
+                // With the lock held: a refusal that begins now is set in it afterwards.
+                state.pinned(pages, stop, self.activity.refusal());
+                drop(state);
                 if trace::pin_is_on() {
                     self.trace_pin(&range.span, 0);
                 }

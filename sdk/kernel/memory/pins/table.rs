@@ -4,6 +4,7 @@
 
 use super::{
     super::dirty_log::Log,
+    activity::Refusal,
     pages::Pages,
     unmap::{Id, UnmapNotifier},
 };
@@ -29,8 +30,8 @@ enum Phase {
     Busy,
     /// It is pinned.
     Live,
-    /// It is pinned, and its device is quiesced.
-    Quiesced,
+    /// It is pinned, and accesses are refused.
+    Refused(Refusal),
 }
 
 pub(super) struct State {
@@ -48,12 +49,10 @@ impl State {
     }
 
     /// Refuses or allows accesses to the range, if it is pinned.
-    pub(super) fn set_quiesced(&mut self, quiesced: bool) {
-        self.phase = match (self.phase, quiesced) {
-            (Phase::Busy, _) => Phase::Busy,
-            (_, true) => Phase::Quiesced,
-            (_, false) => Phase::Live,
-        };
+    pub(super) fn refuse(&mut self, refusal: Option<Refusal>) {
+        if self.phase != Phase::Busy {
+            self.phase = refusal.map_or(Phase::Live, Phase::Refused);
+        }
     }
 
     /// Takes the memory that a recycled range has for its pages, which are unpinned.
@@ -61,11 +60,11 @@ impl State {
         mem::replace(&mut self.pages, Pages::new()).emptied()
     }
 
-    /// Makes the range live.
-    pub(super) fn pinned(&mut self, pages: Pages, stop: Option<Stop>) {
+    /// Makes the range live, with this refusal of accesses.
+    pub(super) fn pinned(&mut self, pages: Pages, stop: Option<Stop>, refusal: Option<Refusal>) {
         self.pages = pages;
         self.stop = stop;
-        self.phase = Phase::Live;
+        self.phase = refusal.map_or(Phase::Live, Phase::Refused);
     }
 
     /// Makes the range busy, if it is pinned, and returns how to stop its hardware.
@@ -110,23 +109,23 @@ impl Range {
     ///
     /// # Errors
     ///
-    /// Without a call: EFAULT if the range was unmapped before; EBUSY for a quiesced device.
+    /// Without a call: EFAULT if the range was unmapped before; the error of a refusal.
     pub(crate) fn while_live<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
         let state = self.state.lock();
         match state.phase {
             Phase::Live => Ok(f()),
-            Phase::Quiesced => Err(EBUSY),
+            Phase::Refused(refusal) => Err(refusal.error()),
             Phase::Busy => Err(EFAULT),
         }
     }
 
-    /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above; of a quiesced
-    /// device only if that is `allowed`. With `written` they are marked as written there, before
+    /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above; if accesses are
+    /// refused, only if that is `allowed`. With `written` they are marked as written there, before
     /// the range can be unmapped.
     ///
     /// # Errors
     ///
-    /// EFAULT if the range was unmapped before; EBUSY for a quiesced device.
+    /// EFAULT if the range was unmapped before; the error of a refusal.
     #[inline]
     pub(crate) fn with_pieces(
         &self,
@@ -139,8 +138,8 @@ impl Range {
         let state = self.state.lock();
         match state.phase {
             Phase::Live => {}
-            Phase::Quiesced if allowed => {}
-            Phase::Quiesced => return Err(EBUSY),
+            Phase::Refused(_) if allowed => {}
+            Phase::Refused(refusal) => return Err(refusal.error()),
             Phase::Busy => return Err(EFAULT),
         }
         let pages = state.pages.get(self.span.pages);

@@ -74,6 +74,7 @@ impl Msix {
 ///         pending: 0x810,
 ///     }),
 ///     bars,
+///     needs_bus_master: true,
 ///     capabilities: &[],
 ///     config_size: 256,
 /// };
@@ -102,6 +103,10 @@ pub struct Identity {
     pub msix: Option<Msix>,
     /// The resources that the base address registers decode.
     pub bars: [Bar; BARS],
+    /// Whether guest memory refuses accesses unless the function is bus master:
+    /// [`ConfigSpace::is_bus_master`](super::ConfigSpace::is_bus_master). It is for DMA of a driver
+    /// that guests set up before they set Bus Master Enable.
+    pub needs_bus_master: bool,
     /// The capabilities besides MSI and MSI-X, in the order of their lists; see
     /// [`capability_at`](Self::capability_at).
     pub capabilities: &'static [Capability],
@@ -114,8 +119,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Returns a function with these ids, also as its subsystem's, with INTx and MSI, and without a
-    /// class (`PCI_CLASS_OTHERS`), BARs and MSI-X.
+    /// Returns a function with these ids, also as its subsystem's, with INTx and MSI, without a class
+    /// (`PCI_CLASS_OTHERS`), BARs, MSI-X and other capabilities, whose DMA needs Bus Master Enable.
     ///
     /// # Examples
     ///
@@ -140,6 +145,7 @@ impl Identity {
             msi: 1,
             msix: None,
             bars: [Bar::None; BARS],
+            needs_bus_master: true,
             capabilities: &[],
             config_size: SIZE as u16,
         }

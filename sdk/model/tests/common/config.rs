@@ -50,6 +50,7 @@ pub const FULL: Identity = Identity {
         NONE,
         memory32(16, true),
     ],
+    needs_bus_master: true,
     capabilities: &[],
     config_size: 256,
 };

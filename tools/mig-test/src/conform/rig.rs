@@ -90,7 +90,7 @@ struct Interrupt {
 }
 
 impl Rig {
-    /// Opens the device in a sysfs folder.
+    /// Opens the device in a sysfs folder, and makes it bus master, as a guest's driver does.
     pub fn open(path: &Path, guest: &Guest, arcs: &Arcs, oracle: &Rc<Oracle>) -> Result<Rig> {
         let device = Device::open(path)?;
         let mut bars = Vec::new();
@@ -118,6 +118,7 @@ impl Rig {
                 access: Access::ReadWrite,
             })?;
         }
+        device.enable_bus_master().context("Bus Master Enable")?;
         Ok(Rig {
             device,
             bars,
@@ -318,9 +319,10 @@ impl Rig {
         Ok(())
     }
 
-    /// Resets the device.
+    /// Resets the device, and makes it bus master again.
     pub fn reset(&self) -> Result<()> {
-        self.device.reset().context("VFIO_DEVICE_RESET")
+        self.device.reset().context("VFIO_DEVICE_RESET")?;
+        self.device.enable_bus_master().context("Bus Master Enable")
     }
 
     /// Waits until `is_so`; returns whether it came to be.

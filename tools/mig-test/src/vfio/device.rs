@@ -16,9 +16,15 @@ use mig_common::vfio::sys::{self, Mapping};
 use rustix::io::{pread, pwrite, Errno};
 use vfio_bindings::bindings::vfio::{
     vfio_device_info, vfio_irq_info, vfio_region_info, VFIO_TYPE1v2_IOMMU, VFIO_GROUP_FLAGS_VIABLE,
+    VFIO_PCI_CONFIG_REGION_INDEX,
 };
 
 use super::iommufd::Ioas;
+
+/// PCI_COMMAND of <linux/pci_regs.h>.
+const COMMAND: u64 = 4;
+/// PCI_COMMAND_MASTER.
+const COMMAND_MASTER: u8 = 1 << 2;
 
 /// Memory whose address a device may have: kept for longer than the device.
 #[derive(Default)]
@@ -248,6 +254,12 @@ impl Device {
     /// VFIO_DEVICE_RESET.
     pub fn reset(&self) -> Result<(), Errno> {
         sys::with_value(&self.fd, number::DEVICE_RESET, 0).map(drop)
+    }
+
+    /// Sets Bus Master Enable, as a guest's driver does before DMA; a reset clears it.
+    pub fn enable_bus_master(&self) -> Result<(), Errno> {
+        let command = self.region(VFIO_PCI_CONFIG_REGION_INDEX, None)?.offset + COMMAND;
+        self.write_byte(command, self.read_byte(command)? | COMMAND_MASTER)
     }
 
     /// Reads at a position of the device file.

@@ -132,6 +132,7 @@ impl Card {
 
     /// Starts a ring of some geometry.
     pub fn start_at(&self, base: u64, size: u32) -> Result<()> {
+        self.device.enable_bus_master()?;
         self.set(reg::CONTROL, 0)?;
         self.await_idle()?;
         self.set(reg::RING_BASE_LO, base as u32)?;
