@@ -111,6 +111,12 @@ impl Console {
         })
     }
 
+    /// Has the guest check the configuration space of its card.
+    pub fn config(&mut self, process: &mut Process) -> Result<()> {
+        self.tell("config")?;
+        self.await_ready(process).map(drop)
+    }
+
     /// Requests a report; returns the number of its answer.
     pub fn ask(&mut self) -> Result<u32> {
         self.asked += 1;

@@ -36,6 +36,8 @@ pub struct Assigned {
     pub path: PathBuf,
     /// Properties of the vfio-pci device that its driver needs, each after a comma.
     pub properties: &'static str,
+    /// Whether it is behind a port of PCI Express, as an express device has to be.
+    pub has_port: bool,
 }
 
 /// The parameters that make the guest's kernel and program use the IOMMU.
@@ -142,9 +144,16 @@ impl Vm {
         };
         for (index, device) in setup.devices.iter().enumerate() {
             // The slot is part of the device's name in the migration stream.
+            let mut place = format!("addr={:#x}", FIRST_SLOT + index);
+            if device.has_port {
+                let chassis = index + 1;
+                command.arg("-device").arg(format!(
+                    "pcie-root-port,id=port{index},chassis={chassis},{place}"
+                ));
+                place = format!("bus=port{index}");
+            }
             command.arg("-device").arg(format!(
-                "vfio-pci,id=card{index},addr={:#x},sysfsdev={},{}{}{destination}",
-                FIRST_SLOT + index,
+                "vfio-pci,id=card{index},{place},sysfsdev={},{}{}{destination}",
                 device.path.display(),
                 setup.qemu.migration_property(setup.image.iommu),
                 device.properties,
@@ -323,6 +332,11 @@ impl Vm {
     /// Sends an order about interrupts to the guest's program, which drives the card.
     pub fn intx(&mut self, order: &str) -> Result<Interrupts> {
         self.await_guest(|console, process| console.intx(process, order))
+    }
+
+    /// Has the guest check the configuration space of its card.
+    pub fn config(&mut self) -> Result<()> {
+        self.await_guest(Console::config)
     }
 
     /// Returns the guest's consoles, and the process that its waits need.

@@ -30,6 +30,8 @@ pub struct Driver {
     pub properties: &'static str,
     /// The parameters of the guest program.
     pub guest: &'static str,
+    /// Whether its devices are express devices, each behind a port of its own.
+    pub has_port: bool,
 }
 
 /// This project's driver.
@@ -38,6 +40,7 @@ pub const MTTY_RS: Driver = Driver {
     parent: "mtty_rs",
     properties: "",
     guest: "mig_serial=1",
+    has_port: false,
 };
 
 /// The toy GPU.
@@ -46,6 +49,7 @@ pub const MGPU_RS: Driver = Driver {
     parent: "mgpu_rs",
     properties: ",display=on",
     guest: "mig_gpu=1",
+    has_port: false,
 };
 
 /// This project's driver, for a guest that migrates from or to mainline's driver.
@@ -62,6 +66,7 @@ pub const MTTY_C: Driver = Driver {
     parent: "mtty",
     properties: ",x-device-dirty-page-tracking=off",
     guest: "mig_serial=1 mig_window=15",
+    has_port: false,
 };
 
 /// The number of lines that shows that data flows: several times a FIFO.
@@ -225,6 +230,7 @@ impl Bed {
         let assign = |card: &'_ Card| Assigned {
             path: card.mdev.path().to_owned(),
             properties: card.driver.properties,
+            has_port: card.driver.has_port,
         };
         let parameters: Vec<&str> = cards.iter().map(|card| card.driver.guest).collect();
         let setup = Setup {

@@ -6,6 +6,7 @@ mod bed;
 mod bench;
 mod cancel;
 mod compat;
+mod config_space;
 mod conformance;
 mod demo;
 mod entry;

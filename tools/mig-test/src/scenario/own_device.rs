@@ -54,6 +54,7 @@ const AUTHORS: Driver = Driver {
     parent: "",
     properties: "",
     guest: "mig_own=1",
+    has_port: false,
 };
 
 /// What is to be done.

@@ -3,8 +3,8 @@
 
 use super::entry::{joined, migrates, plain, races};
 use super::{
-    bench, cancel, compat, conformance, demo, file, guest_drivers, intx, live, memory, mgpu,
-    own_device, parameter, refusal, sysfs, tracing, vectors, Scenario,
+    bench, cancel, compat, config_space, conformance, demo, file, guest_drivers, intx, live,
+    memory, mgpu, own_device, parameter, refusal, sysfs, tracing, vectors, Scenario,
 };
 use crate::conform;
 use crate::lab::modules::{EDU, GUIDE, TESTS};
@@ -251,6 +251,20 @@ const PROOFS: &[Scenario] = &[
         "drivers with one defect each: conform finds every one, and nothing in the sound one",
         5,
         conform::mutants::run,
+    )
+    .loading(&[TESTS]),
+    plain(
+        "config-space",
+        "capabilities, function-level reset, Bus Master Enable, what the driver learns, what migrates",
+        2,
+        config_space::run,
+    )
+    .loading(&[TESTS]),
+    migrates(
+        "config-guest",
+        "a guest has an express device behind a port, resets the function, and migrates",
+        4,
+        config_space::guest::run,
     )
     .loading(&[TESTS]),
     races(

@@ -9,6 +9,7 @@
 //! | `mig_iommu=1` | the toy GPU | it is behind the guest's IOMMU |
 //! | `mig_intx=uio` | the serial card | this program has it, through uio_pci_generic |
 //! | `mig_intx=vfio` | the serial card | the same through vfio-pci, behind the guest's IOMMU |
+//! | `mig_config=1` | that of `config_rs` | checks its configuration space, and leaves a letter there |
 //! | `mig_own=1` | a driver author's | loads the author's modules, runs the author's program |
 //!
 //! Started by another init, it is such an author's program: it drives the vendor guide's scratch
@@ -16,9 +17,10 @@
 //!
 //! Commands come over the first serial port, one per line: `report N`, `pause` (wait for everything
 //! in flight), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes unread
-//! in the card), `release`, `reboot`, `gpu …` for the GPU ([`gpu::Order`]), and `intx …` for the
-//! interrupts ([`intx::Order`]).
+//! in the card), `release`, `reboot`, `config` (check it again), `gpu …` for the GPU
+//! ([`gpu::Order`]), and `intx …` for the interrupts ([`intx::Order`]).
 
+mod config;
 mod console;
 mod gpu;
 mod intx;
@@ -100,13 +102,19 @@ fn start() -> io::Result<Guest> {
         Ok(driver) => Some(intx::start(&driver)?),
         Err(_) => None,
     };
+    let config = match wanted("mig_config") {
+        true => Some(config::Card::start()?),
+        false => None,
+    };
     let own = match wanted("mig_own") {
         true => Some(own::Own::load()?),
         false => None,
     };
-    if gpu.is_none() && ports.is_empty() && intx.is_none() && own.is_none() {
+    let no_card = gpu.is_none() && ports.is_empty() && intx.is_none() && config.is_none();
+    if no_card && own.is_none() {
         return Err(io::Error::other(
-            "the kernel command line names no card: mig_serial=1, mig_gpu=1, mig_intx=uio, mig_own=1",
+            "the kernel command line names no card: mig_serial=1, mig_gpu=1, mig_intx=uio, \
+             mig_config=1, mig_own=1",
         ));
     }
     console.say(&Message::Ready { found })?;
@@ -118,6 +126,7 @@ fn start() -> io::Result<Guest> {
         ports,
         gpu,
         intx,
+        config,
         own,
         mode: Mode::Running,
         reported: 0,
@@ -140,6 +149,7 @@ struct Guest {
     ports: Vec<Port>,
     gpu: Option<Sender<gpu::Order>>,
     intx: Option<intx::Card>,
+    config: Option<config::Card>,
     own: Option<own::Running>,
     mode: Mode,
     reported: u64,
@@ -268,6 +278,12 @@ impl Guest {
                 let card = card.ok_or_else(|| io::Error::other("no card is handed over"))?;
                 let interrupts = card.obey(order.parse()?)?;
                 self.say(&Message::Interrupts(interrupts))
+            }
+            ("config", _) => {
+                let card = self.config.as_ref();
+                let card = card.ok_or_else(|| io::Error::other("there is no such card"))?;
+                card.check()?;
+                self.say(&Message::Ready { found: vec![] })
             }
             ("reboot", _) => Ok(reboot(RebootCommand::Restart)?),
             _ => Err(io::Error::other("not a command, or not now")),
