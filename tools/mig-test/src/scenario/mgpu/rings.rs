@@ -109,6 +109,7 @@ impl Rings {
     }
 
     fn start(&self) -> Result<()> {
+        self.card.device.enable_bus_master()?;
         for ring in 0..RINGS {
             let base = iova(slot(ring, 0));
             self.set(ring, reg::RING_BASE_LO, base as u32)?;
