@@ -200,8 +200,8 @@ impl<O: Operations> MigrationState<O> {
         })
     }
 
-    /// Handles `VFIO_DEVICE_RESET` and a function-level reset: returns from any state to RUNNING, as
-    /// after power-on.
+    /// Handles `VFIO_DEVICE_RESET` and a function-level reset: returns from any state to RUNNING,
+    /// as after power-on.
     ///
     /// # Errors
     ///

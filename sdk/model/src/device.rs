@@ -80,8 +80,8 @@ pub trait DeviceModel: Record + Copy + Send + Sync + Unpin + 'static {
     /// The registers, all of them in BAR 0.
     const REGISTERS: &'static [Register<Self>];
 
-    /// Returns the level of the interrupt, of a device with one vector. It must follow from the state
-    /// alone.
+    /// Returns the level of the interrupt, of a device with one vector. It must follow from the
+    /// state alone.
     fn interrupt(&self) -> bool {
         false
     }

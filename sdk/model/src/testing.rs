@@ -56,7 +56,8 @@ impl<D: DeviceModel> Machine<D> {
         self.interrupts.iter().sum()
     }
 
-    /// Returns how often the interrupt of vector `vector` has risen; 0 for one that the device lacks.
+    /// Returns how often the interrupt of vector `vector` has risen; 0 for one that the device
+    /// lacks.
     pub fn interrupts_of(&self, vector: usize) -> u64 {
         self.interrupts.get(vector).copied().unwrap_or(0)
     }

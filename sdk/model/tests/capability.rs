@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Capabilities that a driver lists, against offsets and bits taken from the specifications a second
-//! time.
+//! Capabilities that a driver lists, against offsets and bits taken from the specifications a
+//! second time.
 
 mod common;
 

@@ -174,6 +174,12 @@ mod tests {
     }
 
     #[test]
+    fn this_project_keeps_the_rules() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        assert_eq!(check(&root).map_err(|e| e.to_string()), Ok(()));
+    }
+
+    #[test]
     fn the_root_of_the_crate_says_in_which_order_the_rooms_are() {
         assert_eq!(layers(HOUSE), ["ground", "middle", "top"]);
     }

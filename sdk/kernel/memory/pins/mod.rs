@@ -136,8 +136,8 @@ impl Pins {
         self.refuse(Refusal::Quiesced, || false);
     }
 
-    /// Allows accesses if the device `is_master`, or refuses them with EIO; those under way end. The
-    /// table is locked, so the last of several threads that have changed it finds the newest value.
+    /// Allows accesses if the device `is_master`, or refuses them with EIO; those under way end. It
+    /// is asked with the table locked, so the last of several threads finds the newest value.
     pub(crate) fn set_bus_master(&self, is_master: impl FnOnce() -> bool) {
         self.refuse(Refusal::NotMaster, || !is_master());
     }

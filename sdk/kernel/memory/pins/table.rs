@@ -119,9 +119,9 @@ impl Range {
         }
     }
 
-    /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above; if accesses are
-    /// refused, only if that is `allowed`. With `written` they are marked as written there, before
-    /// the range can be unmapped.
+    /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above; if accesses
+    /// are refused, only if that is `allowed`. With `written` they are marked as written there,
+    /// before the range can be unmapped.
     ///
     /// # Errors
     ///

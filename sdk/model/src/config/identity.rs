@@ -110,8 +110,8 @@ pub struct Identity {
     /// The capabilities besides MSI and MSI-X, in the order of their lists; see
     /// [`capability_at`](Self::capability_at).
     pub capabilities: &'static [Capability],
-    /// The size in bytes of configuration space, as user space sees it: 4,096 for an express device,
-    /// which is one with [`Capability::Express`]; 64 to 256 for another one.
+    /// The size in bytes of configuration space, as user space sees it: 4,096 for an express
+    /// device, which is one with [`Capability::Express`]; 64 to 256 for another one.
     ///
     /// It is another one than 256 there only for a device that mimics one with another; QEMU's own
     /// part of a stream depends on it.
@@ -119,8 +119,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Returns a function with these ids, also as its subsystem's, with INTx and MSI, without a class
-    /// (`PCI_CLASS_OTHERS`), BARs, MSI-X and other capabilities, whose DMA needs Bus Master Enable.
+    /// Returns a function with these ids, also as its subsystem's, with INTx and MSI, without a
+    /// class (`PCI_CLASS_OTHERS`), BARs, MSI-X and other capabilities, whose DMA needs Bus Master
+    /// Enable.
     ///
     /// # Examples
     ///
@@ -273,6 +274,7 @@ impl Identity {
         }
         Ok(())
     }
+
     /// Checks the capabilities and the size of configuration space.
     ///
     /// # Errors

@@ -41,7 +41,8 @@ pub fn check_events(bitmap: &[u8], vectors: usize) -> Result<(), LoadError> {
     }
 }
 
-/// Returns whether vector `vector` has sent an event, says a payload; `false` if it has no such bit.
+/// Returns whether vector `vector` has sent an event, says a payload; `false` if it has no such
+/// bit.
 pub fn event_is_set(bitmap: &[u8], vector: usize) -> bool {
     bitmap
         .get(vector / 8)

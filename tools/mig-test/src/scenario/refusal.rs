@@ -34,8 +34,9 @@ const VERSION: u64 = 10;
 const VRAM: u32 = 16 << 20;
 /// An offset in a record of VRAM, inside a page.
 const IN_VRAM: u64 = HEADER_LEN as u64 + 5000;
-/// The offset of the last fence in the GPU's state, where any value is valid.
-const FENCE: u64 = HEADER_LEN as u64 + 52;
+/// The offset of FENCE of ring 0 in the GPU's state, behind the function's part. Any value is valid
+/// there.
+const FENCE: u64 = HEADER_LEN as u64 + 17 + 47;
 
 /// One kind of error.
 struct Case {

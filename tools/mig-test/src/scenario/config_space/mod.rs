@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Configuration space of devices with capabilities: what is in it, what a guest can write, what the
-//! driver learns, function-level reset, Bus Master Enable, and what migrates.
+//! Configuration space of devices with capabilities: what is in it, what a guest can write, what
+//! the driver learns, function-level reset, Bus Master Enable, and what migrates.
 
 mod card;
 mod dma;

@@ -19,7 +19,10 @@ pub mod random;
 pub mod rings;
 pub mod scope;
 mod stream;
+mod table;
 pub mod unmap;
 mod unmap_calls;
 pub mod unmap_dirty;
 pub mod viommu;
+
+pub use table::ALL;

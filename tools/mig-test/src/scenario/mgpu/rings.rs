@@ -3,8 +3,8 @@
 //! migrates at random moments.
 //!
 //! This program takes the place of QEMU and of the guest: a handler for each vector acknowledges
-//! its ring's interrupt, and finds the fence that it was sent for. In every other migration one ring
-//! has nothing to do; its vector must stay silent.
+//! its ring's interrupt, and finds the fence that it was sent for. In every other migration one
+//! ring has nothing to do; its vector must stay silent.
 
 use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::{interrupt, reg, COMMAND_LEN, RINGS};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `VFIO_DEVICE_SET_IRQS` of a physical device with MSI-X, through vfio-pci, and of the card: each call,
-//! good or bad, has the same result.
+//! `VFIO_DEVICE_SET_IRQS` of a physical device with MSI-X, through vfio-pci, and of the card: each
+//! call, good or bad, has the same result.
 
 use std::os::fd::AsRawFd;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Random work that can be checked: batches of commands, with concurrent writes of the processor.
 //!
-//! A batch is an epoch. Its commands are for all rings of the card. The pages of a command in flight
-//! are not used otherwise; every other page is checked before it is used again, so that no later
-//! write hides a lost page.
+//! A batch is an epoch. Its commands are for all rings of the card. The pages of a command in
+//! flight are not used otherwise; every other page is checked before it is used again, so that no
+//! later write hides a lost page.
 
 use std::io;
 
