@@ -83,6 +83,13 @@ pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
 
 /// Runs scenarios by name.
 pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Result<()> {
+    let runs_guest = |name: &&String| scenario::find(name).is_some_and(|one| one.migrates);
+    if let (true, Some(name)) = (args.icount, args.names.iter().find(runs_guest)) {
+        unusable!(
+            "{name} runs guests, which takes hours by a clock that counts instructions. Leave \
+             --icount out, or run the others apart."
+        );
+    }
     job::forget_files(lab)?;
     let platform = lab.platform(args.platform.choice());
     lab.require(platform.kernel)?;
