@@ -262,10 +262,12 @@ impl Context {
     /// Applies what has changed in `config`, and unlocks it.
     fn apply(&self, config: MutexGuard<'_, ConfigSpace<KVec<u8>>>) {
         self.irqs.disable_intx(config.disables_intx());
+        let changes = self.bus_master.load(Relaxed) != config.is_bus_master();
         self.bus_master.store(config.is_bus_master(), Relaxed);
         // First, because guest memory waits for accesses under way.
         drop(config);
-        if self.identity().needs_bus_master {
+        // Only then: it looks at each pinned range.
+        if changes && self.identity().needs_bus_master {
             self.memory.set_bus_master(|| self.is_bus_master());
         }
     }

@@ -36,32 +36,27 @@ const MAILBOX_OF_EXPRESS: Capability = Capability::ExtendedVendorSpecific {
     bytes: &MAILBOX_BYTES,
     writable: &[0xff; 4],
 };
-const EXPRESS: Identity = Identity {
-    capabilities: &[
+/// Returns the capabilities of an express device with this serial number.
+const fn capabilities(serial: u64) -> [Capability; 5] {
+    [
         Capability::PowerManagement,
         Capability::Express { flr: true },
         Capability::VendorSpecific {
             bytes: &[0x11, 0x22, 0x33],
             writable: &[0, 0xf0],
         },
-        Capability::SerialNumber(SERIAL),
+        Capability::SerialNumber(serial),
         MAILBOX_OF_EXPRESS,
-    ],
+    ]
+}
+const EXPRESS: Identity = Identity {
+    capabilities: &capabilities(SERIAL),
     config_size: 4096,
     ..Identity::new(0x4346, 0x0001)
 };
 /// As `EXPRESS`, with another serial number.
 const OTHER: Identity = Identity {
-    capabilities: &[
-        Capability::PowerManagement,
-        Capability::Express { flr: true },
-        Capability::VendorSpecific {
-            bytes: &[0x11, 0x22, 0x33],
-            writable: &[0, 0xf0],
-        },
-        Capability::SerialNumber(SERIAL + 1),
-        MAILBOX_OF_EXPRESS,
-    ],
+    capabilities: &capabilities(SERIAL + 1),
     ..EXPRESS
 };
 /// Without a function-level reset, and with guest memory that needs no bus master.

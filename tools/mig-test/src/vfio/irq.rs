@@ -109,9 +109,15 @@ impl Device {
 
     /// Sets the eventfds of an action on the interrupts of an index, from interrupt 0 on.
     pub fn connect_all(&self, index: u32, action: u32, fds: &[i32]) -> Result<()> {
+        self.connect_from(index, action, 0, fds)
+    }
+
+    /// Sets the eventfds of an action on the interrupts of an index, from interrupt `start` on.
+    pub fn connect_from(&self, index: u32, action: u32, start: u32, fds: &[i32]) -> Result<()> {
         self.set_irqs(&SetIrqs {
             flags: VFIO_IRQ_SET_DATA_EVENTFD | action,
             index,
+            start,
             count: fds.len() as u32,
             data: fds.iter().flat_map(|fd| fd.to_ne_bytes()).collect(),
             ..SetIrqs::default()

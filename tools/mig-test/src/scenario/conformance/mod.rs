@@ -18,7 +18,7 @@ mod race;
 pub mod refusal;
 pub mod regions;
 pub mod reopen;
-mod session;
+pub mod session;
 pub mod source;
 pub mod states;
 pub mod target;

@@ -12,7 +12,7 @@ use vfio_bindings::bindings::vfio::{
 };
 
 use super::checks::Checks;
-use super::session::capture;
+use super::session::{capture, load};
 use super::target::{Target, Uart};
 use crate::vfio::device::Device;
 use crate::vfio::irq::Event;
@@ -125,15 +125,6 @@ pub fn asserted(checks: &mut Checks, target: &Target, uart: Uart) -> Result<()> 
         load(&device, &second)?;
         settles(checks, &device, &event, what, signals)?;
     }
-    Ok(())
-}
-
-/// Loads a stream into the stopped or running device, which is stopped afterwards.
-fn load(device: &Device, stream: &[u8]) -> Result<()> {
-    let file = device.set_state(State::Resuming)?;
-    let file = file.context("RESUMING came without a file")?;
-    file.write_split(stream, &[4096])?;
-    device.set_state(State::Stop)?;
     Ok(())
 }
 

@@ -20,6 +20,15 @@ pub fn capture(device: &Device) -> Result<Vec<u8>> {
     Ok(stream)
 }
 
+/// Loads a whole state into the stopped or running device, which is stopped afterwards.
+pub fn load(device: &Device, stream: &[u8]) -> Result<()> {
+    let file = device.set_state(State::Resuming)?;
+    let file = file.context("RESUMING came without a file")?;
+    file.write_split(stream, &[4096])?;
+    device.set_state(State::Stop)?;
+    Ok(())
+}
+
 /// Reads to the end of the stream, or to its end for now, in pieces of the given size, or larger
 /// ones for a long stream. Returns whether the end was final.
 pub fn read_in_pieces(file: &DataFile, size: usize) -> Result<(Vec<u8>, bool)> {

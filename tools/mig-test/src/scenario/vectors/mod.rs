@@ -13,13 +13,13 @@ use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_INFO_NORESIZE as NORESIZE, VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER,
     VFIO_IRQ_SET_ACTION_UNMASK as UNMASK, VFIO_IRQ_SET_DATA_BOOL as BOOL,
-    VFIO_IRQ_SET_DATA_EVENTFD as EVENTFD, VFIO_IRQ_SET_DATA_NONE as NONE,
-    VFIO_PCI_INTX_IRQ_INDEX as INTX, VFIO_PCI_MSIX_IRQ_INDEX as MSIX,
-    VFIO_PCI_MSI_IRQ_INDEX as MSI,
+    VFIO_IRQ_SET_DATA_NONE as NONE, VFIO_PCI_INTX_IRQ_INDEX as INTX,
+    VFIO_PCI_MSIX_IRQ_INDEX as MSIX, VFIO_PCI_MSI_IRQ_INDEX as MSI,
 };
 
 use super::bed::load;
 use super::conformance::checks::Checks;
+use super::conformance::session::{capture, load as load_stream};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::kernel_log::KernelLog;
@@ -66,14 +66,7 @@ impl Card {
 
     /// Sets eventfds from `start` on.
     fn connect(&self, index: u32, start: u32, fds: &[i32]) -> Result<(), Errno> {
-        self.device.set_irqs(&SetIrqs {
-            flags: EVENTFD | TRIGGER,
-            index,
-            start,
-            count: fds.len() as u32,
-            data: fds.iter().flat_map(|fd| fd.to_ne_bytes()).collect(),
-            ..SetIrqs::default()
-        })
+        self.device.connect_from(index, TRIGGER, start, fds)
     }
 
     /// Triggers by hand, all of a range or those whose byte is not 0.
@@ -274,14 +267,7 @@ fn moved(checks: &mut Checks) -> Result<()> {
         stream
     };
     let (destination, there) = (Card::new("few")?, Events::new(4)?);
-    let load = |device: &Device| -> Result<()> {
-        device.set_state(State::Stop)?;
-        let file = device.set_state(State::Resuming)?.context("no data file")?;
-        file.write_split(&stream, &[7, 100])?;
-        device.set_state(State::Stop)?;
-        Ok(())
-    };
-    load(&destination.device)?;
+    load_stream(&destination.device, &stream)?;
     destination.connect(MSIX, 0, &there.fds())?;
     checks.equal("signals before it runs", there.take()?, vec![0; 4]);
     destination.device.set_state(State::Running)?;
@@ -300,7 +286,7 @@ fn moved(checks: &mut Checks) -> Result<()> {
     );
 
     destination.device.reset()?;
-    load(&destination.device)?;
+    load_stream(&destination.device, &stream)?;
     destination.device.reset()?;
     checks.equal("signals after a reset", there.take()?, vec![0; 4]);
     destination.act(ASSERT, 2)?;
@@ -322,15 +308,10 @@ fn many(checks: &mut Checks) -> Result<()> {
     }
     checks.equal("the last vector's", last.take()?, 1);
     checks.equal("all others'", one.take()?, u64::from(MANY.1) - 1);
-    source.device.set_state(State::Stop)?;
-    let file = source.device.set_state(State::StopCopy)?;
-    let (stream, _) = file.context("no data file")?.read_to_end(1 << 16)?;
+    let stream = capture(&source.device)?;
     let (destination, there) = (Card::new("many")?, Event::new()?);
     destination.connect(MSIX, 0, &vec![there.number(); MANY.1 as usize])?;
-    destination.device.set_state(State::Stop)?;
-    let file = destination.device.set_state(State::Resuming)?;
-    file.context("no data file")?.write(&stream)?;
-    destination.device.set_state(State::Stop)?;
+    load_stream(&destination.device, &stream)?;
     destination.device.set_state(State::Running)?;
     checks.equal("all of them, moved", there.take()?, MANY.1.into());
     Ok(())
