@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is under way through a device: how many pins and copies, who waits for their end, and
-//! whether others may begin.
+//! What is under way through a device: how many pins and copies, and who waits for their end.
 //!
 //! A thread that changes something looks afterwards whether somebody waits, with a full barrier
 //! between the two; a thread that waits counts itself, with a full barrier before its first look.
@@ -13,29 +12,8 @@ use kernel::{
     sync::atomic::{Acquire, Atomic, Full, Relaxed},
 };
 
-/// Why accesses to guest memory are refused.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// The device is quiesced.
-    Quiesced = 1,
-    /// The device needs to be bus master, and is not.
-    NotMaster = 2,
-}
-
-impl Refusal {
-    /// Returns the error of what is refused.
-    pub(super) fn error(self) -> Error {
-        match self {
-            Refusal::Quiesced => EBUSY,
-            Refusal::NotMaster => EIO,
-        }
-    }
-}
-
 #[pin_data]
 pub(super) struct Activity {
-    /// A bit for each [`Refusal`], so that one load finds any. Written with the table locked.
-    refusals: Atomic<u32>,
     /// How many pins and copies are under way.
     under_way: Atomic<usize>,
     /// How many threads wait in `queue`.
@@ -47,39 +25,17 @@ pub(super) struct Activity {
 impl Activity {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            refusals: Atomic::new(0),
             under_way: Atomic::new(0),
             waiting: Atomic::new(0),
             queue <- WaitQueue::new(),
         })
     }
 
-    /// Begins or ends a refusal of what has not begun. The table must be locked.
-    pub(super) fn refuse(&self, refusal: Refusal, begins: bool) {
-        let others = self.refusals.load(Relaxed) & !(refusal as u32);
-        let bit = if begins { refusal as u32 } else { 0 };
-        self.refusals.store(others | bit, Relaxed);
-    }
-
-    /// Returns why what has not begun is refused; `None` if it is not.
+    /// Begins a pin or a copy, which must [`end`](Self::end). The table must be locked, and allow
+    /// it.
     #[inline]
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        match self.refusals.load(Relaxed) {
-            0 => None,
-            bits if bits & Refusal::Quiesced as u32 != 0 => Some(Refusal::Quiesced),
-            _ => Some(Refusal::NotMaster),
-        }
-    }
-
-    /// Begins a pin or a copy, which must [`end`](Self::end); the error of a refusal. The table
-    /// must be locked.
-    #[inline]
-    pub(super) fn begin(&self) -> Result {
-        if let Some(refusal) = self.refusal() {
-            return Err(refusal.error());
-        }
+    pub(super) fn begin(&self) {
         self.under_way.add(1, Relaxed);
-        Ok(())
     }
 
     /// Ends a pin or a copy, which the caller has entered in the table or undone.

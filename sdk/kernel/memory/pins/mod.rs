@@ -14,13 +14,15 @@
 
 mod activity;
 mod pages;
+mod range;
+mod refusal;
 mod table;
 mod unmap;
 mod vdev;
 
 use super::dirty_log::Log;
 use crate::base::{raw, trace, wait::KernelThread};
-use activity::{Activity, Refusal};
+use activity::Activity;
 use core::{mem::MaybeUninit, ops::RangeInclusive, ptr::NonNull};
 use kernel::{
     device::Device,
@@ -31,8 +33,9 @@ use kernel::{
 };
 use mdev_model::paging::Span;
 use pages::Pages;
+pub(super) use range::{Range, Stop};
+use refusal::Refusal;
 use table::Table;
-pub(super) use table::{Range, Stop};
 use unmap::Id;
 use vdev::Vdev;
 
@@ -87,7 +90,7 @@ impl Pins {
         Summary {
             ranges: table.ranges.len(),
             pages: table.ranges.iter().map(|range| range.span.pages).sum(),
-            quiesced: self.activity.refusal() == Some(Refusal::Quiesced),
+            quiesced: table.refusals().has(Refusal::Quiesced),
             logged: self.log.is_started(),
         }
     }
@@ -114,8 +117,8 @@ impl Pins {
     /// If the device `needs_bus_master`, they are refused until it is.
     pub(crate) fn open(&self, needs_bus_master: bool) -> u64 {
         let mut table = self.table.lock();
-        self.activity.refuse(Refusal::Quiesced, false);
-        self.activity.refuse(Refusal::NotMaster, needs_bus_master);
+        table.set_refusal(Refusal::Quiesced, false);
+        table.set_refusal(Refusal::NotMaster, needs_bus_master);
         table.open()
     }
 
@@ -126,37 +129,28 @@ impl Pins {
     ///
     /// EINTR if this thread is killed before those under way are over; accesses are allowed then.
     pub(crate) fn quiesce(&self) -> Result {
-        self.refuse(Refusal::Quiesced, || true);
+        self.table.lock().set_refusal(Refusal::Quiesced, true);
         let idle = self.activity.wait_killable(|| self.activity.is_idle());
         idle.inspect_err(|_| self.resume())
     }
 
     /// Allows accesses again, after [`quiesce`](Self::quiesce).
     pub(crate) fn resume(&self) {
-        self.refuse(Refusal::Quiesced, || false);
+        self.table.lock().set_refusal(Refusal::Quiesced, false);
     }
 
     /// Allows accesses if the device `is_master`, or refuses them with EIO; those under way end. It
     /// is asked with the table locked, so the last of several threads finds the newest value.
     pub(crate) fn set_bus_master(&self, is_master: impl FnOnce() -> bool) {
-        self.refuse(Refusal::NotMaster, || !is_master());
-    }
-
-    fn refuse(&self, refusal: Refusal, begins: impl FnOnce() -> bool) {
-        let table = self.table.lock();
-        self.activity.refuse(refusal, begins());
-        let refusal = self.activity.refusal();
-        // An access through a guard holds its range's lock, so it is over or is refused.
-        let states = table.ranges.iter().map(|range| range.state.lock());
-        states.for_each(|mut state| state.refuse(refusal));
+        let mut table = self.table.lock();
+        table.set_refusal(Refusal::NotMaster, !is_master());
     }
 
     /// Begins a pin or a copy of the opening with the number `opening`.
     fn begin(&self, table: &Table, opening: u64) -> Result {
-        if !table.is_open(opening) {
-            return Err(ENODEV);
-        }
-        self.activity.begin()
+        table.check(opening)?;
+        self.activity.begin();
+        Ok(())
     }
 
     /// Pins the pages of `len` bytes at `iova`; for hardware, if there is a `stop`.
@@ -189,10 +183,7 @@ impl Pins {
         self.end_call(thread);
         let result = match pinned {
             Ok(()) => {
-                let mut state = range.state.lock();
-                // With the lock held: a refusal that begins now is set in it afterwards.
-                state.pinned(pages, stop, self.activity.refusal());
-                drop(state);
+                range.state.lock().pinned(pages, stop);
                 if trace::pin_is_on() {
                     self.trace_pin(&range.span, 0);
                 }

@@ -1,157 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pinned ranges of guest memory, and the table of all of them.
+//! The table of the pinned ranges of a device.
 
 use super::{
-    super::dirty_log::Log,
-    activity::Refusal,
-    pages::Pages,
+    range::Range,
+    refusal::{Refusal, Refusals},
     unmap::{Id, UnmapNotifier},
 };
-use crate::base::{raw, wait::KernelThread};
-use core::{mem, ops::RangeInclusive, ptr::NonNull};
+use crate::base::wait::KernelThread;
+use core::{mem, ops::RangeInclusive};
 use kernel::{
-    current, new_mutex,
-    page::{BorrowedPage, Page, PAGE_SIZE},
+    current,
+    page::PAGE_SIZE,
     prelude::*,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, Mutex,
-    },
+    sync::{atomic::Relaxed, Arc},
 };
-use mdev_model::paging::{self, Piece, Span};
-
-/// Stops hardware that uses a range, before user space takes the range away.
-pub(crate) type Stop = KBox<dyn Fn() + Send + Sync>;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// A thread is pinning or unpinning the range, or it is unpinned for good.
-    Busy,
-    /// It is pinned.
-    Live,
-    /// It is pinned, and accesses are refused.
-    Refused(Refusal),
-}
-
-pub(super) struct State {
-    phase: Phase,
-    /// The pages while the range is pinned, and the memory for them afterwards.
-    pages: Pages,
-    /// For a pinned range of hardware.
-    stop: Option<Stop>,
-}
-
-impl State {
-    /// Returns whether the range is busy.
-    pub(super) fn is_busy(&self) -> bool {
-        self.phase == Phase::Busy
-    }
-
-    /// Refuses or allows accesses to the range, if it is pinned.
-    pub(super) fn refuse(&mut self, refusal: Option<Refusal>) {
-        if self.phase != Phase::Busy {
-            self.phase = refusal.map_or(Phase::Live, Phase::Refused);
-        }
-    }
-
-    /// Takes the memory that a recycled range has for its pages, which are unpinned.
-    pub(super) fn spare_pages(&mut self) -> Pages {
-        mem::replace(&mut self.pages, Pages::new()).emptied()
-    }
-
-    /// Makes the range live, with this refusal of accesses.
-    pub(super) fn pinned(&mut self, pages: Pages, stop: Option<Stop>, refusal: Option<Refusal>) {
-        self.pages = pages;
-        self.stop = stop;
-        self.phase = refusal.map_or(Phase::Live, Phase::Refused);
-    }
-
-    /// Makes the range busy, if it is pinned, and returns how to stop its hardware.
-    pub(super) fn take(&mut self) -> Option<Option<Stop>> {
-        let pinned = mem::replace(&mut self.phase, Phase::Busy) != Phase::Busy;
-        pinned.then(|| self.stop.take())
-    }
-}
-
-/// A range of whole pages of guest memory that is pinned, was, or is about to be.
-#[pin_data]
-pub(crate) struct Range {
-    pub(super) span: Span,
-    /// Index in the table, if the range is there. Written with the table locked.
-    place: Atomic<usize>,
-    #[pin]
-    pub(super) state: Mutex<State>,
-}
-
-impl Range {
-    /// Calls `each(page)` for the pages of `len` bytes at `offset`, which must be in bounds. The
-    /// range cannot be unmapped meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// EFAULT if it was unmapped before.
-    pub(crate) fn with_pages(
-        &self,
-        offset: usize,
-        len: usize,
-        mut each: impl FnMut(&Page) -> Result,
-    ) -> Result {
-        self.with_pieces(offset, len, true, None, |page, _| {
-            let page = NonNull::new(page).ok_or(EINVAL)?;
-            // SAFETY: `with_pieces` keeps the page pinned during the call.
-            let page = unsafe { BorrowedPage::from_raw(page) };
-            each(&page)
-        })
-    }
-
-    /// Calls `f` and returns its result. The range cannot be unmapped meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// Without a call: EFAULT if the range was unmapped before; the error of a refusal.
-    pub(crate) fn while_live<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
-        let state = self.state.lock();
-        match state.phase {
-            Phase::Live => Ok(f()),
-            Phase::Refused(refusal) => Err(refusal.error()),
-            Phase::Busy => Err(EFAULT),
-        }
-    }
-
-    /// Calls `each(page, piece)` for the pieces of `len` bytes at `offset`, as above; if accesses
-    /// are refused, only if that is `allowed`. With `written` they are marked as written there,
-    /// before the range can be unmapped.
-    ///
-    /// # Errors
-    ///
-    /// EFAULT if the range was unmapped before; the error of a refusal.
-    #[inline]
-    pub(crate) fn with_pieces(
-        &self,
-        offset: usize,
-        len: usize,
-        allowed: bool,
-        written: Option<&Log>,
-        mut each: impl FnMut(*mut raw::page, Piece) -> Result,
-    ) -> Result {
-        let state = self.state.lock();
-        match state.phase {
-            Phase::Live => {}
-            Phase::Refused(_) if allowed => {}
-            Phase::Refused(refusal) => return Err(refusal.error()),
-            Phase::Busy => return Err(EFAULT),
-        }
-        let pages = state.pages.get(self.span.pages);
-        for piece in paging::pieces(PAGE_SIZE, offset, len) {
-            each(*pages.get(piece.page).ok_or(EINVAL)?, piece)?;
-        }
-        if let Some(log) = written.filter(|log| len > 0 && log.is_started()) {
-            log.mark(&self.span.numbers(PAGE_SIZE, offset, len));
-        }
-        Ok(())
-    }
-}
+use mdev_model::paging::Span;
 
 /// An unmap by a thread that is not back in user space.
 struct Unmap {
@@ -165,13 +29,17 @@ struct Unmap {
 pub(super) struct Table {
     /// How often the device was opened.
     opened: u64,
-    /// Whether ranges and copies may begin: while the device is being opened, and is open.
-    open: bool,
+    /// The number of the opening whose ranges and copies may begin: while the device is being
+    /// opened, and is open. Else 0.
+    opening: u64,
+    /// Why they are refused.
+    refusals: Refusals,
     /// Kernel threads in a call of VFIO, one entry a call.
     calls: KVec<KernelThread>,
     /// Every range of which VFIO may have pinned a page, in no order.
     pub(super) ranges: KVec<Arc<Range>>,
     /// The range that left last, so that a device that pins for each command does not allocate.
+    /// It refuses nothing.
     recycled: Option<Arc<Range>>,
     unmaps: KVec<Unmap>,
     /// How many threads have calls of kernel threads refused.
@@ -184,7 +52,8 @@ impl Table {
     pub(super) fn new() -> Self {
         Table {
             opened: 0,
-            open: false,
+            opening: 0,
+            refusals: Refusals::NONE,
             calls: KVec::new(),
             ranges: KVec::new(),
             recycled: None,
@@ -194,16 +63,38 @@ impl Table {
         }
     }
 
-    /// Allows ranges and copies, and returns the number of this opening.
+    /// Allows ranges and copies, unless they are refused, and returns the number of this opening.
     pub(super) fn open(&mut self) -> u64 {
         self.opened += 1;
-        self.open = true;
-        self.opened
+        self.opening = self.opened;
+        self.opening
     }
 
-    /// Returns whether the device is open, and this is the opening with the number `opening`.
-    pub(super) fn is_open(&self, opening: u64) -> bool {
-        self.open && self.opened == opening
+    /// Returns `Ok` if a range or a copy of the opening with the number `opening` may begin.
+    ///
+    /// # Errors
+    ///
+    /// ENODEV if that is not the present one; those of a [`Refusal`].
+    #[inline]
+    pub(super) fn check(&self, opening: u64) -> Result {
+        match self.opening == opening {
+            true => self.refusals.check(),
+            false => Err(ENODEV),
+        }
+    }
+
+    /// Returns why ranges and copies are refused.
+    pub(super) fn refusals(&self) -> Refusals {
+        self.refusals
+    }
+
+    /// Begins or ends a refusal of what has not begun, and of accesses to ranges. An access under
+    /// way holds its range's lock, so it is over when this returns.
+    pub(super) fn set_refusal(&mut self, refusal: Refusal, begins: bool) {
+        self.refusals.set(refusal, begins);
+        for range in self.ranges.iter() {
+            range.state.lock().refusals = self.refusals;
+        }
     }
 
     /// Begins a call into VFIO, which may wait for user space to provide memory.
@@ -260,7 +151,7 @@ impl Table {
 
     /// Refuses ranges and copies that have not begun.
     pub(super) fn close(&mut self) {
-        self.open = false;
+        self.opening = 0;
         self.notice = None;
     }
 
@@ -294,10 +185,16 @@ impl Table {
     /// Allocates what an unmap needs.
     #[inline]
     fn prepare(&mut self) -> Result {
-        if self.notice.is_none() {
-            self.unmaps.reserve(1, GFP_KERNEL_ACCOUNT)?;
-            self.notice = Some(UnmapNotifier::new()?);
+        match self.notice {
+            Some(_) => Ok(()),
+            None => self.allocate_notice(),
         }
+    }
+
+    #[cold]
+    fn allocate_notice(&mut self) -> Result {
+        self.unmaps.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        self.notice = Some(UnmapNotifier::new()?);
         Ok(())
     }
 
@@ -328,7 +225,8 @@ impl Table {
         Some((place, self.ranges.get(place)?.clone()))
     }
 
-    /// Enters a range that is about to be pinned, and begins the call that pins it.
+    /// Enters a range that is about to be pinned, and begins the call that pins it. It must be
+    /// [allowed](Self::check).
     ///
     /// # Errors
     ///
@@ -345,17 +243,7 @@ impl Table {
                 *recycled.as_mut().project().span = span;
                 recycled.into()
             }
-            None => Arc::pin_init(
-                pin_init!(Range {
-                    span,
-                    place: Atomic::new(0),
-                    state <- new_mutex!(
-                        State { phase: Phase::Busy, pages: Pages::new(), stop: None },
-                        "mdev_range"
-                    ),
-                }),
-                GFP_KERNEL_ACCOUNT,
-            )?,
+            None => Range::new(span)?,
         };
         let thread = self.begin_call()?;
         range.place.store(self.ranges.len(), Relaxed);
@@ -370,6 +258,7 @@ impl Table {
     }
 
     /// Removes `range`; the last one takes its index.
+    #[inline]
     pub(super) fn remove(&mut self, range: &Arc<Range>) {
         let Some(place) = self.place(range) else {
             return;
@@ -377,12 +266,13 @@ impl Table {
         let Some(last) = self.ranges.pop() else {
             return;
         };
-        self.recycled = match self.ranges.get_mut(place) {
-            None => Some(last),
+        let removed = match self.ranges.get_mut(place) {
+            None => last,
             Some(removed) => {
                 last.place.store(place, Relaxed);
-                Some(mem::replace(removed, last))
+                mem::replace(removed, last)
             }
         };
+        self.recycled = self.refusals.is_none().then_some(removed);
     }
 }

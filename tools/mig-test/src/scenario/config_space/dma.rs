@@ -40,6 +40,18 @@ pub fn run(checks: &mut Checks) -> Result<()> {
     checks.equal("pages that stay pinned", pinned()? - before, 1);
     card.command(MASTER)?;
     all(checks, &card, "once it is set again", &calls, Ok(()));
+
+    // The memory of a range that left while it was refused serves the next one.
+    card.command(MASTER & !4)?;
+    checks.equal(
+        "unpin with the bit clear",
+        card.call(register::UNPIN),
+        Ok(()),
+    );
+    card.command(MASTER)?;
+    checks.equal("pin afterwards", card.call(register::PIN), Ok(()));
+    all(checks, &card, "of that pin", &KEPT, Ok(()));
+
     card.write(POWER_CONTROL, &[3])?;
     all(checks, &card, "in D3hot", &calls, Err(Errno::IO));
     card.write(POWER_CONTROL, &[0])?;
