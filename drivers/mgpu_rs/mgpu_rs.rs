@@ -45,8 +45,8 @@ use mdev_sdk::{
         config::{Bar, Identity, Msix},
         stream::{name, Name},
     },
-    Budget, Codec, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Plane, Share,
-    Type,
+    Budget, Codec, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Parts, Plane,
+    Share, Type,
 };
 use registers::{Effects, Registers};
 use work::{signal, Commands, Core};
@@ -219,8 +219,8 @@ impl Operations for OpenGpu {
         Ok(())
     }
 
-    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
-        (bar == uapi::BAR_VRAM).then_some(&self.core.vram)
+    fn parts(&self, parts: &mut Parts<'_>) -> Result {
+        parts.memory(uapi::BAR_VRAM, 0, &self.core.vram)
     }
 
     fn plane(&self) -> Option<Plane> {

@@ -20,9 +20,9 @@ use mdev_sdk::model::record::{require, Field, Record};
 use mdev_sdk::model::registers::{self, Register};
 use mdev_sdk::model::stream::{name, Format, LoadError, Tag, HEADER_LEN};
 use mdev_sdk::{
-    Budget, Codec, Context, DeviceMemory, Driver, Engine, Migrate, NewDevice, Operations, Pending,
+    Budget, Codec, Context, DeviceMemory, Driver, Engine, Migrate, NewDevice, Operations, Parts,
 };
-use mdev_sdk::{Phase, Progress, RecordWriter, Share, Step, Task, Type};
+use mdev_sdk::{Pending, Phase, Progress, RecordWriter, Share, Step, Task, Type};
 
 mdev_sdk::module_mdev_driver! {
     driver: Scratch,
@@ -209,8 +209,8 @@ impl Operations for OpenScratch {
         Ok(())
     }
 
-    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
-        (bar == MEMORY_BAR).then_some(&self.card.memory)
+    fn parts(&self, parts: &mut Parts<'_>) -> Result {
+        parts.memory(MEMORY_BAR, 0, &self.card.memory)
     }
 
     fn reset(&self, cx: &Context) -> Result {

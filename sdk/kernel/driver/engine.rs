@@ -194,6 +194,11 @@ impl<T: Task> Engine<T> {
     pub fn kick(&self) {
         self.0.kick();
     }
+
+    /// Returns what kicks the engine, also from code that does not know its task.
+    pub(super) fn kicker(&self) -> Arc<dyn Kick> {
+        self.0.clone()
+    }
 }
 
 impl<T: Task> Deref for Engine<T> {

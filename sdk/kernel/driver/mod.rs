@@ -10,7 +10,7 @@
 //! | `modelled` | the driver of a device that is a model without a kernel, made of the others |
 //! | `budget` | what the mdevs of a parent share |
 //! | `context` | the SDK's part of an open device, which callbacks receive |
-//! | `open` | an open device: the SDK's part and the driver's |
+//! | `open`, `parts` | an open device: the SDK's part and the driver's, and what of its BARs is memory |
 //! | `engine`, `engines` | work outside of callbacks, and what stops it |
 //!
 //! This layer knows `memory` and `irq`, and no protocol, file or ioctl. The session and VFIO's
@@ -25,6 +25,7 @@ mod migrate;
 mod modelled;
 mod open;
 mod operations;
+mod parts;
 mod record;
 
 pub use budget::{Budget, Share};
@@ -34,8 +35,10 @@ pub use fixed_state::FixedState;
 pub use migrate::{Codec, Migrate, Pending, Phase, Progress};
 pub use modelled::{ModelDriver, Modelled, OpenModel};
 pub use operations::{Driver, NewDevice, Operations, Plane, Type};
+pub use parts::Parts;
 pub use record::{crc32c, RecordWriter};
 
 pub(crate) use context::new_config;
 pub(crate) use open::Open;
+pub(crate) use parts::MOST as MOST_PARTS;
 pub(crate) use record::{errno, DeferredPayload};

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An open device: the SDK's part, the driver's part, and the memory behind its BARs.
+//! An open device: the SDK's part, the driver's part, and the memory in its BARs.
 
-use super::{Context, Operations};
-use crate::memory::DeviceMemory;
-use core::array::from_fn;
+use super::{Context, Operations, Parts};
+use crate::memory::Part;
 use kernel::{prelude::*, sync::Arc};
-use mdev_model::config;
 
 /// An open device.
 #[pin_data]
@@ -14,9 +12,8 @@ pub(crate) struct Open<O: Operations> {
     pub(crate) cx: Arc<Context>,
     #[pin]
     pub(crate) driver: O,
-    /// The memory behind each BAR, as the driver returned it at the open: the same memory is
-    /// attached and, at the close, detached.
-    memories: [Option<Arc<DeviceMemory>>; config::BARS],
+    /// What of the BARs is memory, as the driver said at the open.
+    parts: KVec<Part>,
 }
 
 impl<O: Operations> Open<O> {
@@ -24,46 +21,37 @@ impl<O: Operations> Open<O> {
     ///
     /// # Errors
     ///
-    /// Returns the driver's error, or ENOMEM.
+    /// Returns the driver's error; EINVAL if a part of its BARs breaks a rule; ENOMEM.
     pub(crate) fn new(cx: Arc<Context>, driver: impl PinInit<O, Error>) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
                 cx,
                 driver <- driver,
-                memories: from_fn(|bar| driver.memory(bar).cloned()),
+                parts: {
+                    let mut parts = Parts::new(cx);
+                    driver.parts(&mut parts)?;
+                    parts.into_inner()
+                },
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// Returns whether the memory behind each BAR has the size of the BAR; logs one that has not.
-    pub(crate) fn memories_fit(&self) -> bool {
-        let bars = &self.cx.identity().bars;
-        self.memories().all(|(bar, memory)| {
-            let (is, must_be) = (memory.size() as u64, bars[bar].size());
-            if is != must_be {
-                self.cx.report_mistake(fmt!(
-                    "the memory of BAR {bar} has {is} bytes, the BAR has {must_be}"
-                ));
-            }
-            is == must_be
-        })
-    }
-
-    /// Returns the memory behind BAR `bar`, if there is any.
+    /// Returns the part that byte `offset` of BAR `bar` is in, and its offset there; `None` if it
+    /// is a register.
     #[inline]
-    pub(crate) fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+    pub(crate) fn part(&self, bar: usize, offset: u64) -> Option<(&Part, u64)> {
         // A driver without memory must not pay for the lookup.
-        if !O::HAS_MEMORY {
+        if !O::HAS_PARTS {
             return None;
         }
-        self.memories.get(bar)?.as_ref()
+        let mut parts = self.parts.iter();
+        parts.find_map(|part| Some((part, part.place.offset_of(bar, offset)?)))
     }
 
-    /// Returns the BARs with memory behind them.
-    pub(crate) fn memories(&self) -> impl Iterator<Item = (usize, &Arc<DeviceMemory>)> {
-        let numbered = self.memories.iter().enumerate();
-        numbered.filter_map(|(bar, memory)| Some((bar, memory.as_ref()?)))
+    /// Returns what of the BARs is memory.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// Stops the engines and the driver's part, then ends its accesses to guest memory.

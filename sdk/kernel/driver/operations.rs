@@ -2,8 +2,7 @@
 
 //! The traits of a driver: [`Driver`], which creates mdevs, and [`Operations`], which a guest uses.
 
-use super::{Codec, Context, Migrate};
-use crate::memory::DeviceMemory;
+use super::{Codec, Context, Migrate, Parts};
 use kernel::{prelude::*, sync::Arc};
 use mdev_model::{
     config::Identity,
@@ -222,7 +221,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
 /// ```
 #[vtable]
 pub trait Operations: Migrate + Sized + Send + Sync + 'static {
-    /// Reads `data.len()` bytes (1, 2, 4 or 8, aligned) at `offset` of BAR `bar`.
+    /// Reads `data.len()` bytes (1, 2, 4 or 8, aligned) at `offset` of BAR `bar`, which is no
+    /// [part](Self::parts) with memory.
     ///
     /// They are in bounds of the BAR, and `data` is zeroed.
     ///
@@ -238,12 +238,16 @@ pub trait Operations: Migrate + Sized + Send + Sync + 'static {
     /// Same as for [`read`](Self::read).
     fn write(&self, cx: &Context, bar: usize, offset: u64, data: &[u8]) -> Result;
 
-    /// Returns the memory behind BAR `bar`, if the BAR is nothing but memory.
+    /// Adds the BARs that are memory, and parts of BARs that are, to `parts`. All other bytes are
+    /// registers.
     ///
-    /// It must have the size of the BAR. The SDK then serves the BAR, mapped and trapped, and does
-    /// not call `read` and `write` for it. Called once, after the device was opened.
-    fn memory(&self, _bar: usize) -> Option<&Arc<DeviceMemory>> {
-        None
+    /// Called once, after the device was opened.
+    ///
+    /// # Errors
+    ///
+    /// An error fails the open and goes to user space.
+    fn parts(&self, _parts: &mut Parts<'_>) -> Result {
+        Ok(())
     }
 
     /// Returns what the device's display shows now, or `None` while it is off.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of a device behind a BAR, which user space maps and whose writes are tracked by page.
+//! The memory of a device, which user space maps and whose writes are tracked by page.
 //!
 //! A driver writes through [`DeviceMemory`], which marks the page dirty. User space writes through
 //! its mapping, whose pages are read-only until the first write; that write faults, and marks the
@@ -15,7 +15,7 @@
 
 use super::{
     atomic_pages::{page_set, Atomics},
-    mapping::{self, copy_from_page, copy_to_page, in_pages, Mapping},
+    mapping::{copy_from_page, copy_to_page, in_pages, Mapping},
     wakeup::Wakeup,
 };
 use crate::base::{compat::smp_mb, raw};
@@ -29,9 +29,9 @@ use kernel::{
         Arc, Mutex,
     },
 };
-use mdev_model::{page_set::PageSet, region};
+use mdev_model::page_set::PageSet;
 
-/// The memory behind a BAR of an open device, initially zero.
+/// The memory of an open device, initially zero, which a guest maps as a BAR or a part of one.
 ///
 /// # Invariants
 ///
@@ -241,7 +241,9 @@ impl DeviceMemory {
         taken
     }
 
-    fn note(&self, page: usize) {
+    /// Marks a page as written. The mark must follow the write, or the kernel must hold the page
+    /// locked until it has mapped it for writing.
+    pub(super) fn note(&self, page: usize) {
         self.used.add(page);
         self.note_dirty(page);
     }
@@ -288,7 +290,7 @@ impl DeviceMemory {
         }
     }
 
-    /// Attaches the memory to BAR `bar` of a device that is being opened.
+    /// Attaches the memory to file offset `base` of a device that is being opened.
     ///
     /// Returns EBUSY if it is attached to one already, since writes through one of the two would be
     /// missed.
@@ -297,7 +299,7 @@ impl DeviceMemory {
     ///
     /// `vdev` must be a VFIO device that is being opened. [`detach`](Self::detach) must be called
     /// before it is closed.
-    pub(crate) unsafe fn attach(&self, vdev: *mut raw::vfio_device, bar: usize) -> Result {
+    pub(super) unsafe fn attach(&self, vdev: *mut raw::vfio_device, base: u64) -> Result {
         let mut mapping = self.mapping.lock();
         if mapping.is_some() {
             return Err(EBUSY);
@@ -305,78 +307,19 @@ impl DeviceMemory {
         // INVARIANT: The memory is attached to `vdev` alone.
         // SAFETY: The caller guarantees that `vdev` is being opened and `detach` called before its
         // close.
-        *mapping = unsafe { Mapping::new(vdev, region::file_offset(bar as u32)) };
+        *mapping = unsafe { Mapping::new(vdev, base) };
         Ok(())
     }
 
     /// Detaches the memory from a device that is being closed and no longer mapped.
-    pub(crate) fn detach(&self) {
+    pub(super) fn detach(&self) {
         // INVARIANT: The device is being closed.
         *self.mapping.lock() = None;
         *self.watcher.lock() = None;
     }
 
-    /// Sets up `vma` as a mapping of the memory or a part of it; EINVAL if it is private or out of
-    /// bounds.
-    ///
-    /// # Safety
-    ///
-    /// `vma` must be one that `mmap()` of the device's file sets up, at a file offset in the
-    /// memory's BAR. The memory must be attached to that device, which must be open.
-    pub(crate) unsafe fn mmap(&self, vma: *mut raw::vm_area_struct) -> Result {
-        // SAFETY: The caller guarantees that `vma` is being set up, and that the memory is attached
-        // to an open device, which keeps a reference to it (`Open::memories`) until the close.
-        unsafe { mapping::show(vma, self, 0..self.size() as u64, 0, &VM_OPS) }
+    /// Returns a page.
+    pub(super) fn page(&self, number: usize) -> Option<&Page> {
+        self.pages.get(number)
     }
-}
-
-const VM_OPS: raw::vm_operations_struct = raw::vm_operations_struct {
-    fault: Some(fault),
-    page_mkwrite: Some(page_mkwrite),
-    ..pin_init::zeroed()
-};
-
-/// Returns the memory of a fault, and the faulting page of it.
-///
-/// # Safety
-///
-/// `vmf` must be a fault in a mapping that [`DeviceMemory::mmap`] set up.
-unsafe fn faulting<'a>(vmf: *mut raw::vm_fault) -> (&'a DeviceMemory, usize) {
-    // SAFETY: The caller guarantees that `vmf` is a fault in a mapping of a `DeviceMemory`.
-    let (memory, offset) = unsafe { mapping::faulting::<DeviceMemory>(vmf) };
-    (memory, offset as usize / PAGE_SIZE)
-}
-
-/// # Safety
-///
-/// `vmf` must be a fault in a mapping that [`DeviceMemory::mmap`] set up; the kernel must be the
-/// caller.
-unsafe extern "C" fn fault(vmf: *mut raw::vm_fault) -> c_uint {
-    // SAFETY: The caller guarantees that `vmf` is a fault in a mapping of a `DeviceMemory`.
-    let (memory, page) = unsafe { faulting(vmf) };
-    let Some(page) = memory.pages.get(page) else {
-        return raw::vm_fault_reason_VM_FAULT_SIGBUS;
-    };
-    // SAFETY: `memory` owns the page; the kernel takes over the new reference. It maps the page for
-    // writing only after `page_mkwrite`, since `VM_OPS` has that.
-    unsafe {
-        raw::get_page(page.as_ptr());
-        (*vmf).page = page.as_ptr();
-    }
-    0
-}
-
-/// # Safety
-///
-/// `vmf` must be a fault in a mapping that [`DeviceMemory::mmap`] set up; the kernel must be the
-/// caller.
-unsafe extern "C" fn page_mkwrite(vmf: *mut raw::vm_fault) -> c_uint {
-    // SAFETY: The caller guarantees that `vmf` is valid. The kernel unlocks the page when it is
-    // mapped.
-    let (memory, page) = unsafe {
-        raw::lock_page((*vmf).page);
-        faulting(vmf)
-    };
-    memory.note(page);
-    raw::vm_fault_reason_VM_FAULT_LOCKED
 }

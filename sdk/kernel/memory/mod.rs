@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `guest_memory`, `pins` | guest memory that a driver copies and pins |
 //! | `dirty_log` | the log of the guest memory that the device writes |
-//! | `device_memory`, `window`, `mapping` | memory behind a region, and its mappings |
+//! | `device_memory`, `part`, `window`, `mapping` | memory behind a region, and its mappings |
 //! | `atomic_pages` | the sets of dirty and of used pages of device memory |
 //! | `wakeup` | pollers that wait for the next write to device memory |
 //!
@@ -18,6 +18,7 @@ mod device_memory;
 mod dirty_log;
 mod guest_memory;
 mod mapping;
+mod part;
 mod pins;
 mod wakeup;
 mod window;
@@ -26,6 +27,7 @@ pub use device_memory::DeviceMemory;
 pub use guest_memory::{Access, Dma, GuestMemory, Pinned, Read, Write};
 
 pub(crate) use dirty_log::{Log, OFFERED as LOG_IS_OFFERED};
+pub(crate) use part::Part;
 pub(crate) use pins::{Pins, Room as PinsRoom};
 pub(crate) use wakeup::Wakeup;
 pub(crate) use window::Window;

@@ -161,8 +161,8 @@ impl<O: Operations> MigrationState<O> {
         let session = self.session.lock();
         if let Some(open) = &session.open {
             self.wakeup.arm();
-            let memories = open.memories();
-            memories.for_each(|(_, memory)| memory.watch(&self.wakeup));
+            let parts = open.parts().iter();
+            parts.for_each(|part| part.watch(&self.wakeup));
         }
     }
 

@@ -23,7 +23,7 @@ use kernel::{
     prelude::*,
     uaccess::{UserPtr, UserSlice, UserSliceReader, UserSliceWriter},
 };
-use mdev_model::{config, region, v1::REGION};
+use mdev_model::{region, v1::REGION};
 
 /// The target of an access.
 #[derive(Clone, Copy)]
@@ -181,8 +181,8 @@ fn read_piece<O: Operations>(
     let Target::Bar(bar) = target else {
         return open.cx.read_config(offset, data);
     };
-    match open.memory(bar) {
-        Some(memory) => memory.read(usize::try_from(offset)?, data),
+    match open.part(bar, offset) {
+        Some((part, offset)) => part.read(offset, data),
         None => open.driver.read(&open.cx, bar, offset, data),
     }
 }
@@ -237,8 +237,8 @@ fn write_piece<D: Driver>(
     let Target::Bar(bar) = target else {
         return write_config(body, open, offset, data);
     };
-    match open.memory(bar) {
-        Some(memory) => memory.write(usize::try_from(offset)?, data),
+    match open.part(bar, offset) {
+        Some((part, offset)) => part.write(offset, data),
         None => open.driver.write(&open.cx, bar, offset, data),
     }
 }
@@ -274,7 +274,7 @@ pub(super) unsafe extern "C" fn mmap<D: Driver>(
         // valid.
         let (open, pgoff) = unsafe { (Device::<D>::open(vdev)?, (*vma).vm_pgoff) };
         let pos = (pgoff as u64).checked_mul(PAGE_SIZE as u64).ok_or(EINVAL)?;
-        let (index, _) = region::split(pos);
+        let (index, offset) = region::split(pos);
         let index = index as usize;
         if is_migration_region(index) {
             // SAFETY: The caller guarantees that `vma` is being set up for this file, its offset is
@@ -282,13 +282,10 @@ pub(super) unsafe extern "C" fn mmap<D: Driver>(
             unsafe { open.cx.window.mmap(vma)? };
             return Ok(0);
         }
-        if index >= config::BARS {
-            return Err(EINVAL);
-        }
-        let memory = open.memory(index).ok_or(EINVAL)?;
-        // SAFETY: The caller guarantees that `vma` is being set up for this file, and the memory is
-        // attached while the device is open.
-        unsafe { memory.mmap(vma)? };
+        let (part, _) = open.part(index, offset).ok_or(EINVAL)?;
+        // SAFETY: The caller guarantees that `vma` is being set up for this file, and the part is
+        // attached, and lives, while the device is open.
+        unsafe { part.mmap(vma)? };
         Ok(0)
     })
 }

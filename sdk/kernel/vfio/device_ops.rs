@@ -9,7 +9,7 @@ use super::{access, container::Device, ioctl};
 use crate::{
     base::raw,
     driver::{Context, Driver, Open, Operations},
-    memory::{GuestMemory, Pins},
+    memory::{GuestMemory, Part, Pins},
 };
 use core::marker::PhantomData;
 use kernel::{prelude::*, str::as_char_ptr_in_const_context, sync::aref::ARef};
@@ -88,7 +88,7 @@ impl<D: Driver> VTable<D> {
         // finds the ranges meanwhile: it must not return before they are unpinned.
         body.pins.close();
         if let Some(open) = open {
-            open.memories().for_each(|(_, memory)| memory.detach());
+            open.parts().iter().for_each(Part::detach);
             body.migration.close();
             open.cx.window.detach();
         }
@@ -123,8 +123,8 @@ impl<D: Driver> VTable<D> {
 ///
 /// # Errors
 ///
-/// EINVAL if the driver's identity is invalid or its memory does not fit the BARs; ENOMEM; else the
-/// driver's error.
+/// EINVAL if the driver's identity or a part of its BARs is invalid; ENOMEM; else the driver's
+/// error.
 ///
 /// # Safety
 ///
@@ -150,19 +150,11 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
         body.migration.wakeup.clone(),
     )?;
     let open = Open::new(cx.clone(), body.driver.open(cx))?;
-    let attach = || {
-        if !open.memories_fit() {
-            return Err(EINVAL);
-        }
-        // SAFETY: `vdev` is being opened, and `close_device` detaches before it is closed.
-        unsafe {
-            attach_memories(&open, vdev)?;
-            open.cx.window.attach(vdev);
-        }
-        Ok(())
-    };
     // The driver may have pinned memory: stop its hardware before it is dropped.
-    attach().inspect_err(|_| body.pins.close())?;
+    // SAFETY: `vdev` is being opened, and `close_device` detaches before it is closed.
+    unsafe { attach_parts(&open, vdev) }.inspect_err(|_| body.pins.close())?;
+    // SAFETY: As above.
+    unsafe { open.cx.window.attach(vdev) };
     body.migration.open(open.clone());
     // INVARIANT: This is the `open_device` callback.
     // SAFETY: By the type invariant of `Device`, nothing else accesses `open` during this callback.
@@ -170,7 +162,7 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
     Ok(())
 }
 
-/// Attaches the memories of `open` to their BARs: all of them, or none.
+/// Attaches the memory of each part of `open`: all of them, or none.
 ///
 /// # Errors
 ///
@@ -178,18 +170,17 @@ unsafe fn open<D: Driver>(vdev: *mut raw::vfio_device, memory: GuestMemory) -> R
 ///
 /// # Safety
 ///
-/// `vdev` must be the VFIO device of `open`, which is being opened. The memories must be detached
+/// `vdev` must be the VFIO device of `open`, which is being opened. The parts must be detached
 /// before it is closed.
-unsafe fn attach_memories<O: Operations>(open: &Open<O>, vdev: *mut raw::vfio_device) -> Result {
-    for (bar, memory) in open.memories() {
-        // SAFETY: The caller guarantees that `vdev` is being opened, and that the memory is
-        // detached before it is closed.
-        if let Err(error) = unsafe { memory.attach(vdev, bar) } {
-            for (_, memory) in open.memories().take_while(|(before, _)| *before < bar) {
-                memory.detach();
-            }
+unsafe fn attach_parts<O: Operations>(open: &Open<O>, vdev: *mut raw::vfio_device) -> Result {
+    for (attached, part) in open.parts().iter().enumerate() {
+        // SAFETY: The caller guarantees that `vdev` is being opened, and that the part is detached
+        // before it is closed.
+        if let Err(error) = unsafe { part.attach(vdev) } {
+            open.parts().iter().take(attached).for_each(Part::detach);
+            let bar = part.place.bar;
             open.cx
-                .report_mistake(fmt!("the memory of BAR {bar} is behind another BAR, too"));
+                .report_mistake(fmt!("the memory of BAR {bar} is another part, too"));
             return Err(error);
         }
     }

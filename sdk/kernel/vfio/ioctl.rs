@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     base::{param, raw},
-    driver::{Context, Driver, Operations, Plane},
+    driver::{Context, Driver, Operations, Plane, MOST_PARTS},
     irq::{set_request, SetIrqs},
 };
 use core::{
+    iter,
     mem::{size_of, size_of_val},
     ops::Range,
 };
@@ -103,7 +104,7 @@ pub(super) unsafe extern "C" fn get_region_info_caps<D: Driver>(
             // SAFETY: The caller guarantees that `caps` is VFIO's own.
             unsafe {
                 add_migration_type(caps)?;
-                add_sparse_mmap(caps, v1::DATA_OFFSET..v1::SIZE)?;
+                add_sparse_mmap(caps, iter::once(&(v1::DATA_OFFSET..v1::SIZE)))?;
             }
             return Ok(0);
         }
@@ -120,10 +121,15 @@ pub(super) unsafe extern "C" fn get_region_info_caps<D: Driver>(
             0 => 0,
             _ => raw::VFIO_REGION_INFO_FLAG_READ | raw::VFIO_REGION_INFO_FLAG_WRITE,
         };
-        if let Some(memory) = open.memory(index as usize) {
+        let places = open.parts().iter().map(|part| &part.place);
+        let mut areas = places
+            .filter(|place| place.bar == index as usize)
+            .map(|place| &place.bytes)
+            .peekable();
+        if areas.peek().is_some() {
             info.flags |= raw::VFIO_REGION_INFO_FLAG_MMAP;
             // SAFETY: The caller guarantees that `caps` is VFIO's own.
-            unsafe { add_sparse_mmap(caps, 0..memory.size() as u64)? };
+            unsafe { add_sparse_mmap(caps, areas)? };
         }
         Ok(0)
     })
@@ -147,33 +153,38 @@ unsafe fn add_migration_type(caps: *mut raw::vfio_info_cap) -> Result {
     })
 }
 
-/// Adds the capability that limits `mmap()` of a region to `area`.
+/// Adds the capability that limits `mmap()` of a region to `areas`, of which there may be
+/// [`MOST_PARTS`].
 ///
 /// # Safety
 ///
 /// `caps` must be valid and VFIO's own.
-unsafe fn add_sparse_mmap(caps: *mut raw::vfio_info_cap, area: Range<u64>) -> Result {
-    /// `struct vfio_region_info_cap_sparse_mmap` with one area.
+unsafe fn add_sparse_mmap<'a>(
+    caps: *mut raw::vfio_info_cap,
+    areas: impl Iterator<Item = &'a Range<u64>>,
+) -> Result {
+    /// `struct vfio_region_info_cap_sparse_mmap` with its areas.
     #[repr(C)]
-    struct OneArea {
+    struct Areas {
         cap: raw::vfio_region_info_cap_sparse_mmap,
-        area: raw::vfio_region_sparse_mmap_area,
+        areas: [raw::vfio_region_sparse_mmap_area; MOST_PARTS],
     }
-    let mut one: OneArea = OneArea {
+    let mut list: Areas = Areas {
         cap: pin_init::zeroed(),
-        area: raw::vfio_region_sparse_mmap_area {
-            offset: area.start,
-            size: area.end - area.start,
-        },
+        areas: pin_init::zeroed(),
     };
-    one.cap.header.id = raw::VFIO_REGION_INFO_CAP_SPARSE_MMAP as u16;
-    one.cap.header.version = 1;
-    one.cap.nr_areas = 1;
+    list.cap.header.id = raw::VFIO_REGION_INFO_CAP_SPARSE_MMAP as u16;
+    list.cap.header.version = 1;
+    for (place, area) in list.areas.iter_mut().zip(areas) {
+        place.offset = area.start;
+        place.size = area.end - area.start;
+        list.cap.nr_areas += 1;
+    }
+    let unused = MOST_PARTS - list.cap.nr_areas as usize;
+    let len = size_of::<Areas>() - unused * size_of::<raw::vfio_region_sparse_mmap_area>();
     // SAFETY: The caller guarantees that `caps` is valid. The function copies the given number of
-    // bytes, header first.
-    to_result(unsafe {
-        raw::vfio_info_add_capability(caps, (&raw mut one).cast(), size_of::<OneArea>())
-    })
+    // bytes, header first, which is that of the areas in use.
+    to_result(unsafe { raw::vfio_info_add_capability(caps, (&raw mut list).cast(), len) })
 }
 
 /// Handles `VFIO_DEVICE_GET_IRQ_INFO`.

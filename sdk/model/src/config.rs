@@ -10,10 +10,12 @@
 mod bar;
 mod capability;
 mod identity;
+mod part;
 
 pub use bar::Bar;
 pub use capability::Capability;
 pub use identity::{Identity, Msix};
+pub use part::Part;
 
 use crate::stream::Crc32c;
 use capability::{Id, INITIATE_FLR};

@@ -21,8 +21,8 @@ use mdev_sdk::model::{
     stream::name,
 };
 use mdev_sdk::{
-    Codec, Context, DeviceMemory, Dma, Driver, Engine, NewDevice, Operations, Pinned, Read, Step,
-    Task, Type, Write,
+    Codec, Context, DeviceMemory, Dma, Driver, Engine, NewDevice, Operations, Parts, Pinned, Read,
+    Step, Task, Type, Write,
 };
 use memory_registers::*;
 
@@ -364,11 +364,10 @@ impl Operations for Card {
         Ok(())
     }
 
-    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
-        match bar {
-            2 if self.one_memory => self.mdev.memories.first(),
-            _ => self.mdev.memories.get(bar.checked_sub(1)?),
-        }
+    fn parts(&self, parts: &mut Parts<'_>) -> Result {
+        let [first, second] = &self.mdev.memories;
+        parts.memory(1, 0, first)?;
+        parts.memory(2, 0, if self.one_memory { first } else { second })
     }
 
     fn reset(&self, _cx: &Context) -> Result {

@@ -5,12 +5,12 @@
 
 #![forbid(unsafe_code)]
 
-use kernel::{prelude::*, sync::Arc};
+use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_sdk::model::config::{Bar, Identity, Msix};
 use mdev_sdk::model::stream::{name, Format, LoadError, Tag};
 use mdev_sdk::{
-    Budget, Codec, Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Pending, Phase,
-    Progress, RecordWriter, Share, Type,
+    Budget, Codec, Context, DeviceMemory, Driver, Migrate, NewDevice, Operations, Parts, Pending,
+    Phase, Progress, RecordWriter, Share, Type,
 };
 
 mdev_sdk::module_mdev_driver! {
@@ -31,9 +31,9 @@ enum Mistake {
     BarSize,
     /// The table of MSI-X is beyond its BAR.
     Msix,
-    /// The memory behind BAR 1 is smaller than the BAR.
-    MemorySize,
-    /// BAR 1 and BAR 2 have the same memory.
+    /// The memory in BAR 1 reaches beyond the BAR.
+    PartBeyond,
+    /// BAR 1 and BAR 2 are the same memory.
     MemoryTwice,
     /// A record is longer than RECORDS says.
     RecordTooLong,
@@ -51,7 +51,7 @@ use Mistake::*;
 const MISTAKES: [(Mistake, &CStr); 8] = [
     (BarSize, c"bar-size"),
     (Msix, c"msix"),
-    (MemorySize, c"memory-size"),
+    (PartBeyond, c"part-beyond"),
     (MemoryTwice, c"memory-twice"),
     (RecordTooLong, c"record-too-long"),
     (RecordUnknown, c"record-unknown"),
@@ -83,7 +83,7 @@ const TYPES: [Type; MISTAKES.len()] = {
 const fn identity(mistake: Mistake) -> Identity {
     let mut bars = [Bar::None; 6];
     bars[0] = Bar::memory32(if matches!(mistake, BarSize) { 24 } else { 4096 });
-    if matches!(mistake, MemorySize | MemoryTwice) {
+    if matches!(mistake, PartBeyond | MemoryTwice) {
         bars[1] = Bar::memory32(MEMORY_SIZE as u32);
     }
     if matches!(mistake, MemoryTwice) {
@@ -106,7 +106,7 @@ const fn identity(mistake: Mistake) -> Identity {
     }
 }
 
-const MEMORY_SIZE: usize = 4 * kernel::page::PAGE_SIZE;
+const MEMORY_SIZE: usize = 4 * PAGE_SIZE;
 const STATE: Tag = Tag::FIRST_DRIVER;
 const STATE_LEN: usize = 4;
 
@@ -146,13 +146,9 @@ impl Driver for Mistaken {
 
 impl OpenMistaken {
     fn new(mistake: Mistake) -> Result<Self> {
-        let size = match mistake {
-            MemorySize => MEMORY_SIZE / 2,
-            _ => MEMORY_SIZE,
-        };
         Ok(OpenMistaken {
             mistake,
-            memory: DeviceMemory::new(size)?,
+            memory: DeviceMemory::new(MEMORY_SIZE)?,
         })
     }
 }
@@ -167,11 +163,14 @@ impl Operations for OpenMistaken {
         Ok(())
     }
 
-    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
+    fn parts(&self, parts: &mut Parts<'_>) -> Result {
         match self.mistake {
-            MemorySize if bar == 1 => Some(&self.memory),
-            MemoryTwice if bar == 1 || bar == 2 => Some(&self.memory),
-            _ => None,
+            PartBeyond => parts.memory(1, PAGE_SIZE as u64, &self.memory),
+            MemoryTwice => {
+                parts.memory(1, 0, &self.memory)?;
+                parts.memory(2, 0, &self.memory)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -23,7 +23,8 @@ use mdev_sdk::model::{
     stream::name,
 };
 use mdev_sdk::{
-    Budget, Codec, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Share, Task, Type,
+    Budget, Codec, Context, DeviceMemory, Driver, Engine, NewDevice, Operations, Parts, Share,
+    Task, Type,
 };
 use mutant::defect::Defect;
 use mutant::device::{Failed, Step, Workbench};
@@ -259,8 +260,8 @@ impl Operations for OpenMutant {
         Ok(())
     }
 
-    fn memory(&self, bar: usize) -> Option<&Arc<DeviceMemory>> {
-        (bar == MEMORY_BAR).then_some(&self.bench.memory)
+    fn parts(&self, parts: &mut Parts<'_>) -> Result {
+        parts.memory(MEMORY_BAR, 0, &self.bench.memory)
     }
 
     fn reset(&self, cx: &Context) -> Result {

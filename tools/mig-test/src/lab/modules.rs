@@ -110,6 +110,13 @@ pub const EDU: Apart<'_> = Apart {
     folder: "kmod-edu",
 };
 
+/// The example with doorbells in a part of a BAR.
+pub const DOORBELLS: Apart<'_> = Apart {
+    what: "building the example doorbells",
+    source: "Documentation/examples/doorbells",
+    folder: "kmod-doorbells",
+};
+
 /// The driver that `mig-test new` copies.
 pub const SKELETON: Apart<'_> = Apart {
     what: "building the example skeleton",
@@ -126,10 +133,10 @@ pub const TESTS: Apart<'_> = Apart {
 };
 
 /// The drivers in Documentation/examples.
-pub const EXAMPLES: [Apart<'_>; 3] = [GUIDE, EDU, SKELETON];
+pub const EXAMPLES: [Apart<'_>; 4] = [GUIDE, EDU, DOORBELLS, SKELETON];
 
 /// This project's own that scenarios load.
-pub const OURS: [Apart<'_>; 3] = [TESTS, GUIDE, EDU];
+pub const OURS: [Apart<'_>; 4] = [TESTS, GUIDE, EDU, DOORBELLS];
 
 /// Returns those of [`OURS`] whose build is up to date, also with the project's modules.
 pub fn current(lab: &Lab, kernel: Kernel) -> Result<Vec<Apart<'static>>> {

@@ -9,6 +9,7 @@ mod compat;
 mod config_space;
 mod conformance;
 mod demo;
+mod doorbells;
 mod entry;
 mod file;
 mod guest_drivers;

@@ -3,11 +3,11 @@
 
 use super::entry::{joined, migrates, plain, races};
 use super::{
-    bench, cancel, compat, config_space, conformance, demo, file, guest_drivers, intx, live,
-    memory, mgpu, own_device, parameter, refusal, sysfs, tracing, vectors, Scenario,
+    bench, cancel, compat, config_space, conformance, demo, doorbells, file, guest_drivers, intx,
+    live, memory, mgpu, own_device, parameter, refusal, sysfs, tracing, vectors, Scenario,
 };
 use crate::conform;
-use crate::lab::modules::{EDU, GUIDE, TESTS};
+use crate::lab::modules::{DOORBELLS, EDU, GUIDE, TESTS};
 
 /// The scenarios.
 pub const ALL: &[Scenario] =
@@ -235,7 +235,7 @@ const PROOFS: &[Scenario] = &[
         3,
         conform::run,
     )
-    .loading(&[GUIDE, EDU]),
+    .loading(&[GUIDE, EDU, DOORBELLS]),
     plain(
         "conform-here",
         "mig-test conform --here: a device that keeps the rules, one that does not, and none",
@@ -277,6 +277,13 @@ const PROOFS: &[Scenario] = &[
         vectors::run,
     )
     .loading(&[TESTS]),
+    races(
+        "doorbells",
+        "a BAR in parts: what can be mapped, and doorbells in memory, of which no ring is lost",
+        2,
+        doorbells::run,
+    )
+    .loading(&[DOORBELLS]),
     races(
         "guest-memory",
         "each call of the SDK's GuestMemory: copies, pins, limits, unmaps, the DMA log",

@@ -44,14 +44,15 @@ const MISTAKES: [(&str, Fails, &str); 8] = [
          and apart",
     ),
     (
-        "memory-size",
+        "part-beyond",
         Fails::Open(Errno::INVAL),
-        "mdev: the driver breaks a rule: the memory of BAR 1 has 8192 bytes, the BAR has 16384",
+        "mdev: the driver breaks a rule: the part at 0x1000 to 0x5000 of BAR 1: it must be within \
+         the BAR",
     ),
     (
         "memory-twice",
         Fails::Open(Errno::BUSY),
-        "mdev: the driver breaks a rule: the memory of BAR 2 is behind another BAR, too",
+        "mdev: the driver breaks a rule: the memory of BAR 2 is another part, too",
     ),
     (
         "record-too-long",
