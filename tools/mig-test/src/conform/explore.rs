@@ -100,7 +100,7 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
             ..Readable::default()
         },
         keeping,
-        has_memory: rig.bars.iter().any(|bar| bar.memory.is_some()),
+        has_memory: !rig.areas.is_empty(),
         interrupts: rig
             .interrupts()
             .into_iter()
@@ -109,15 +109,17 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
     })
 }
 
-/// Returns all registers that there may be in the BARs that are no memory.
+/// Returns all registers that there may be in the BARs, which are what is no memory.
 fn places(rig: &Rig) -> Vec<Register> {
     let mut places = Vec::new();
-    for bar in rig.bars.iter().filter(|bar| bar.memory.is_none()) {
+    for bar in &rig.bars {
         let walked = bar.size.min(WALKED);
         for width in WIDTHS {
             let offsets = (0..walked).step_by(width);
             let sampled = (walked..bar.size).step_by(SAMPLED as usize);
-            places.extend(offsets.chain(sampled).map(|offset| Register {
+            let all = offsets.chain(sampled);
+            let apart = all.filter(|offset| rig.area(bar.index, *offset, 1).is_none());
+            places.extend(apart.map(|offset| Register {
                 bar: bar.index,
                 offset,
                 width,
@@ -146,11 +148,12 @@ impl Found {
     /// fills memory.
     pub fn work(&self, rig: &Rig) -> Work {
         let mut steps: Vec<Step> = Vec::new();
-        for bar in rig.bars.iter().filter(|bar| bar.memory.is_some()) {
-            let last = bar.size - bar.size.min(4096);
-            for at in [0, last / 8192 * 4096, last] {
-                let size = bar.size.min(4096) as usize;
-                steps.push(Step::Fill(Place::Bar(bar.index, at), size, Fill::Count));
+        for area in &rig.areas {
+            let size = area.size().min(4096);
+            let last = area.size() - size;
+            for at in BTreeSet::from([0, last / 8192 * 4096, last]) {
+                let place = Place::Bar(area.bar, area.start + at);
+                steps.push(Step::Fill(place, size as usize, Fill::Count));
             }
         }
         // Without those that are a part of another one.

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::exercise::Fill;
 use super::place::Place;
 use super::play::Player;
-use super::rig::Rig;
+use super::rig::{Area, Rig};
 use super::suite::Suite;
 use crate::vfio::migration::State;
 
@@ -61,12 +61,7 @@ fn one(suite: &mut Suite<'_>, rig: &Rig, name: &str) -> Result<()> {
         );
         suite.report.fail("precopy.begins-clean", shows);
     }
-    let memory: u64 = rig
-        .bars
-        .iter()
-        .filter(|bar| bar.memory.is_some())
-        .map(|bar| bar.size)
-        .sum();
+    let memory: u64 = rig.areas.iter().map(Area::size).sum();
     let most = LEAST + 4 * memory;
     let (mut read, mut initial, mut piece) = (0, begin.initial, vec![0; PIECE]);
     for round in 0.. {
@@ -105,10 +100,10 @@ fn one(suite: &mut Suite<'_>, rig: &Rig, name: &str) -> Result<()> {
 
 /// Writes a page that was sent already, in each memory, and a register.
 fn write(suite: &Suite<'_>, rig: &Rig, round: u64) -> Result<()> {
-    for bar in rig.bars.iter().filter(|bar| bar.memory.is_some()) {
-        let pages = (bar.size / PIECE as u64).clamp(1, 8);
-        let place = Place::Bar(bar.index, round % pages * PIECE as u64);
-        rig.write_bytes(place, &Fill::Count.bytes(64.min(bar.size as usize)))?;
+    for area in &rig.areas {
+        let pages = (area.size() / PIECE as u64).clamp(1, 8);
+        let place = Place::Bar(area.bar, area.start + round % pages * PIECE as u64);
+        rig.write_bytes(place, &Fill::Count.bytes(64))?;
     }
     let keeping = suite.keeping();
     if let Some((register, value)) = keeping.get(round as usize % keeping.len().max(1)) {

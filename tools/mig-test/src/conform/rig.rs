@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::iter;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,8 +57,30 @@ pub struct Bar {
     pub position: u64,
     /// Its size in bytes.
     pub size: u64,
-    /// All of it, if it can be mapped.
-    pub memory: Option<Mapping>,
+}
+
+/// A part of a BAR, or all of it, that can be mapped: memory. The rest are registers.
+pub struct Area {
+    /// The index of the BAR.
+    pub bar: u32,
+    /// The offset in the BAR.
+    pub start: u64,
+    /// The mapping of all of it.
+    pub memory: Mapping,
+}
+
+impl Area {
+    /// Returns the size in bytes.
+    pub fn size(&self) -> u64 {
+        self.memory.len() as u64
+    }
+
+    /// Returns the offset in the area of `len` bytes of a BAR, if they are within it.
+    fn offset_of(&self, bar: u32, offset: u64, len: u64) -> Option<u64> {
+        let at = offset.checked_sub(self.start)?;
+        let left = self.size().checked_sub(at)?;
+        (self.bar == bar && len <= left).then_some(at)
+    }
 }
 
 /// An open device.
@@ -65,6 +89,8 @@ pub struct Rig {
     pub device: Device,
     /// Its BARs, without those of size 0.
     pub bars: Vec<Bar>,
+    /// What of them is memory.
+    pub areas: Vec<Area>,
     /// Its guest memory.
     pub guest: Guest,
     interrupt: RefCell<Option<Interrupt>>,
@@ -93,20 +119,29 @@ impl Rig {
     /// Opens the device in a sysfs folder, and makes it bus master, as a guest's driver does.
     pub fn open(path: &Path, guest: &Guest, arcs: &Arcs, oracle: &Rc<Oracle>) -> Result<Rig> {
         let device = Device::open(path)?;
-        let mut bars = Vec::new();
+        let (mut bars, mut areas) = (Vec::new(), Vec::new());
         for index in 0..BARS {
             let region = device.region(index, None)?;
             if region.size == 0 {
                 continue;
             }
-            let map = || device.map(region.offset, region.size as usize);
-            let is_memory = region.flags & VFIO_REGION_INFO_FLAG_MMAP != 0
-                && is_whole(&device.capabilities(index)?, region.size);
+            let can_be_mapped = region.flags & VFIO_REGION_INFO_FLAG_MMAP != 0;
+            let mapped = can_be_mapped.then(|| device.capabilities(index));
+            let mapped = mapped.transpose()?;
+            for bytes in mapped.map_or_else(Vec::new, |list| mappable(list, region.size)) {
+                let memory = device.map(region.offset + bytes.start, len(&bytes));
+                // All of it is read, and a fault for each page takes longer than reading it.
+                let memory = memory.and_then(|memory| memory.populate().map(|()| memory));
+                areas.push(Area {
+                    bar: index,
+                    start: bytes.start,
+                    memory: memory.with_context(|| format!("map {bytes:#x?} of BAR {index}"))?,
+                });
+            }
             bars.push(Bar {
                 index,
                 position: region.offset,
                 size: region.size,
-                memory: is_memory.then(map).transpose().context("map a BAR")?,
             });
         }
         for (iova, memory) in guest.iter() {
@@ -122,6 +157,7 @@ impl Rig {
         Ok(Rig {
             device,
             bars,
+            areas,
             guest: guest.clone(),
             interrupt: RefCell::default(),
             arcs: arcs.clone(),
@@ -197,6 +233,14 @@ impl Rig {
         Ok(())
     }
 
+    /// Returns whether a page is all zeros, without a copy of it; `false` if it is not mapped.
+    pub fn is_zero(&self, place: Place, len: usize) -> Result<bool> {
+        Ok(match self.bytes(place, len)? {
+            Bytes::Mapped(memory, offset) => memory.is_zero(offset, len),
+            Bytes::InFile(_) => false,
+        })
+    }
+
     /// Writes bytes to a BAR or to guest memory.
     pub fn write_bytes(&self, place: Place, bytes: &[u8]) -> Result<()> {
         match self.bytes(place, bytes.len())? {
@@ -220,8 +264,9 @@ impl Rig {
             }
             Place::Bar(index, offset) => {
                 let bar = self.bar(index)?;
-                let bytes = match &bar.memory {
-                    Some(memory) => Bytes::Mapped(memory, offset as usize),
+                let mapped = self.area(index, offset, len as u64);
+                let bytes = match mapped {
+                    Some((area, at)) => Bytes::Mapped(&area.memory, at as usize),
                     None => Bytes::InFile(bar.position.saturating_add(offset)),
                 };
                 (offset, bar.size, bytes)
@@ -233,6 +278,12 @@ impl Rig {
             "{len} bytes at {place} are beyond its {size} bytes"
         );
         Ok(bytes)
+    }
+
+    /// Returns the area that `len` bytes of a BAR are in, and their offset there.
+    pub fn area(&self, bar: u32, offset: u64, len: u64) -> Option<(&Area, u64)> {
+        let mut areas = self.areas.iter();
+        areas.find_map(|area| Some((area, area.offset_of(bar, offset, len)?)))
     }
 
     /// Returns the bytes of configuration space.
@@ -331,11 +382,16 @@ impl Rig {
     }
 }
 
-/// Returns whether a BAR that can be mapped can be mapped as a whole; what cannot be is registers.
-fn is_whole(capabilities: &[Capability], size: u64) -> bool {
-    let areas = capabilities.iter().find_map(|one| match one {
+/// Returns what can be mapped of a region that can be, which has these capabilities.
+fn mappable(capabilities: Vec<Capability>, size: u64) -> Vec<Range<u64>> {
+    let mut areas = capabilities.into_iter().filter_map(|one| match one {
         Capability::SparseMmap(areas) => Some(areas),
         _ => None,
     });
-    areas.is_none_or(|areas| areas.contains(&(0..size)))
+    let all = || iter::once(0..size).collect();
+    areas.next().unwrap_or_else(all)
+}
+
+fn len(bytes: &Range<u64>) -> usize {
+    (bytes.end - bytes.start) as usize
 }

@@ -11,8 +11,6 @@ use super::rig::Rig;
 
 /// Bytes that are compared, and named in a report, as one.
 const PAGE: usize = 4096;
-/// Bytes that are read at a time.
-const MANY: usize = 1 << 20;
 
 /// The parts of what a guest sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,18 +112,22 @@ impl Snapshot {
                 add(Part::Registers, Name::Register(*register), value);
             }
         }
-        for bar in rig.bars.iter().filter(|bar| bar.memory.is_some()) {
+        for area in &rig.areas {
             let mut read = |start: u64, len: usize| {
-                let place = |at| Place::Bar(bar.index, start + at);
+                let place = |at| Place::Bar(area.bar, start + at);
                 pages(rig, len, place, &mut |name, value| {
                     add(Part::DeviceMemory, name, value);
                 })
             };
-            if depth == Depth::All || bar.size <= SMALL {
-                read(0, bar.size as usize)?;
+            if depth == Depth::All || area.size() <= SMALL {
+                read(area.start, area.size() as usize)?;
                 continue;
             }
-            for (_, start, len) in readable.touched.iter().filter(|one| one.0 == bar.index) {
+            let is_inside = |(bar, start, len): &&(u32, u64, usize)| {
+                rig.area(*bar, *start, *len as u64)
+                    .is_some_and(|(other, _)| std::ptr::eq(other, area))
+            };
+            for (_, start, len) in readable.touched.iter().filter(is_inside) {
                 read(*start, *len)?;
             }
         }
@@ -183,17 +185,16 @@ fn pages(
     place: impl Fn(u64) -> Place,
     add: &mut dyn FnMut(Name, Value),
 ) -> Result<()> {
-    const ZEROS: [u8; PAGE] = [0; PAGE];
-    let mut bytes = vec![0; MANY];
-    for begin in (0..len).step_by(MANY) {
-        let some = &mut bytes[..MANY.min(len - begin)];
-        rig.read_bytes(place(begin as u64), some)?;
-        for (index, page) in some.chunks(PAGE).enumerate() {
-            if page == &ZEROS[..page.len()] {
-                continue;
-            }
-            let place = place((begin + index * PAGE) as u64);
-            add(Name::Page(place), Value::Page(page.into()));
+    for begin in (0..len).step_by(PAGE) {
+        let place = place(begin as u64);
+        let some = PAGE.min(len - begin);
+        if some == PAGE && rig.is_zero(place, PAGE)? {
+            continue;
+        }
+        let mut page = [0; PAGE];
+        rig.read_bytes(place, &mut page[..some])?;
+        if page != [0; PAGE] {
+            add(Name::Page(place), Value::Page(page[..some].into()));
         }
     }
     Ok(())

@@ -172,6 +172,27 @@ impl Mapping {
         unsafe { ptr::copy_nonoverlapping(self.base.add(offset), bytes.as_mut_ptr(), bytes.len()) };
     }
 
+    /// Returns whether the `len` bytes at `offset` are zero; both are multiples of 32. Panics as
+    /// [`read`](Self::read) does.
+    pub fn is_zero(&self, offset: usize, len: usize) -> bool {
+        self.check(offset, len);
+        assert!((offset | len) % 32 == 0, "no four words");
+        let word = |at: usize| {
+            // SAFETY: Inside of the mapping, which lives as long as the value and begins with a
+            // page. Others may write meanwhile.
+            unsafe { self.base.add(at).cast::<u64>().read_volatile() }
+        };
+        // A loop, because it is built with few optimizations, and memories are large.
+        let mut at = offset;
+        while at < offset + len {
+            if word(at) | word(at + 8) | word(at + 16) | word(at + 24) != 0 {
+                return false;
+            }
+            at += 32;
+        }
+        true
+    }
+
     /// Copies to `offset`. Panics as [`read`](Self::read) does.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
@@ -183,6 +204,12 @@ impl Mapping {
     pub fn discard(&self) -> Result<()> {
         // SAFETY: The value's own mapping, of which nobody has a reference to what it contains.
         unsafe { madvise(self.base.cast(), self.len, Advice::LinuxRemove) }
+    }
+
+    /// Maps all pages for reading, so that no read faults.
+    pub fn populate(&self) -> Result<()> {
+        // SAFETY: As above.
+        unsafe { madvise(self.base.cast(), self.len, Advice::LinuxPopulateRead) }
     }
 
     fn check(&self, offset: usize, len: usize) {

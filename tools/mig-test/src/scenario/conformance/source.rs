@@ -91,6 +91,19 @@ const EDU: Sample = Sample {
     exercise: include_str!("../../../../../Documentation/examples/edu/exercise.toml"),
 };
 
+/// The example with doorbells, as above.
+const DOORBELLS: Sample = Sample {
+    module: "doorbells",
+    mdev: ["doorbells", "doorbells-1"],
+    mark: Mark {
+        bar: 0,
+        offset: 0x2000,
+        width: 4,
+    },
+    is_uart: false,
+    exercise: include_str!("../../../../../Documentation/examples/doorbells/exercise.toml"),
+};
+
 /// Mainline's driver, in C.
 const MAINLINE: Sample = Sample {
     module: "mtty",
@@ -185,7 +198,7 @@ impl Source {
 
 fn sample(module: &str) -> Option<&'static Sample> {
     OURS.iter()
-        .chain([&EDU, &MAINLINE])
+        .chain([&EDU, &DOORBELLS, &MAINLINE])
         .find(|sample| sample.module == module)
 }
 
@@ -197,7 +210,7 @@ pub fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
 
 /// Returns the same, with the examples among this project's drivers.
 pub fn all_sources(ctx: &Ctx) -> Result<Vec<Source>> {
-    let examples = [&OURS[..], &[EDU]].concat();
+    let examples = [&OURS[..], &[EDU, DOORBELLS]].concat();
     chosen_or(ctx, &examples)
 }
 
