@@ -107,7 +107,8 @@ git -C "$tree" commit --quiet --message "Linux $release"
 # behind, and what only the project has use for.
 taken() {
 	(cd "$project" && find "$@" \
-		-type d \( -name tests -o -name reproducers -o -name '.tmp_*' \) -prune -o -type f \
+		-type d \( -name tests -o -name proptest-regressions -o -name reproducers \
+		-o -name '.tmp_*' \) -prune -o -type f \
 		! -name '*.o' ! -name '*.ko' ! -name '*.mod' ! -name '*.mod.c' ! -name '*.rmeta' \
 		! -name '*.rsi' ! -name '.*.cmd' ! -name '*_generated.*' ! -name modules.order \
 		! -name Cargo.toml ! -name host.rs \

@@ -2,9 +2,7 @@
 
 //! Base address registers: types, sizing, and which are valid.
 
-mod common;
-
-use common::config::*;
+use crate::common::config::*;
 use mdev_model::config::{Bar, BARS};
 
 #[test]

@@ -3,10 +3,8 @@
 //! Capabilities that a driver lists, against offsets and bits taken from the specifications a
 //! second time.
 
-mod common;
-
-use common::config::*;
-use common::stream::kernel_crc32c;
+use crate::common::config::*;
+use crate::common::stream::kernel_crc32c;
 use mdev_model::config::{Capability, Identity, OtherDevice, EXPRESS_SIZE, SIZE};
 
 const CAPABILITIES: &[Capability] = &[

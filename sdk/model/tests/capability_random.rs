@@ -2,9 +2,7 @@
 
 //! Any list of capabilities that an identity can have makes lists that software can walk.
 
-mod common;
-
-use common::config::*;
+use crate::common::config::*;
 use mdev_model::config::{Capability, Identity, OtherDevice};
 use proptest::prelude::*;
 use std::ops::Range;

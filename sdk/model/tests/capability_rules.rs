@@ -2,9 +2,7 @@
 
 //! The capabilities that an identity can have, and those that it is refused for.
 
-mod common;
-
-use common::config::*;
+use crate::common::config::*;
 use mdev_model::config::{Capability, Identity};
 
 /// Returns the rule that an express device with these capabilities breaks.

@@ -2,9 +2,7 @@
 
 //! PCI configuration space, against offsets taken from the specification a second time.
 
-mod common;
-
-use common::config::*;
+use crate::common::config::*;
 use mdev_model::config::{Identity, Msix, OtherDevice, SIZE};
 use proptest::prelude::*;
 

@@ -2,9 +2,7 @@
 
 //! The closing record: the length and the checksum of a session.
 
-mod common;
-
-use common::stream::*;
+use crate::common::stream::*;
 use mdev_model::stream::{LoadError, StreamChecksum, Tag, END_LEN, HEADER_LEN};
 
 /// A session whose closing record has the given header and payload.

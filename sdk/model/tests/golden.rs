@@ -5,10 +5,8 @@
 //!
 //! The bytes are of a card of `drivers/mtty_rs`, and were not made by the code under test.
 
-mod common;
-
-use common::config::{config, Config};
-use common::stream::kernel_crc32c;
+use crate::common::config::{config, Config};
+use crate::common::stream::kernel_crc32c;
 use mdev_model::config::{Bar, Identity, EXPRESS_SIZE, SIZE};
 use mdev_model::stream::{
     name, Format, Header, Interrupt, Known, LoadError, Loader, MatchData, Sink, StreamChecksum,

@@ -2,10 +2,8 @@
 
 //! A device of one vector: scripts of events, and the signals expected for them.
 
-mod common;
-
-use common::irq::Event::{self, Mask, Reset, Restore, Set, Start, Stop, Unmask};
-use common::irq::*;
+use crate::common::irq::Event::{self, Mask, Reset, Restore, Set, Start, Stop, Unmask};
+use crate::common::irq::*;
 use mdev_model::irq::Mode;
 
 #[test]

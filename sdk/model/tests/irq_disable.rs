@@ -2,10 +2,8 @@
 
 //! Interrupt Disable of the command register: scripts of events and the signals expected for them.
 
-mod common;
-
-use common::irq::Event::{Disable, Mask, Reset, Set, Unmask};
-use common::irq::{script, INTX, MSI, QUIET, SIGNAL};
+use crate::common::irq::Event::{Disable, Mask, Reset, Set, Unmask};
+use crate::common::irq::{script, INTX, MSI, QUIET, SIGNAL};
 
 #[test]
 fn a_disabled_intx_is_signalled_once_it_is_enabled() {

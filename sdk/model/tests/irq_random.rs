@@ -2,10 +2,8 @@
 
 //! A device of one vector under random events, against a second implementation of its rules.
 
-mod common;
-
-use common::irq::Event::{self, Disable, Mask, Reset, Restore, Set, Start, Stop, Unmask};
-use common::irq::*;
+use crate::common::irq::Event::{self, Disable, Mask, Reset, Restore, Set, Start, Stop, Unmask};
+use crate::common::irq::*;
 use mdev_model::irq::Mode;
 use proptest::prelude::*;
 

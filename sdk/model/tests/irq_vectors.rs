@@ -2,9 +2,7 @@
 
 //! Several vectors: whose eventfd is signalled, levels and events, and what a move carries.
 
-mod common;
-
-use common::irq::{irqs, start, Irqs};
+use crate::common::irq::{irqs, start, Irqs};
 use mdev_model::irq::{Mode, Summary};
 use proptest::prelude::*;
 
@@ -112,7 +110,7 @@ fn a_vector_or_eventfd_that_does_not_exist_is_ignored() {
         [None; 3]
     );
     assert!(!irqs.is_asserted());
-    let mut none = common::irq::irqs(0);
+    let mut none = crate::common::irq::irqs(0);
     none.configure(Mode::Msi, 1);
     assert_eq!(
         [none.arm(0, true), none.set(0, true), none.raise(0)],

@@ -2,9 +2,7 @@
 
 //! Match data: its layout, and the reasons with which a destination refuses differences.
 
-mod common;
-
-use common::stream::*;
+use crate::common::stream::*;
 use mdev_model::stream::{name, Format, LoadError, MatchData, MATCH_LEN};
 use proptest::prelude::*;
 

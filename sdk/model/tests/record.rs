@@ -2,9 +2,7 @@
 
 //! Single records: their headers, which are known, skipped or refused, and their lengths.
 
-mod common;
-
-use common::stream::*;
+use crate::common::stream::*;
 use mdev_model::stream::{Header, LoadError, Tag, MATCH_LEN};
 use proptest::prelude::*;
 

@@ -2,9 +2,7 @@
 
 //! Whole streams: any segmentation, truncated and mutated sessions, consecutive sessions.
 
-mod common;
-
-use common::stream::*;
+use crate::common::stream::*;
 use mdev_model::stream::{LoadError, END_LEN, HEADER_LEN, MATCH_LEN};
 use proptest::prelude::*;
 

@@ -2,9 +2,7 @@
 
 //! The registers of protocol v1: the meaning of each access, in each state.
 
-mod common;
-
-use common::v1::*;
+use crate::common::v1::*;
 use mdev_model::{
     state::State,
     v1::{bits, target, Access, Register, DATA_OFFSET, SIZE, WINDOW},

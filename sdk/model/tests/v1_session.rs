@@ -2,9 +2,7 @@
 
 //! Sessions of protocol v1: a stream that passes through the registers in chunks.
 
-mod common;
-
-use common::v1::*;
+use crate::common::v1::*;
 use mdev_model::v1::{
     Register::{DataOffset, DataSize, DeviceState, PendingBytes},
     DATA_OFFSET, WINDOW,

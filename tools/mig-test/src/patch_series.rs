@@ -23,8 +23,9 @@ const SOURCES: [&str; 6] = [
     "Documentation",
 ];
 /// Names of files and folders that stay in the project: cargo's, and what is about the lab.
-const STAYS: [&str; 6] = [
+const STAYS: [&str; 7] = [
     "tests",
+    "proptest-regressions",
     "host.rs",
     "check-guide",
     "lab.md",
