@@ -187,7 +187,8 @@ fn rings(checks: &mut Checks) -> Result<()> {
         for (queue, event) in events.iter().enumerate() {
             card.fill(queue, round - 1, 10 * round + queue as u32);
             card.ring(queue, round);
-            checks.equal("signals", event.await_signal()?, 1);
+            let signals = event.await_signal()?;
+            ensure!(signals == 1, "{signals} signals of a ring of queue {queue}");
             let bit = 1u64 << queue;
             checks.equal("queues that are done", card.get(DONE)?, bit);
             card.device.write(DONE, &bit.to_le_bytes()[..4])?;
