@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Checks the layout of the source: a layer of the SDK may use only those below it, and
-//! files must not be too long or their comments too wide.
+//! Checks the layout of the source: a layer of the SDK may use only those below it, files must not
+//! be too long or their comments too wide, and links of documents must lead somewhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
+
+use crate::documents::broken_links;
 
 /// The maximum of lines of a source file.
 const LINES: usize = 400;
@@ -43,6 +45,7 @@ pub fn check(root: &Path) -> Result<()> {
             }));
         }
     }
+    wrong.extend(broken_links(root)?);
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
     }

@@ -9,6 +9,7 @@ mod commands;
 mod compat;
 mod conform;
 mod counts;
+mod documents;
 mod event;
 mod failure;
 mod first_hour;
