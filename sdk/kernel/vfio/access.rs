@@ -21,7 +21,8 @@ use kernel::{
     error::from_result,
     page::PAGE_SIZE,
     prelude::*,
-    uaccess::{UserPtr, UserSlice, UserSliceReader, UserSliceWriter},
+    transmute::FromBytes,
+    uaccess::{UserPtr, UserSlice},
 };
 use mdev_model::{region, v1::REGION};
 
@@ -94,39 +95,49 @@ fn is_migration_region(index: usize) -> bool {
 
 /// Copies `width` bytes of `data` to user space.
 ///
-/// The sizes are constants so that the kernel checks the copies at compile time and not at each
-/// call.
+/// The sizes are constants, so that the kernel checks the copies at compile time and not at each
+/// call, and no writer has to know how far it has come.
 #[inline]
-fn put(user: &mut UserSliceWriter, data: &[u8; 8], width: usize) -> Result {
+fn put(user: UserPtr, data: &[u8; 8], width: usize) -> Result {
     let [a, b, c, d, ..] = *data;
     match width {
-        1 => user.write(&[a]),
-        2 => user.write(&[a, b]),
-        4 => user.write(&[a, b, c, d]),
-        _ => user.write(data),
+        1 => UserSlice::new(user, 1).writer().write(&[a]),
+        2 => UserSlice::new(user, 2).writer().write(&[a, b]),
+        4 => UserSlice::new(user, 4).writer().write(&[a, b, c, d]),
+        _ => UserSlice::new(user, 8).writer().write(data),
     }
 }
 
 /// Copies `width` bytes from user space; see [`put`] for the sizes.
 #[inline]
-fn get(user: &mut UserSliceReader, data: &mut [u8; 8], width: usize) -> Result {
+fn get(user: UserPtr, data: &mut [u8; 8], width: usize) -> Result {
     match width {
-        1 => data[..1].copy_from_slice(&user.read::<[u8; 1]>()?),
-        2 => data[..2].copy_from_slice(&user.read::<[u8; 2]>()?),
-        4 => data[..4].copy_from_slice(&user.read::<[u8; 4]>()?),
-        _ => *data = user.read()?,
+        1 => data[..1].copy_from_slice(&value::<[u8; 1]>(user)?),
+        2 => data[..2].copy_from_slice(&value::<[u8; 2]>(user)?),
+        4 => data[..4].copy_from_slice(&value::<[u8; 4]>(user)?),
+        _ => *data = value(user)?,
     }
     Ok(())
 }
 
-/// Cuts an access into single ones, calls `each(offset, width)` for them, and returns the number of
-/// bytes.
-fn cut(access: &Access, mut each: impl FnMut(u64, usize) -> Result) -> Result<usize> {
+/// Returns the value at `user`.
+#[inline]
+fn value<T: FromBytes>(user: UserPtr) -> Result<T> {
+    UserSlice::new(user, size_of::<T>()).reader().read()
+}
+
+/// Cuts an access, whose bytes are at `user`, into single ones, calls `each(offset, user, width)`
+/// for them, and returns the number of bytes.
+fn cut(
+    access: &Access,
+    user: UserPtr,
+    mut each: impl FnMut(u64, UserPtr, usize) -> Result,
+) -> Result<usize> {
     let mut done = 0;
     while done < access.count {
         let offset = access.offset + done as u64;
         let width = region::access_width(offset, access.count - done, access.widest);
-        each(offset, width)?;
+        each(offset, user.wrapping_byte_add(done), width)?;
         done += width;
     }
     Ok(done)
@@ -154,15 +165,15 @@ pub(super) unsafe extern "C" fn read<D: Driver>(
         };
         let access = check(&open.cx, *pos, count)?;
         let user = UserPtr::from_ptr(buf.cast());
-        let mut user = UserSlice::new(user, access.count).writer();
         let done = match access.target {
             Target::Migration => {
+                let mut user = UserSlice::new(user, access.count).writer();
                 migration_v1::read(&body.migration, open, access.offset, &mut user)?
             }
-            _ => cut(&access, |offset, width| {
+            _ => cut(&access, user, |offset, user, width| {
                 let mut bytes = [0; 8];
                 read_piece(open, access.target, offset, &mut bytes[..width])?;
-                put(&mut user, &bytes, width)
+                put(user, &bytes, width)
             })?,
         };
         *pos += done as i64;
@@ -209,14 +220,14 @@ pub(super) unsafe extern "C" fn write<D: Driver>(
         };
         let access = check(&open.cx, *pos, count)?;
         let user = UserPtr::from_ptr(buf.cast_mut().cast());
-        let mut user = UserSlice::new(user, access.count).reader();
         let done = match access.target {
             Target::Migration => {
+                let mut user = UserSlice::new(user, access.count).reader();
                 migration_v1::write(&body.migration, open, access.offset, &mut user)?
             }
-            _ => cut(&access, |offset, width| {
+            _ => cut(&access, user, |offset, user, width| {
                 let mut bytes = [0; 8];
-                get(&mut user, &mut bytes, width)?;
+                get(user, &mut bytes, width)?;
                 write_piece(body, open, access.target, offset, &bytes[..width])
             })?,
         };
