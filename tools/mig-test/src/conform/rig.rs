@@ -3,8 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::iter;
-use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,14 +13,13 @@ use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK as UNMASK,
     VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_INTX_IRQ_INDEX as INTX, VFIO_PCI_MSIX_IRQ_INDEX as MSIX,
-    VFIO_PCI_MSI_IRQ_INDEX as MSI, VFIO_REGION_INFO_FLAG_MMAP,
+    VFIO_PCI_MSI_IRQ_INDEX as MSI,
 };
 
 use super::exercise::Exercise;
 use super::place::{Place, Register, BARS};
 use super::signals::{Signals, VECTORS};
 use crate::scenario::{arc, Oracle};
-use crate::vfio::capability::Capability;
 use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma};
 use crate::vfio::irq::Event;
@@ -125,18 +122,10 @@ impl Rig {
             if region.size == 0 {
                 continue;
             }
-            let can_be_mapped = region.flags & VFIO_REGION_INFO_FLAG_MMAP != 0;
-            let mapped = can_be_mapped.then(|| device.capabilities(index));
-            let mapped = mapped.transpose()?;
-            for bytes in mapped.map_or_else(Vec::new, |list| mappable(list, region.size)) {
-                let memory = device.map(region.offset + bytes.start, len(&bytes));
-                // All of it is read, and a fault for each page takes longer than reading it.
-                let memory = memory.and_then(|memory| memory.populate().map(|()| memory));
-                areas.push(Area {
-                    bar: index,
-                    start: bytes.start,
-                    memory: memory.with_context(|| format!("map {bytes:#x?} of BAR {index}"))?,
-                });
+            let mapped = device.map_all(index);
+            for (start, memory) in mapped.with_context(|| format!("map BAR {index}"))? {
+                let bar = index;
+                areas.push(Area { bar, start, memory });
             }
             bars.push(Bar {
                 index,
@@ -380,18 +369,4 @@ impl Rig {
     pub fn until(&self, is_so: impl Fn() -> Result<bool>) -> Result<bool> {
         crate::scenario::until(PATIENCE, is_so)
     }
-}
-
-/// Returns what can be mapped of a region that can be, which has these capabilities.
-fn mappable(capabilities: Vec<Capability>, size: u64) -> Vec<Range<u64>> {
-    let mut areas = capabilities.into_iter().filter_map(|one| match one {
-        Capability::SparseMmap(areas) => Some(areas),
-        _ => None,
-    });
-    let all = || iter::once(0..size).collect();
-    areas.next().unwrap_or_else(all)
-}
-
-fn len(bytes: &Range<u64>) -> usize {
-    (bytes.end - bytes.start) as usize
 }

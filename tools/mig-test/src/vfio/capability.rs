@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The capabilities of a region: the chain after `struct vfio_region_info`.
 
+use std::iter;
 use std::ops::Range;
 
 use mig_common::vfio::number;
@@ -9,9 +10,11 @@ use mig_common::vfio::sys;
 use rustix::io::{Errno, Result};
 use vfio_bindings::bindings::vfio::{
     VFIO_REGION_INFO_CAP_SPARSE_MMAP, VFIO_REGION_INFO_CAP_TYPE, VFIO_REGION_INFO_FLAG_CAPS,
+    VFIO_REGION_INFO_FLAG_MMAP,
 };
 
 use super::device::Device;
+use super::Mapping;
 
 /// Bytes of `struct vfio_region_info`.
 const INFO: usize = 32;
@@ -30,6 +33,37 @@ pub enum Capability {
 }
 
 impl Device {
+    /// Returns what can be mapped of a region: the areas of its capability, or all of it if it has
+    /// none.
+    pub fn mappable(&self, index: u32) -> Result<Vec<Range<u64>>> {
+        let region = self.region(index, None)?;
+        if region.flags & VFIO_REGION_INFO_FLAG_MMAP == 0 {
+            return Ok(Vec::new());
+        }
+        let areas = self.capabilities(index)?.into_iter();
+        let mut areas = areas.filter_map(|one| match one {
+            Capability::SparseMmap(areas) => Some(areas),
+            _ => None,
+        });
+        let all = || iter::once(0..region.size).collect();
+        Ok(areas.next().unwrap_or_else(all))
+    }
+
+    /// Maps all that can be mapped of a region; returns the offset of each mapping in the region.
+    pub fn map_all(&self, index: u32) -> Result<Vec<(u64, Mapping)>> {
+        let begin = self.region(index, None)?.offset;
+        let areas = self.mappable(index)?.into_iter();
+        let mapped = areas.map(|bytes| {
+            let size = (bytes.end - bytes.start) as usize;
+            let mapping = self.map(begin + bytes.start, size)?;
+            // Whoever reads all of it would wait longer for the faults than for the bytes. The
+            // kernel refuses that for I/O memory, as of vfio-pci, which faults as it is read.
+            let _ = mapping.populate();
+            Ok((bytes.start, mapping))
+        });
+        mapped.collect()
+    }
+
     /// Returns the capabilities of a region, queried as by QEMU: once for the length, once for all
     /// of them. A chain that does not end is PROTO.
     pub fn capabilities(&self, index: u32) -> Result<Vec<Capability>> {

@@ -206,7 +206,7 @@ impl Mapping {
         unsafe { madvise(self.base.cast(), self.len, Advice::LinuxRemove) }
     }
 
-    /// Maps all pages for reading, so that no read faults.
+    /// Maps all pages for reading, so that no read faults. EINVAL for I/O memory.
     pub fn populate(&self) -> Result<()> {
         // SAFETY: As above.
         unsafe { madvise(self.base.cast(), self.len, Advice::LinuxPopulateRead) }
