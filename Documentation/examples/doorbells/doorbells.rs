@@ -177,9 +177,7 @@ const PAGES: [Tag; 2] = [Tag(Tag::FIRST_DRIVER.0 + 1), Tag(Tag::FIRST_DRIVER.0 +
 
 struct Arrived {
     card: Option<Card>,
-    pages: [Option<Arc<DeviceMemory>>; 2],
-    /// For `commit`, which must not allocate.
-    buffer: KVec<u8>,
+    pages: [KVec<u8>; 2],
 }
 
 #[vtable]
@@ -217,8 +215,7 @@ impl Migrate for OpenCard {
     fn start_loading(&self) -> Result<Arrived> {
         Ok(Arrived {
             card: None,
-            pages: [None, None],
-            buffer: KVec::from_elem(0, PAGE_SIZE, GFP_KERNEL)?,
+            pages: [KVec::new(), KVec::new()],
         })
     }
 
@@ -228,26 +225,22 @@ impl Migrate for OpenCard {
             return Ok(());
         };
         require(payload.len() == PAGE, "a part of a page")?;
-        let page = DeviceMemory::new(PAGE).map_err(|_| LoadError::NoMemory)?;
-        page.write(0, payload)
-            .map_err(|_| "a page that is too long")?;
-        arrived.pages[number] = Some(page);
+        let mut page = KVec::new();
+        let copied = page.extend_from_slice(payload, GFP_KERNEL_ACCOUNT);
+        copied.map_err(|_| LoadError::NoMemory)?;
+        arrived.pages[number] = page;
         Ok(())
     }
 
     fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
-        let whole = arrived.card.is_some() && arrived.pages.iter().all(Option::is_some);
+        let whole = arrived.card.is_some() && arrived.pages.iter().all(|page| !page.is_empty());
         Ok(require(whole, "the card or a page is missing")?)
     }
 
-    fn commit(&self, cx: &Context, mut arrived: Arrived) {
+    fn commit(&self, cx: &Context, arrived: Arrived) {
         let rings = &self.0;
         for (memory, page) in [&rings.tails, &rings.slots].into_iter().zip(&arrived.pages) {
-            // `complete` has seen to it that both are there, and they have the same size.
-            let taken = page
-                .as_ref()
-                .map(|page| memory.copy_from(page, &mut arrived.buffer));
-            if let Some(Err(e)) = taken {
+            if let Err(e) = memory.write(0, page) {
                 dev_err!(cx.device(), "doorbells: a page not taken over: {e:?}\n");
             }
         }

@@ -3,7 +3,7 @@
 //! What a driver says of its BARs at the open: which parts of them are memory.
 
 use super::{Context, Engine, Task};
-use crate::memory::{DeviceMemory, Part};
+use crate::memory::{DeviceMemory, Part, Written};
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::config;
 
@@ -61,8 +61,7 @@ impl<'a> Parts<'a> {
     ///
     /// Those of [all calls](Self#errors).
     pub fn memory(&mut self, bar: usize, offset: u64, memory: &Arc<DeviceMemory>) -> Result {
-        self.add(bar, offset, memory)?.written = None;
-        Ok(())
+        self.add(bar, offset, memory, None)
     }
 
     /// Adds `memory` as for [`memory`](Self::memory), and kicks `engine` when user space writes to
@@ -85,11 +84,16 @@ impl<'a> Parts<'a> {
     ) -> Result {
         let kick = engine.kicker();
         let written = KBox::new(move || kick.kick(), GFP_KERNEL_ACCOUNT)?;
-        self.add(bar, offset, memory)?.written = Some(written);
-        Ok(())
+        self.add(bar, offset, memory, Some(written))
     }
 
-    fn add(&mut self, bar: usize, offset: u64, memory: &Arc<DeviceMemory>) -> Result<&mut Part> {
+    fn add(
+        &mut self,
+        bar: usize,
+        offset: u64,
+        memory: &Arc<DeviceMemory>,
+        written: Option<Written>,
+    ) -> Result {
         let place = config::Part {
             bar,
             bytes: offset..offset.saturating_add(memory.size() as u64),
@@ -112,9 +116,8 @@ impl<'a> Parts<'a> {
         let part = Part {
             place,
             memory: memory.clone(),
-            written: None,
+            written,
         };
-        self.parts.push(part, GFP_KERNEL_ACCOUNT)?;
-        self.parts.last_mut().ok_or(EINVAL)
+        Ok(self.parts.push(part, GFP_KERNEL_ACCOUNT)?)
     }
 }

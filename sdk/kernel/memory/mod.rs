@@ -27,7 +27,7 @@ pub use device_memory::DeviceMemory;
 pub use guest_memory::{Access, Dma, GuestMemory, Pinned, Read, Write};
 
 pub(crate) use dirty_log::{Log, OFFERED as LOG_IS_OFFERED};
-pub(crate) use part::Part;
+pub(crate) use part::{Part, Written};
 pub(crate) use pins::{Pins, Room as PinsRoom};
 pub(crate) use wakeup::Wakeup;
 pub(crate) use window::Window;

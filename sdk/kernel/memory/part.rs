@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
-use super::{mapping, DeviceMemory, Wakeup};
+use super::{mapping, DeviceMemory};
 use crate::base::raw;
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::{config, region};
@@ -37,11 +37,6 @@ impl Part {
         if let Some(written) = &self.written {
             written();
         }
-    }
-
-    /// Arms a one-shot wakeup; see [`DeviceMemory::watch`].
-    pub(crate) fn watch(&self, wakeup: &Arc<Wakeup>) {
-        self.memory.watch(wakeup);
     }
 
     /// Attaches the memory to a device that is being opened.

@@ -3,10 +3,11 @@
 //! of it.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+
+use crate::files::{files, is_kind, read};
 
 /// The documents, and folders with more.
 const PLACES: [&str; 4] = [
@@ -20,7 +21,7 @@ const PLACES: [&str; 4] = [
 pub fn broken_links(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for place in PLACES {
-        for path in documents(&root.join(place))? {
+        for path in files(&root.join(place), |path| is_kind(path, "md"))? {
             let file = path.strip_prefix(root).unwrap_or(&path).display();
             let text = read(&path)?;
             for (number, line) in text.lines().enumerate() {
@@ -33,25 +34,6 @@ pub fn broken_links(root: &Path) -> Result<Vec<String>> {
             }
         }
     }
-    Ok(found)
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
-}
-
-/// Returns the documents at `place`, which is one or a folder.
-fn documents(place: &Path) -> Result<Vec<PathBuf>> {
-    if !place.is_dir() {
-        let is_document = place.extension().is_some_and(|kind| kind == "md");
-        return Ok(is_document.then(|| place.to_owned()).into_iter().collect());
-    }
-    let mut found = Vec::new();
-    let entries = fs::read_dir(place).with_context(|| format!("read {}", place.display()))?;
-    for entry in entries {
-        found.extend(documents(&entry?.path())?);
-    }
-    found.sort();
     Ok(found)
 }
 
@@ -87,6 +69,8 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -2,12 +2,12 @@
 //! Checks the layout of the source: a layer of the SDK may use only those below it, files must not
 //! be too long or their comments too wide, and links of documents must lead somewhere.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 
 use crate::documents::broken_links;
+use crate::files::{files, is_kind, read};
 
 /// The maximum of lines of a source file.
 const LINES: usize = 400;
@@ -52,10 +52,6 @@ pub fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
-}
-
 fn shown(root: &Path, path: &Path) -> String {
     path.strip_prefix(root)
         .unwrap_or(path)
@@ -65,18 +61,7 @@ fn shown(root: &Path, path: &Path) -> String {
 
 /// Returns every Rust file in `folder` and below it.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let entries = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(sources(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+    files(folder, |path| is_kind(path, "rs"))
 }
 
 /// Returns the layers of the crate whose root is `text`, lowest first.

@@ -12,6 +12,7 @@ mod counts;
 mod documents;
 mod event;
 mod failure;
+mod files;
 mod first_hour;
 mod health;
 mod kernel_log;

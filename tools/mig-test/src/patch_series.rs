@@ -10,6 +10,8 @@ use std::process::Command;
 
 use anyhow::{bail, ensure, Context, Result};
 
+use crate::files::files;
+
 const SCRIPT: &str = "tools/patch-series.sh";
 /// Where the series puts the project.
 const PLACE: &str = "drivers/vfio/mdev/rust";
@@ -71,8 +73,7 @@ pub fn check(project: &Path, work: &Path) -> Result<()> {
     git(&linux, &["init", "--quiet"])?;
     git(&linux, &["add", "--all"])?;
     git(&linux, &["commit", "--quiet", "--message", "Linux"])?;
-    let mut patches = files(&series, |_| true)?;
-    patches.sort();
+    let patches = files(&series, |_| true)?;
     let mut am = vec!["am", "--quiet", "--empty=drop", "--whitespace=error"];
     am.extend(patches.iter().filter_map(|path| path.to_str()));
     git(&linux, &am)?;
@@ -140,21 +141,6 @@ fn wanted(project: &Path) -> Result<BTreeSet<PathBuf>> {
             if !stays(path) {
                 found.insert(path.to_owned());
             }
-        }
-    }
-    Ok(found)
-}
-
-/// The files that are `wanted` of a folder and those below it; of a file, itself.
-fn files(path: &Path, wanted: impl Fn(&Path) -> bool + Copy) -> Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.into()]);
-    }
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        if path.is_dir() || wanted(&path) {
-            found.extend(files(&path, wanted)?);
         }
     }
     Ok(found)

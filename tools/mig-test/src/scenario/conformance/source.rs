@@ -78,31 +78,32 @@ const OURS: [Sample; 3] = [
     },
 ];
 
-/// The example after QEMU's `edu`, which only `conform` takes without being asked.
-const EDU: Sample = Sample {
-    module: "edu",
-    mdev: ["edu", "edu-1"],
-    mark: Mark {
-        bar: 0,
-        offset: 0x80,
-        width: 8,
+/// More examples, which only `conform` takes without being asked: that after QEMU's `edu`, and the
+/// card with doorbells.
+const EXAMPLES: [Sample; 2] = [
+    Sample {
+        module: "edu",
+        mdev: ["edu", "edu-1"],
+        mark: Mark {
+            bar: 0,
+            offset: 0x80,
+            width: 8,
+        },
+        is_uart: false,
+        exercise: include_str!("../../../../../Documentation/examples/edu/exercise.toml"),
     },
-    is_uart: false,
-    exercise: include_str!("../../../../../Documentation/examples/edu/exercise.toml"),
-};
-
-/// The example with doorbells, as above.
-const DOORBELLS: Sample = Sample {
-    module: "doorbells",
-    mdev: ["doorbells", "doorbells-1"],
-    mark: Mark {
-        bar: 0,
-        offset: 0x2000,
-        width: 4,
+    Sample {
+        module: "doorbells",
+        mdev: ["doorbells", "doorbells-1"],
+        mark: Mark {
+            bar: 0,
+            offset: 0x2000,
+            width: 4,
+        },
+        is_uart: false,
+        exercise: include_str!("../../../../../Documentation/examples/doorbells/exercise.toml"),
     },
-    is_uart: false,
-    exercise: include_str!("../../../../../Documentation/examples/doorbells/exercise.toml"),
-};
+];
 
 /// Mainline's driver, in C.
 const MAINLINE: Sample = Sample {
@@ -198,7 +199,8 @@ impl Source {
 
 fn sample(module: &str) -> Option<&'static Sample> {
     OURS.iter()
-        .chain([&EDU, &DOORBELLS, &MAINLINE])
+        .chain(&EXAMPLES)
+        .chain([&MAINLINE])
         .find(|sample| sample.module == module)
 }
 
@@ -210,8 +212,7 @@ pub fn sources(ctx: &Ctx) -> Result<Vec<Source>> {
 
 /// Returns the same, with the examples among this project's drivers.
 pub fn all_sources(ctx: &Ctx) -> Result<Vec<Source>> {
-    let examples = [&OURS[..], &[EDU, DOORBELLS]].concat();
-    chosen_or(ctx, &examples)
+    chosen_or(ctx, &[&OURS[..], &EXAMPLES].concat())
 }
 
 fn chosen_or(ctx: &Ctx, samples: &[Sample]) -> Result<Vec<Source>> {
