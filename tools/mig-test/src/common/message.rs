@@ -40,7 +40,7 @@ pub enum Message {
     /// Something awaited has not come for a long time by the guest's clock, which also counts the
     /// time in which the machine is not allowed to run. So this is a hint; it is repeated.
     Stalled {
-        /// What explains it: the guest's interrupts, and the registers of its ports.
+        /// The guest's interrupts, which help to explain it.
         state: String,
         /// What is awaited. The same text means that there was no progress.
         what: String,

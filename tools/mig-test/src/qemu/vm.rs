@@ -245,7 +245,7 @@ impl Vm {
     /// Writes what the guest, QEMU and the SDK know of the interrupts to `NAME-stall`.
     fn keep_evidence(&mut self) -> Result<()> {
         let mut text = format!("guest:\n{}", self.console.stalled());
-        for line in ["info status", "info pic", "info irq", "info registers"] {
+        for line in ["info status", "info pic", "info lapic", "info registers"] {
             let answer = self.monitor(line).unwrap_or_else(|error| error.to_string());
             text += &format!("\n{line}:\n{answer}");
         }

@@ -194,8 +194,10 @@ impl Guest {
             let waiting = sending && !self.ports.iter().all(Port::is_idle);
             return if waiting {
                 let counters = serde_json::to_string(&self.counters())?;
-                let what = format!("the serial card's data: {counters}");
-                let state = self.state()?;
+                let states = self.ports.iter().map(|port| port.uart.state());
+                let states = states.collect::<io::Result<Vec<String>>>()?.join(", ");
+                let what = format!("the serial card's data: {counters}, {states}");
+                let state = fs::read_to_string("/proc/interrupts")?;
                 self.say(&Message::Stalled { state, what })
             } else {
                 Ok(())
@@ -292,15 +294,6 @@ impl Guest {
 
     fn counters(&self) -> Vec<Counters> {
         self.ports.iter().map(|port| port.counters).collect()
-    }
-
-    /// Returns what explains a stall of the serial card's data.
-    fn state(&self) -> io::Result<String> {
-        let mut text = fs::read_to_string("/proc/interrupts")?;
-        for port in &self.ports {
-            text += &port.uart.state()?;
-        }
-        Ok(text)
     }
 
     fn say(&self, message: &Message) -> io::Result<()> {

@@ -42,6 +42,7 @@ pub fn find() -> io::Result<Vec<Uart>> {
         if !link.canonicalize()?.starts_with(&card) {
             continue;
         }
+        stay_active(&link)?;
         let port = attribute(&link, "port");
         let base = u16::from_str_radix(port.trim_start_matches("0x"), 16)
             .map_err(|_| io::Error::other(format!("{} has no I/O port", link.display())))?;
@@ -57,6 +58,12 @@ pub fn find() -> io::Result<Vec<Uart>> {
         ));
     }
     Ok(uarts)
+}
+
+/// Keeps the kernel from suspending a port, as it does half a second after the last byte: it may
+/// leave data unsent that is written meanwhile (Documentation/findings.md, 9).
+fn stay_active(link: &Path) -> io::Result<()> {
+    fs::write(link.join("device/power/control"), "on")
 }
 
 fn entry_name(path: &Path) -> String {
@@ -89,25 +96,14 @@ impl Uart {
         })
     }
 
-    /// Returns the registers that can be read without an effect on data that is on its way, and
-    /// whether the kernel has suspended the port.
+    /// Returns the registers that can be read without an effect on data that is on its way.
     pub fn state(&self) -> io::Result<String> {
         let [ier, lcr, mcr, lsr] = [IER, LCR, MCR, LSR].map(|register| self.read(register));
         let (ier, lcr, mcr, lsr) = (ier?, lcr?, mcr?, lsr?);
-        let mut text = format!(
-            "{}: IER {ier:#x}, LCR {lcr:#x}, MCR {mcr:#x}, LSR {lsr:#x}\n",
+        Ok(format!(
+            "{}: IER {ier:#x} LCR {lcr:#x} MCR {mcr:#x} LSR {lsr:#x}",
             self.node.display()
-        );
-        // The kernel has a device for each port there, which it suspends after half a second.
-        for device in fs::read_dir("/sys/bus/serial-base/devices")
-            .into_iter()
-            .flatten()
-        {
-            let device = device?.path();
-            let status = attribute(&device, "power/runtime_status");
-            text += &format!("{}: {status}\n", device.display());
-        }
-        Ok(text)
+        ))
     }
 
     /// Gives the registers that no driver depends on values that do not come by chance.
