@@ -135,17 +135,21 @@ pub fn one(ctx: &mut Ctx, source: &Source, choice: &Choice) -> Result<Report> {
     work(&mut step, &target, &exercise, report, choice)
 }
 
-/// Explores a device.
+/// Explores a device, and plays its works without a move, for others of its kind.
 pub fn found(target: &Target, exercise: &Exercise) -> Result<Found> {
     let mut step = |_: String| {};
-    let suite = Suite::new(
+    let mut suite = Suite::new(
         &mut step,
         target,
         exercise,
         Report::default(),
         &Choice::default(),
     )?;
-    Ok(suite.found().clone())
+    moves::alone(&mut suite)?;
+    Ok(Found {
+        readable: suite.readable.clone(),
+        ..suite.found().clone()
+    })
 }
 
 /// Takes a device through the checks of its work.
@@ -157,7 +161,8 @@ pub fn work(
     choice: &Choice,
 ) -> Result<Report> {
     let mut suite = Suite::new(step, target, exercise, report, choice)?;
-    if suite.wants("work") || suite.wants("move") {
+    // What differs by itself is known of a device of a kind that was explored.
+    if suite.wants("work") || (suite.wants("move") && choice.found.is_none()) {
         moves::alone(&mut suite)?;
     }
     if suite.wants("reset") {

@@ -131,6 +131,24 @@ pub fn alone(suite: &mut Suite<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Plays a work without a move, for the comparison with moves; none if it fails.
+fn reference(
+    suite: &mut Suite<'_>,
+    rig: &Rig,
+    work: &Work,
+    interrupt: Option<u32>,
+) -> Result<Option<Outcome>> {
+    let played = undisturbed(suite, rig, work, interrupt)?;
+    Ok(match played {
+        Ok(outcome) => Some(outcome),
+        Err(fault) => {
+            let shows = format!("{}: {}", work.name, fault.shows);
+            suite.report.fail(fault.rule, shows);
+            None
+        }
+    })
+}
+
 /// Plays the works with a move at each step.
 pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
     let (source, other) = suite.open_two()?;
@@ -141,15 +159,8 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
         .filter(|way| suite.offers(*way))
         .collect();
     let mut random = Random::new(suite.seed);
-    let mut works = Vec::new();
-    for (work, interrupt) in suite.works() {
-        match undisturbed(suite, &source, &work, interrupt)? {
-            Ok(alone) => works.push((work, interrupt, alone)),
-            Err(fault) => suite
-                .report
-                .fail(fault.rule, format!("{}: {}", work.name, fault.shows)),
-        }
-    }
+    let works = suite.works().into_iter();
+    let mut works: Vec<_> = works.map(|(work, with)| (work, with, None)).collect();
     // The simplest way with all works first.
     let has_rest = !suite.exercise.rest.is_empty();
     for (index, way) in ways.into_iter().enumerate() {
@@ -159,7 +170,14 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
             true => Moment::AtRest,
             false => Moment::Random,
         };
-        for (work, interrupt, alone) in &works {
+        for (work, interrupt, alone) in &mut works {
+            let (work, interrupt) = (&*work, *interrupt);
+            // Played when it is first needed, because a violation may end everything before.
+            let alone = match alone {
+                Some(alone) => alone,
+                None => alone.insert(reference(suite, &source, work, interrupt)?),
+            };
+            let Some(alone) = alone else { continue };
             suite.told(&format!("{}, moved by {way}", work.name));
             for step in 0..=work.steps.len() {
                 let at_work = step > 0 && matches!(work.steps[step - 1], Step::Write(..));
@@ -168,13 +186,13 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
                     if way == Way::Used {
                         // To a device that has another state, and is at rest: its guest memory
                         // is the source's.
-                        worked(suite, destination, work, *interrupt)?;
+                        worked(suite, destination, work, interrupt)?;
                     } else {
                         destination.reset()?;
                     }
                     let case = Case {
                         work,
-                        interrupt: *interrupt,
+                        interrupt,
                         way,
                         step,
                         moment,
