@@ -70,8 +70,7 @@ pub fn reset(suite: &mut Suite<'_>) -> Result<()> {
                 }
                 None => {
                     let outcome = player.end(&rig, &suite.readable)?;
-                    let all = [Part::Registers, Part::DeviceMemory, Part::GuestMemory];
-                    if let Some(what) = alone.snapshot.differs_in(&outcome.snapshot, &all) {
+                    if let Some(what) = alone.snapshot.differs_in(&outcome.snapshot, &Part::ALL) {
                         suite
                             .report
                             .fail("reset.runs", format!("{when}: at the end {what}"));

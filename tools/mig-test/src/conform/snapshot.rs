@@ -23,6 +23,13 @@ pub enum Part {
     GuestMemory,
 }
 
+impl Part {
+    /// All of them.
+    pub const ALL: [Part; 3] = [Part::Registers, Part::DeviceMemory, Part::GuestMemory];
+    /// Those that a read does not change.
+    pub const MEMORY: [Part; 2] = [Part::DeviceMemory, Part::GuestMemory];
+}
+
 /// What has a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
@@ -65,8 +72,6 @@ pub enum Depth {
     All,
     /// What the works touch.
     Touched,
-    /// The same, and no registers, because a read may change them.
-    Memory,
 }
 
 /// A BAR of at most so many bytes is always read as a whole.
@@ -75,27 +80,28 @@ const SMALL: u64 = 1 << 20;
 impl Snapshot {
     /// Reads everything that the works can change, without changing anything.
     pub fn take(rig: &Rig, readable: &Readable) -> Result<Snapshot> {
-        Snapshot::of(rig, readable, Depth::Touched)
+        Snapshot::take_parts(rig, readable, &Part::ALL)
     }
 
-    /// Reads memory only.
-    pub fn take_memory(rig: &Rig, readable: &Readable) -> Result<Snapshot> {
-        Snapshot::of(rig, readable, Depth::Memory)
+    /// The same of some parts.
+    pub fn take_parts(rig: &Rig, readable: &Readable, parts: &[Part]) -> Result<Snapshot> {
+        Snapshot::of(rig, readable, Depth::Touched, parts)
     }
 
     /// Reads everything.
     pub fn take_all(rig: &Rig, readable: &Readable) -> Result<Snapshot> {
-        Snapshot::of(rig, readable, Depth::All)
+        Snapshot::of(rig, readable, Depth::All, &Part::ALL)
     }
 
-    fn of(rig: &Rig, readable: &Readable, depth: Depth) -> Result<Snapshot> {
+    fn of(rig: &Rig, readable: &Readable, depth: Depth, parts: &[Part]) -> Result<Snapshot> {
         let mut values = BTreeMap::new();
         let mut add = |part, name: Name, value| {
             if !readable.volatile.contains(&name) {
                 values.insert((part, name), value);
             }
         };
-        if depth != Depth::Memory {
+        let is_wanted = |part| parts.contains(&part);
+        if is_wanted(Part::Registers) {
             for (at, word) in (0..).step_by(4).zip(rig.config_space()?.chunks_exact(4)) {
                 let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
                 add(
@@ -112,7 +118,8 @@ impl Snapshot {
                 add(Part::Registers, Name::Register(*register), value);
             }
         }
-        for area in &rig.areas {
+        let areas = rig.areas.iter();
+        for area in areas.filter(|_| is_wanted(Part::DeviceMemory)) {
             let mut read = |start: u64, len: usize| {
                 let place = |at| Place::Bar(area.bar, start + at);
                 pages(rig, len, place, &mut |name, value| {
@@ -131,7 +138,8 @@ impl Snapshot {
                 read(*start, *len)?;
             }
         }
-        for (index, (_, memory)) in rig.guest.iter().enumerate() {
+        let guest = rig.guest.iter().enumerate();
+        for (index, (_, memory)) in guest.filter(|_| is_wanted(Part::GuestMemory)) {
             let place = |at| Place::Memory(index, at);
             pages(rig, memory.len(), place, &mut |name, value| {
                 add(Part::GuestMemory, name, value);

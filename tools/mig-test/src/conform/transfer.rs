@@ -166,7 +166,7 @@ impl Move<'_> {
     }
 
     fn memory(&self) -> Result<Snapshot> {
-        Snapshot::take_memory(self.source, self.readable)
+        Snapshot::take_parts(self.source, self.readable, &Part::MEMORY)
     }
 
     /// Checks that the stopped source saves the same twice.
