@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A QEMU process. Waits for it also end when it dies.
+//! A QEMU process. Waits for it also end when it dies, or when KVM cannot go on with its guest.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::process::{pidfd_open, Pid, PidfdFlags};
+use rustix::fs::inotify;
+use rustix::process::{pidfd_open, pidfd_send_signal, Pid, PidfdFlags, Signal};
 
 use crate::patience::Deadline;
 
 /// The timeout for any request to QEMU or the guest. It is long, because an emulated host is slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What QEMU prints when KVM gives its guest up. It then stops, and the guest with it.
+const GIVEN_UP: &str = "KVM internal error";
 
 /// A running QEMU. Its drop kills it.
 pub struct Process {
@@ -35,12 +40,40 @@ impl Process {
             .spawn()
             .with_context(|| format!("start {}", command.get_program().to_string_lossy()))?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-        Ok(Process {
+        let process = Process {
             name: name.to_owned(),
             child,
             pidfd,
             stderr: stderr.to_owned(),
-        })
+        };
+        process.end_when_given_up()?;
+        Ok(process)
+    }
+
+    /// Ends the process when it prints that its guest was given up, so that nothing waits for it.
+    fn end_when_given_up(&self) -> Result<()> {
+        let pidfd = self.pidfd.try_clone()?;
+        let changes = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&changes, &self.stderr, inotify::WatchFlags::MODIFY)?;
+        let stderr = self.stderr.clone();
+        thread::spawn(move || loop {
+            if fs::read_to_string(&stderr).is_ok_and(|text| text.contains(GIVEN_UP)) {
+                // It fails if the process has ended.
+                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                return;
+            }
+            let mut fds = [
+                PollFd::new(&changes, PollFlags::IN),
+                PollFd::new(&pidfd, PollFlags::IN),
+            ];
+            if poll(&mut fds, None).is_err() || !fds[1].revents().is_empty() {
+                return;
+            }
+            if rustix::io::read(&changes, &mut [0; 4096]).is_err() {
+                return;
+            }
+        });
+        Ok(())
     }
 
     /// Waits until `fd` is readable, or closed by its peer.
@@ -96,7 +129,10 @@ impl Process {
     fn last_words(&self) -> String {
         let text = self.stderr();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(4)..].join(" | ")
+        let given_up = lines.iter().position(|line| line.contains(GIVEN_UP));
+        let first = given_up.unwrap_or(lines.len().saturating_sub(4));
+        let last = lines.len().min(first + 4);
+        lines[first..last].join(" | ")
     }
 }
 
@@ -105,5 +141,26 @@ impl Drop for Process {
         // Both fail only if the process has been waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patience;
+
+    #[test]
+    fn a_process_whose_guest_was_given_up_ends_and_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            "echo 'KVM internal error. Suberror: 3' >&2; exec sleep 600",
+        ]);
+        let stderr = folder.path().join("stderr");
+        let mut process = Process::spawn("source", &mut shell, &stderr).unwrap();
+        process.await_exit(patience::until(PATIENCE)).unwrap();
+        let error = process.has_not_sent("READY");
+        assert!(error.contains("KVM internal error. Suberror: 3"), "{error}");
     }
 }

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use mig_common::message::{Counters, Message, Registers};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
+use rustix::mm::{mlockall, MlockAllFlags};
 use rustix::mount::{mount, MountFlags};
 use rustix::system::{reboot, RebootCommand};
 
@@ -63,7 +64,8 @@ const PATIENCE: Timespec = Timespec {
 
 fn main() {
     if process::id() != 1 {
-        let error = scratch::run().expect_err("it runs for ever");
+        let ran = lock_memory().and_then(|()| scratch::run());
+        let error = ran.expect_err("it runs for ever");
         eprintln!("scratch: {error}");
         process::exit(1);
     }
@@ -80,6 +82,7 @@ fn main() {
 }
 
 fn start() -> io::Result<Guest> {
+    lock_memory()?;
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         fs::create_dir_all(target)?;
         mount(kind, target, kind, MountFlags::empty(), None)?;
@@ -131,6 +134,12 @@ fn start() -> io::Result<Guest> {
         mode: Mode::Running,
         reported: 0,
     })
+}
+
+/// Sees to it that no access to a register follows a page fault, which would stop the VM in an
+/// emulated machine (Documentation/findings.md, 10).
+fn lock_memory() -> io::Result<()> {
+    Ok(mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)?)
 }
 
 /// What the serial card's data does.
