@@ -101,6 +101,13 @@ const PROOFS: &[Scenario] = &[
         own_device::run,
     )
     .loading(&[GUIDE]),
+    migrates(
+        "doorbells-guest",
+        "a guest rings the doorbells of a BAR in parts, and migrates",
+        4,
+        own_device::doorbells,
+    )
+    .loading(&[DOORBELLS]),
     plain(
         "sysfs-limits",
         "the limit on ports, and what sysfs refuses",

@@ -13,7 +13,7 @@
 //! | `mig_own=1` | a driver author's | loads the author's modules, runs the author's program |
 //!
 //! Started by another init, it is such an author's program: it drives the vendor guide's scratch
-//! card ([`scratch`]).
+//! card ([`scratch`]), or the example with doorbells ([`doorbells`]).
 //!
 //! Commands come over the first serial port, one per line: `report N`, `pause` (wait for everything
 //! in flight), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes unread
@@ -22,6 +22,7 @@
 
 mod config;
 mod console;
+mod doorbells;
 mod gpu;
 mod intx;
 mod memory;
@@ -35,6 +36,7 @@ mod serial;
 mod tty;
 mod vfio;
 
+use std::convert::Infallible;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -64,9 +66,14 @@ const PATIENCE: Timespec = Timespec {
 
 fn main() {
     if process::id() != 1 {
-        let ran = lock_memory().and_then(|()| scratch::run());
-        let error = ran.expect_err("it runs for ever");
-        eprintln!("scratch: {error}");
+        let (name, run): (_, fn() -> io::Result<Infallible>) = match doorbells::is_there() {
+            true => ("doorbells", doorbells::run),
+            false => ("scratch", scratch::run),
+        };
+        let error = lock_memory()
+            .and_then(|()| run())
+            .expect_err("it runs for ever");
+        eprintln!("{name}: {error}");
         process::exit(1);
     }
     let error = match start() {

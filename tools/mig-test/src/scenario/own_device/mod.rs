@@ -5,6 +5,8 @@
 //! The author knows how the guest uses the device and when it is wrong. So the guest runs the
 //! author's program and modules, and what they print decides.
 
+mod order;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -12,12 +14,11 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 use mig_common::message::Message;
-use mig_common::modules::{OWN, PROGRAM};
 use regex_lite::Regex;
 use serde::Serialize;
 
 use super::bed::{ensure_quiet, kernel_release, load, Bed, Card, Driver, Host};
-use super::conformance::source::{load_brought, MDEV, MODULES};
+use super::conformance::source::load_brought;
 use super::Ctx;
 use crate::event::Outcome;
 use crate::kernel_log;
@@ -27,6 +28,8 @@ use crate::qemu::image::Image;
 use crate::qemu::migration;
 use crate::qemu::process::PATIENCE;
 use crate::qemu::vm::{Role, Vm};
+use order::Example;
+pub use order::{regex, Order};
 
 /// The option with the words after which the guest migrates.
 pub const READY: &str = "ready";
@@ -48,6 +51,19 @@ const SHOWN: usize = 6;
 /// The file with everything that the guest has said.
 const TRANSCRIPT: &str = "guest-output";
 
+/// The vendor guide's card.
+const SCRATCH: Example = Example {
+    module: "scratch",
+    mdev: "scratch/scratch-1",
+    moves: 1,
+};
+/// The example with a BAR in parts.
+const DOORBELLS: Example = Example {
+    module: "doorbells",
+    mdev: "doorbells/doorbells-1",
+    moves: 3,
+};
+
 /// The author's driver as the test bed knows it.
 const AUTHORS: Driver = Driver {
     module: "the author's device",
@@ -56,70 +72,6 @@ const AUTHORS: Driver = Driver {
     guest: "mig_own=1",
     has_port: false,
 };
-
-/// What is to be done.
-struct Order<'a> {
-    modules: Vec<&'a str>,
-    mdev: &'a str,
-    ready: Option<Regex>,
-    ok: Option<Regex>,
-    fail: Option<Regex>,
-    moves: usize,
-    files: Vec<(String, Vec<u8>)>,
-}
-
-impl<'a> Order<'a> {
-    /// Returns what the options say.
-    fn of(ctx: &'a Ctx) -> Result<Order<'a>> {
-        let option = |name: &str| ctx.options.get(name).map(String::as_str);
-        let words = |name: &str| option(name).map(regex).transpose();
-        let moves = option(MOVES).map_or(Ok(1), str::parse);
-        let moves = moves.ok().filter(|moves| *moves > 0);
-        let moves = moves.with_context(|| format!("{MOVES} is a number from 1 on"))?;
-        let Some(mdev) = option(MDEV) else {
-            return Ok(Order {
-                modules: vec!["scratch"],
-                mdev: "scratch/scratch-1",
-                ready: Some(regex("[1-9][0-9]* rounds, 0 wrong")?),
-                ok: Some(regex("rounds, 0 wrong")?),
-                fail: Some(regex(" has 0x|[1-9][0-9]* wrong")?),
-                moves,
-                files: vec![
-                    (OWN.into(), Vec::new()),
-                    (PROGRAM.into(), fs::read(ctx.job.join("mig-guest"))?),
-                ],
-            });
-        };
-        Ok(Order {
-            modules: option(MODULES)
-                .into_iter()
-                .flat_map(|all| all.split(','))
-                .collect(),
-            mdev,
-            ready: words(READY)?,
-            ok: words(OK)?,
-            fail: words(FAIL)?,
-            moves,
-            files: files(&ctx.job.join(GUEST))?,
-        })
-    }
-}
-
-/// Reads the files of a folder.
-fn files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        files.push((name, fs::read(entry.path())?));
-    }
-    Ok(files)
-}
-
-/// Compiles a regular expression. The error says what is wrong with it.
-pub fn regex(text: &str) -> Result<Regex> {
-    Regex::new(text).with_context(|| format!("\"{text}\" is no regular expression"))
-}
 
 /// The figures of one migration.
 #[derive(Serialize)]
@@ -146,7 +98,18 @@ struct About {
 
 /// Migrates a guest with the device, as often as the options say.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let order = Order::of(ctx)?;
+    with(ctx, &SCRATCH, &[])
+}
+
+/// Migrates a guest with the card with doorbells, of which QEMU maps both parts.
+pub fn doorbells(ctx: &mut Ctx) -> Result<Outcome> {
+    with(ctx, &DOORBELLS, &["BAR 0 mmaps[0]", "BAR 0 mmaps[1]"])
+}
+
+/// Migrates a guest with the device of the options, or of an example, in whose physical memory QEMU
+/// shows regions with these names.
+fn with(ctx: &mut Ctx, example: &Example, mapped: &[&str]) -> Result<Outcome> {
+    let order = Order::of(ctx, example)?;
     let (moves, device) = (order.moves, order.mdev.to_owned());
     let mut listener = Listener::new(ctx, order.ok.clone(), order.fail)?;
     let kind = prepare(&order.modules, order.mdev)?;
@@ -173,6 +136,13 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             ready.as_str()
         ));
         listener.await_words(&mut here.vm, ready)?;
+    }
+    let regions = here.vm.monitor("info mtree -f")?;
+    for name in mapped {
+        ensure!(
+            regions.contains(name),
+            "QEMU does not map {name}: {regions}"
+        );
     }
     let mut there = bed.start_with("destination", vec![card(&kind)?], Role::Destination)?;
     let mut figures = Vec::new();
