@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Interrupts: invalid VFIO_DEVICE_SET_IRQS calls; with a sample card, whose interrupt can be
-//! raised and lowered at will, the level semantics of INTx and the messages of MSI; INTx of a
-//! device that has migrated.
+//! Interrupts: invalid VFIO_DEVICE_SET_IRQS calls, and ranges of vectors; with a sample card,
+//! whose interrupt can be raised and lowered at will, the level semantics of INTx and the messages
+//! of MSI; INTx of a device that has migrated.
 
 use std::os::fd::AsRawFd;
 
@@ -18,7 +18,7 @@ use vfio_bindings::bindings::vfio::{
 use super::checks::Checks;
 use super::source::on_each;
 use super::target::{Target, Uart};
-use super::{disable, moved_intx};
+use super::{disable, moved_intx, ranges};
 use crate::event::Outcome;
 use crate::scenario::Ctx;
 use crate::vfio::device::{Device, IrqInfo};
@@ -39,6 +39,9 @@ pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     let mut checks = Checks::default();
     ctx.step("bad calls");
     bad_calls(&mut checks, &device)?;
+    ctx.step("ranges of vectors");
+    ranges::test(&mut checks, &device)?;
+    device.reset()?;
     if let Some(uart) = target.uart(&device)? {
         ctx.step("INTx");
         intx(&mut checks, &device, uart)?;

@@ -15,6 +15,7 @@ mod moved_intx;
 pub mod oracle;
 mod places;
 mod race;
+pub mod ranges;
 pub mod refusal;
 pub mod regions;
 pub mod reopen;

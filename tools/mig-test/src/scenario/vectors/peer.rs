@@ -14,6 +14,7 @@ use vfio_bindings::bindings::vfio::{
 };
 
 use super::{Card, Checks};
+use crate::scenario::conformance::ranges;
 use crate::scenario::physical::{Physical, RNG};
 use crate::vfio::device::Device;
 use crate::vfio::irq::{Event, SetIrqs};
@@ -175,6 +176,10 @@ pub fn compare(checks: &mut Checks) -> Result<()> {
         });
         let [theirs, ours] = results;
         checks.equal(format!("as vfio-pci: {}", call.0), ours?, theirs?);
+    }
+    // What conform expects of any device is what vfio-pci does.
+    for device in [&theirs, &ours.device] {
+        ranges::test(checks, device)?;
     }
     Ok(())
 }
