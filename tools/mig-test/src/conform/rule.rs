@@ -92,7 +92,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "uapi.interrupts",
         UapiViolated,
-        "Bad calls of VFIO_DEVICE_SET_IRQS are refused, good ones signal",
+        "Bad calls of VFIO_DEVICE_SET_IRQS are refused, good ones signal what they are for",
         IRQS,
     ),
     rule(

@@ -183,7 +183,7 @@ const PROOFS: &[Scenario] = &[
     .loading(&[GUIDE]),
     races(
         "conformance-interrupts",
-        "INTx levels, MSI messages, bad VFIO_DEVICE_SET_IRQS calls",
+        "INTx levels, MSI messages, VFIO_DEVICE_SET_IRQS over ranges, bad calls of it",
         3,
         conformance::interrupts::run,
     )
