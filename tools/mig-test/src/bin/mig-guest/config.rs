@@ -59,7 +59,7 @@ impl Card {
         require("serial number", number, register::SERIAL)?;
         let mailbox = extended(&config, VENDOR_SPECIFIC)? + MAILBOX;
         let card = Card {
-            registers: bar(&path)?,
+            registers: Memory::of_file(pci::bar(&path, 0)?, register::SIZE as usize)?,
             config,
             mailbox,
         };
@@ -126,12 +126,6 @@ fn read(config: &File, offset: u64) -> io::Result<u32> {
     let mut bytes = [0; 4];
     config.read_exact_at(&mut bytes, offset)?;
     Ok(u32::from_le_bytes(bytes))
-}
-
-fn bar(device: &Path) -> io::Result<Memory> {
-    let path = device.join("resource0");
-    let file = File::options().read(true).write(true).open(path)?;
-    Memory::of_file(file, register::SIZE as usize)
 }
 
 fn require<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> io::Result<()> {

@@ -6,7 +6,7 @@
 //! `doorbells: N rounds, M wrong`.
 
 use std::convert::Infallible;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,12 +41,8 @@ pub fn is_there() -> bool {
 pub fn run() -> io::Result<Infallible> {
     let path = pci::find(IDS.0, IDS.1)?;
     fs::write(path.join("enable"), "1")?;
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(path.join("resource0"))?;
     let mut driver = Driver {
-        bar: Memory::of_file(file, SIZE)?,
+        bar: Memory::of_file(pci::bar(&path, 0)?, SIZE)?,
         tails: [0; QUEUES],
         sums: [0; QUEUES],
         slots: [0; QUEUES * SLOTS],

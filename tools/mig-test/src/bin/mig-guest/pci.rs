@@ -37,6 +37,12 @@ pub fn find(vendor: u16, device: u16) -> io::Result<PathBuf> {
         .canonicalize()
 }
 
+/// Opens a BAR of a device, to be mapped or, if it has ports, to be read and written.
+pub fn bar(device: &Path, index: usize) -> io::Result<File> {
+    let path = device.join(format!("resource{index}"));
+    File::options().read(true).write(true).open(path)
+}
+
 /// An attribute of a device; empty if it has none of this name.
 pub fn attribute(device: &Path, name: &str) -> String {
     fs::read_to_string(device.join(name))

@@ -7,7 +7,7 @@
 //! M wrong`. A page of the card that a migration loses or changes is wrong.
 
 use std::convert::Infallible;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::thread;
@@ -72,8 +72,8 @@ impl Card {
         pci::Config::open(&path)?.change_command(pci::COMMAND_MASTER, 0)?;
         Ok(Card {
             base: place_in_page(&path)?,
-            registers: bar(&path, 0, PAGE)?,
-            memory: bar(&path, 1, PAGES * PAGE)?,
+            registers: Memory::of_file(pci::bar(&path, 0)?, PAGE)?,
+            memory: Memory::of_file(pci::bar(&path, 1)?, PAGES * PAGE)?,
             guest: Dma::new(1)?,
             filled: [0; PAGES],
             rounds: 0,
@@ -158,10 +158,4 @@ fn place_in_page(device: &Path) -> io::Result<usize> {
     let start = text.split_whitespace().next().unwrap_or_default();
     let start = usize::from_str_radix(start.trim_start_matches("0x"), 16);
     Ok(start.map_err(io::Error::other)? % PAGE)
-}
-
-fn bar(device: &Path, bar: usize, len: usize) -> io::Result<Memory> {
-    let path = device.join(format!("resource{bar}"));
-    let file = File::options().read(true).write(true).open(path)?;
-    Memory::of_file(file, len)
 }

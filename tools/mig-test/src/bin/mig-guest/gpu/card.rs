@@ -3,7 +3,7 @@
 //!
 //! Its interrupts would need a driver in the guest's kernel, so fences are polled.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -191,8 +191,7 @@ fn fence_at(ring: usize) -> usize {
 }
 
 fn bar(device: &Path, bar: usize) -> io::Result<Memory> {
-    let path = device.join(format!("resource{bar}"));
-    let file = File::options().read(true).write(true).open(path)?;
+    let file = pci::bar(device, bar)?;
     let len = file.metadata()?.len();
     Memory::of_file(file, len as usize)
 }

@@ -41,10 +41,10 @@ impl Uio {
         let name = names
             .next()
             .ok_or_else(|| io::Error::other("the device has no uio"))??;
-        let open = |path: &Path| File::options().read(true).write(true).open(path);
+        let node = Path::new("/dev").join(name.file_name());
         Ok(Uio {
-            uio: open(&Path::new("/dev").join(name.file_name()))?,
-            ports: open(&device.join("resource0"))?,
+            uio: File::options().read(true).write(true).open(node)?,
+            ports: pci::bar(device, 0)?,
             config: Config::open(device)?,
             seen: 0,
         })
