@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{bail, ensure, Result};
 
+use crate::lab::modules::{self, Goal};
 use crate::lab::{run_logged, Lab};
 
 /// The driver's name.
@@ -24,7 +25,15 @@ pub fn check(lab: &Lab) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(folder.join("target"))?;
+    // The SDK, as an author has built it before.
+    modules::build(lab, lab.default_kernel(), Goal::Modules)?;
+    let mut command = Command::new("cp");
+    command.arg("-a");
+    command.args(["kmod", "kmod.stamp"].map(|name| lab.target.join(name)));
+    command.arg(folder.join("target"));
+    let (ok, output) = run_logged(lab, "copying the SDK", "first-hour", command)?;
+    ensure!(ok, "copying the SDK: {}", output.trim());
     for (arguments, wanted) in COMMANDS {
         // What runs now, even if cargo has put another one in its place.
         let mut command = Command::new("/proc/self/exe");

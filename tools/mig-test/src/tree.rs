@@ -100,9 +100,6 @@ impl Report {
     /// Returns the tasks that use modules: VMs, and checks of the source tree if wanted.
     fn after_modules<'a>(&self, lab: &Lab, tree: bool, batches: &'a [Batch]) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
-        if tree {
-            tasks.push(Task::Checks(&MODULES));
-        }
         for (index, batch) in batches.iter().enumerate() {
             let most = match index + 1 == batches.len() {
                 true => LAST,
@@ -115,6 +112,10 @@ impl Report {
                 }
                 Err(error) => self.not_run(batch, &batch.names(), &error),
             }
+        }
+        if tree {
+            // Last: no processor is idle while a build runs.
+            tasks.push(Task::Checks(&MODULES));
         }
         tasks
     }

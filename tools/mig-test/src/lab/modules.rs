@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 
 use super::chroot::{place, Chroot};
-use super::stamp::Stamp;
+use super::stamp::{Results, Stamp};
 use super::{cache, task, Kernel, Lab};
 use crate::progress::Progress;
 
@@ -35,15 +35,17 @@ pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
     };
     let folder = format!("{folder}{}", lab.suffix(kernel));
     let out = lab.target.join(&folder);
+    let results = results(lab, &folder);
     let stamp = source_stamp(lab, kernel)?;
-    if goal == Goal::Modules && is_stamped(lab, &folder, &stamp) {
+    if goal == Goal::Modules && results.are_of(&stamp) {
         return Ok(Vec::new());
     }
     let progress = Progress::start(what);
     if matches!(goal, Goal::Fresh | Goal::Clippy) {
         cache::remove(&out)?;
     }
-    forget_stamp(lab, &folder)?;
+    let was_clean = !out.exists() || results.are_clean();
+    results.forget()?;
     fs::create_dir_all(&out)?;
     let chroot = enter(lab, kernel)
         .reading(&lab.project, place::SOURCE)
@@ -68,9 +70,19 @@ pub fn build(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<Vec<String>> {
     progress.done();
     let warnings = warnings(&output);
     if goal != Goal::Analyzer && warnings.is_empty() {
-        set_stamp(lab, &folder, &stamp)?;
+        results.set(&stamp, was_clean)?;
     }
     Ok(warnings)
+}
+
+/// Builds the modules and those of the tests, where they are not built yet. Any warning is an
+/// error, also one of a file that an earlier build has compiled.
+pub fn without_warnings(lab: &Lab, kernel: Kernel) -> Result<()> {
+    let results = results(lab, &format!("kmod{}", lab.suffix(kernel)));
+    if !(results.are_of(&source_stamp(lab, kernel)?) && results.are_clean()) {
+        deny(&build(lab, kernel, Goal::Fresh)?)?;
+    }
+    build_ours(lab, kernel, &TESTS, Goal::Modules)
 }
 
 /// Builds what separate trees are built against, or checked against by clippy, unless it is there.
@@ -79,7 +91,7 @@ pub fn ensure(lab: &Lab, kernel: Kernel, goal: Goal) -> Result<()> {
         return build(lab, kernel, Goal::Modules).map(drop);
     }
     let folder = format!("kmod-clippy{}", lab.suffix(kernel));
-    match is_stamped(lab, &folder, &source_stamp(lab, kernel)?) {
+    match results(lab, &folder).are_of(&source_stamp(lab, kernel)?) {
         true => Ok(()),
         false => deny(&build(lab, kernel, goal)?),
     }
@@ -143,7 +155,7 @@ pub fn current(lab: &Lab, kernel: Kernel) -> Result<Vec<Apart<'static>>> {
     let mut found = Vec::new();
     for apart in OURS {
         let name = format!("{}{}", apart.folder, lab.suffix(kernel));
-        if is_stamped(lab, &name, &apart_stamp(lab, kernel, &apart)?) {
+        if results(lab, &name).are_of(&apart_stamp(lab, kernel, &apart)?) {
             found.push(apart);
         }
     }
@@ -155,14 +167,14 @@ pub fn build_ours(lab: &Lab, kernel: Kernel, apart: &Apart, goal: Goal) -> Resul
     if goal == Goal::Clippy {
         return deny(&build_apart(lab, kernel, apart, goal)?);
     }
-    let name = format!("{}{}", apart.folder, lab.suffix(kernel));
+    let results = results(lab, &format!("{}{}", apart.folder, lab.suffix(kernel)));
     let stamp = apart_stamp(lab, kernel, apart)?;
-    if goal == Goal::Modules && is_stamped(lab, &name, &stamp) {
+    if goal == Goal::Modules && results.are_of(&stamp) {
         return Ok(());
     }
-    forget_stamp(lab, &name)?;
+    results.forget()?;
     deny(&build_apart(lab, kernel, apart, goal)?)?;
-    set_stamp(lab, &name, &stamp)
+    results.set(&stamp, true)
 }
 
 /// Builds modules of another tree against the project's built modules, or runs clippy on them.
@@ -220,24 +232,9 @@ fn apart_stamp(lab: &Lab, kernel: Kernel, apart: &Apart) -> Result<String> {
     Ok(stamp.finish())
 }
 
-/// Returns the path of the stamp of `folder`.
-fn stamp_file(lab: &Lab, folder: &str) -> PathBuf {
-    lab.target.join(format!("{folder}.stamp"))
-}
-
-/// Returns whether `folder` was built from exactly this.
-fn is_stamped(lab: &Lab, folder: &str, stamp: &str) -> bool {
-    let built = fs::read_to_string(stamp_file(lab, folder));
-    built.is_ok_and(|built| built == stamp) && lab.target.join(folder).exists()
-}
-
-/// Removes the stamp during the build, so that an interrupted build is not used.
-fn forget_stamp(lab: &Lab, folder: &str) -> Result<()> {
-    cache::remove(&stamp_file(lab, folder))
-}
-
-fn set_stamp(lab: &Lab, folder: &str, stamp: &str) -> Result<()> {
-    Ok(fs::write(stamp_file(lab, folder), stamp)?)
+/// Returns a folder that modules are built in.
+fn results(lab: &Lab, folder: &str) -> Results {
+    Results::new(&lab.target, folder)
 }
 
 /// Returns the folder that mainline's C mtty is built in.

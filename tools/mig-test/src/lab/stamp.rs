@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Digests of the contents that something is built from: equal digests mean equal results. File
-//! times would not do, because a checkout, a copy and a build without changes all set them.
+//! times would not do, because a checkout, a copy and a build without changes all set them. And
+//! folders of results, with such a digest beside them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
+
+use super::cache;
 
 /// A digest that is being computed.
 #[derive(Default)]
@@ -43,6 +46,52 @@ impl Stamp {
     }
 }
 
+/// A folder of results, and the stamp of what they were built from.
+pub struct Results {
+    folder: PathBuf,
+    stamp: PathBuf,
+}
+
+impl Results {
+    /// What the stamp also says if nothing in the folder was compiled with a warning. A build that
+    /// changes a part of the folder is silent about the rest.
+    const CLEAN: &str = " clean";
+
+    /// Returns the folder of this name, whose stamp is beside it.
+    pub fn new(target: &Path, name: &str) -> Self {
+        Results {
+            folder: target.join(name),
+            stamp: target.join(format!("{name}.stamp")),
+        }
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.stamp).unwrap_or_default()
+    }
+
+    /// Returns whether they were built from exactly this.
+    pub fn are_of(&self, stamp: &str) -> bool {
+        let said = self.said();
+        said.strip_suffix(Self::CLEAN).unwrap_or(&said) == stamp && self.folder.exists()
+    }
+
+    /// Returns whether nothing was compiled with a warning.
+    pub fn are_clean(&self) -> bool {
+        self.said().ends_with(Self::CLEAN) && self.folder.exists()
+    }
+
+    /// Removes the stamp during a build, so that the results of an interrupted one are not used.
+    pub fn forget(&self) -> Result<()> {
+        cache::remove(&self.stamp)
+    }
+
+    /// Notes what they were built from, and whether nothing was compiled with a warning.
+    pub fn set(&self, stamp: &str, is_clean: bool) -> Result<()> {
+        let clean = if is_clean { Self::CLEAN } else { "" };
+        Ok(fs::write(&self.stamp, format!("{stamp}{clean}"))?)
+    }
+}
+
 /// Returns the digest of contents.
 pub fn of(bytes: &[u8]) -> String {
     let mut stamp = Stamp::default();
@@ -75,6 +124,23 @@ mod tests {
         assert_ne!(write("sub/b.rs", "y"), more);
         fs::rename(folder.path().join("a.rs"), folder.path().join("c.rs")).unwrap();
         assert_ne!(name(), first);
+    }
+
+    #[test]
+    fn results_are_of_what_their_stamp_says_while_they_are_there() {
+        let target = tempfile::tempdir().unwrap();
+        let results = Results::new(target.path(), "kmod");
+        assert!(!results.are_of("a") && !results.are_clean());
+        fs::create_dir(target.path().join("kmod")).unwrap();
+        results.set("a", false).unwrap();
+        assert!(results.are_of("a") && !results.are_of("b") && !results.are_clean());
+        results.set("b", true).unwrap();
+        assert!(results.are_of("b") && !results.are_of("a") && results.are_clean());
+        results.forget().unwrap();
+        assert!(!results.are_of("b") && !results.are_clean());
+        results.set("b", true).unwrap();
+        fs::remove_dir(target.path().join("kmod")).unwrap();
+        assert!(!results.are_of("b") && !results.are_clean());
     }
 
     #[test]
