@@ -42,8 +42,7 @@ pub const BUILDS: [(&str, Check); 2] = [
     ("vendor-guide", vendor_guide),
 ];
 
-/// The checks that use the folders of modules, after [`BUILDS`]. Most are builds, which use the
-/// processors that VMs have left.
+/// The checks that use the folders of modules, after [`BUILDS`].
 pub const MODULES: [(&str, Check); 5] = [
     ("first-hour", |lab| {
         first_hour::check(lab).map(|()| Done::Passed)

@@ -101,10 +101,12 @@ impl Report {
     fn after_modules<'a>(&self, lab: &Lab, tree: bool, batches: &'a [Batch]) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
         for (index, batch) in batches.iter().enumerate() {
-            let most = match index + 1 == batches.len() {
-                true => LAST,
-                false => usize::MAX,
-            };
+            let is_last = index + 1 == batches.len();
+            if tree && is_last {
+                // Beside VMs, because they take minutes; small VMs are what fills the end.
+                tasks.push(Task::Checks(&MODULES));
+            }
+            let most = if is_last { LAST } else { usize::MAX };
             match prepared(lab, batch) {
                 Ok(parts) => {
                     let pieces = parts.into_iter().flat_map(|part| part.pieces(most));
@@ -112,10 +114,6 @@ impl Report {
                 }
                 Err(error) => self.not_run(batch, &batch.names(), &error),
             }
-        }
-        if tree {
-            // Last: no processor is idle while a build runs.
-            tasks.push(Task::Checks(&MODULES));
         }
         tasks
     }
