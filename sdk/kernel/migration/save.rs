@@ -11,7 +11,7 @@ use crate::{
 };
 use kernel::{prelude::*, uaccess::UserPtr};
 use mdev_model::{
-    stream::{StreamChecksum, Tag, END_LEN, EVENTS_MAX, HEADER_LEN, INTERRUPT_LEN},
+    stream::{StreamChecksum, Tag, END_LEN, EVENTS_MAX, HEADER_LEN, INTERRUPT_LEN, MATCH_LEN},
     v1::{self, Chunk},
 };
 
@@ -347,7 +347,11 @@ fn gather(mut piece: impl FnMut(usize) -> Result<usize>) -> Result<usize> {
 pub(super) fn stop_copy_length<O: Operations>(open: &Open<O>, saving: Option<&Outgoing<O>>) -> u64 {
     let driver = match saving {
         Some(saving) => saving.stop_copy(open),
-        None => open.driver.pending(None).stop_copy,
+        // A session that is yet to begin begins with the match data.
+        None => {
+            let driver = open.driver.pending(None).stop_copy;
+            driver.saturating_add((HEADER_LEN + MATCH_LEN) as u64)
+        }
     };
     driver
         .saturating_add(trailer(&open.cx))
