@@ -237,9 +237,7 @@ impl Operations for OpenGpu {
     fn reset(&self, cx: &Context) -> Result {
         let mut registers = self.core.registers.lock();
         registers.reset();
-        if let Err(e) = self.core.vram.clear() {
-            dev_err!(cx.device(), "mgpu: VRAM was not cleared: {e:?}\n");
-        }
+        self.core.vram.clear();
         signal(cx, &registers, &Effects::default());
         Ok(())
     }

@@ -3,11 +3,11 @@
 //! Saving and loading the toy GPU's state: VRAM as runs of pages, then the registers.
 
 use crate::{pages, state::State, OpenGpu};
-use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
+use kernel::prelude::*;
 use mdev_sdk::{
     model::record::require,
     model::stream::{name, Format, LoadError, Tag, HEADER_LEN},
-    Context, DeviceMemory, Migrate, Pending, Phase, Progress, RecordWriter,
+    Context, Migrate, Pending, Phase, Progress, RecordWriter, StagedMemory,
 };
 
 /// The registers and work in progress: [`State::encode`].
@@ -28,9 +28,7 @@ pub(crate) struct Saving {
 /// The staged state of a device.
 pub(crate) struct Arrived {
     state: Option<State>,
-    vram: Arc<DeviceMemory>,
-    /// For `commit`, which must not allocate.
-    page: KVVec<u8>,
+    vram: StagedMemory,
 }
 
 #[vtable]
@@ -111,8 +109,7 @@ impl Migrate for OpenGpu {
     fn start_loading(&self) -> Result<Arrived> {
         Ok(Arrived {
             state: None,
-            vram: DeviceMemory::new(self.core.vram.size())?,
-            page: KVVec::from_elem(0, PAGE_SIZE, GFP_KERNEL_ACCOUNT)?,
+            vram: StagedMemory::new(&self.core.vram)?,
         })
     }
 
@@ -120,8 +117,7 @@ impl Migrate for OpenGpu {
         let size = self.vram_size;
         if tag == VRAM {
             let (offset, data) = pages::decode(payload, size)?;
-            let written = arrived.vram.write(offset, data);
-            return Ok(written.map_err(|_| "pages beyond VRAM")?);
+            return arrived.vram.write(offset, data);
         }
         arrived.state = Some(State::decode(payload, size)?);
         Ok(())
@@ -132,10 +128,8 @@ impl Migrate for OpenGpu {
         Ok(require(whole, "the registers are missing")?)
     }
 
-    fn commit(&self, cx: &Context, mut arrived: Arrived) {
-        if let Err(e) = self.core.vram.copy_from(&arrived.vram, &mut arrived.page) {
-            dev_err!(cx.device(), "mgpu: VRAM was not taken over: {e:?}\n");
-        }
+    fn commit(&self, cx: &Context, arrived: Arrived) {
+        arrived.vram.commit();
         if let Some(state) = arrived.state {
             let mut registers = self.core.registers.lock();
             let effects = registers.restore(state);

@@ -52,7 +52,7 @@ pub use driver::{
 };
 pub use mdev::{DriverRegistration, ParentRegistration, VirtualParent};
 pub use mdev_model as model;
-pub use memory::{Access, DeviceMemory, Dma, GuestMemory, Pinned, Read, Write};
+pub use memory::{Access, DeviceMemory, Dma, GuestMemory, Pinned, Read, StagedMemory, Write};
 
 /// The mistakes in the guide to compiler messages, each of which must not compile.
 #[cfg(doctest)]

@@ -163,7 +163,8 @@ impl Operations for OpenCard {
     fn reset(&self, cx: &Context) -> Result {
         let rings = &self.0;
         let mut card = rings.card.lock();
-        rings.tails.clear().and(rings.slots.clear())?;
+        rings.tails.clear();
+        rings.slots.clear();
         *card = Card::ZERO;
         update_vectors(cx, &card);
         Ok(())

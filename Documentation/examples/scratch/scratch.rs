@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 use kernel::sync::{Arc, Mutex};
-use kernel::{new_mutex, page::PAGE_SIZE, prelude::*};
+use kernel::{new_mutex, prelude::*};
 use mdev_sdk::model::config::{Bar, Identity};
 use mdev_sdk::model::record::{require, Field, Record};
 use mdev_sdk::model::registers::{self, Register};
@@ -22,7 +22,7 @@ use mdev_sdk::model::stream::{name, Format, LoadError, Tag, HEADER_LEN};
 use mdev_sdk::{
     Budget, Codec, Context, DeviceMemory, Driver, Engine, Migrate, NewDevice, Operations, Parts,
 };
-use mdev_sdk::{Pending, Phase, Progress, RecordWriter, Share, Step, Task, Type};
+use mdev_sdk::{Pending, Phase, Progress, RecordWriter, Share, StagedMemory, Step, Task, Type};
 
 mdev_sdk::module_mdev_driver! {
     driver: Scratch,
@@ -215,9 +215,7 @@ impl Operations for OpenScratch {
 
     fn reset(&self, cx: &Context) -> Result {
         let mut registers = self.card.registers.lock();
-        if let Err(e) = self.card.memory.clear() {
-            dev_err!(cx.device(), "scratch: memory not cleared: {e:?}\n");
-        }
+        self.card.memory.clear();
         *registers = Registers::ZERO;
         update_interrupt(cx, &registers);
         Ok(())
@@ -238,9 +236,7 @@ struct Saving {
 
 struct Arrived {
     registers: Option<Registers>,
-    memory: Arc<DeviceMemory>,
-    /// For `commit`, which must not allocate.
-    buffer: KVec<u8>,
+    memory: StagedMemory,
 }
 
 #[vtable]
@@ -314,8 +310,7 @@ impl Migrate for OpenScratch {
     fn start_loading(&self) -> Result<Arrived> {
         Ok(Arrived {
             registers: None,
-            memory: DeviceMemory::new(PAGES * PAGE)?,
-            buffer: KVec::from_elem(0, PAGE_SIZE, GFP_KERNEL)?,
+            memory: StagedMemory::new(&self.card.memory)?,
         })
     }
 
@@ -326,8 +321,7 @@ impl Migrate for OpenScratch {
         }
         let (page, bytes) = payload.split_first().ok_or("an empty record")?;
         require(bytes.len() == PAGE, "a part of a page")?;
-        let written = arrived.memory.write(usize::from(*page) * PAGE, bytes);
-        Ok(written.map_err(|_| "a page that the card has not")?)
+        arrived.memory.write(usize::from(*page) * PAGE, bytes)
     }
 
     fn complete(&self, arrived: &Arrived) -> Result<(), LoadError> {
@@ -335,11 +329,8 @@ impl Migrate for OpenScratch {
         Ok(require(whole, "the registers are missing")?)
     }
 
-    fn commit(&self, cx: &Context, mut arrived: Arrived) {
-        let memory = &self.card.memory;
-        if let Err(e) = memory.copy_from(&arrived.memory, &mut arrived.buffer) {
-            dev_err!(cx.device(), "scratch: memory not taken over: {e:?}\n");
-        }
+    fn commit(&self, cx: &Context, arrived: Arrived) {
+        arrived.memory.commit();
         if let Some(registers) = arrived.registers {
             *self.card.registers.lock() = registers;
             update_interrupt(cx, &registers);

@@ -86,8 +86,7 @@ impl DeviceMemory {
         let count = size / PAGE_SIZE;
         let mut pages = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..count {
-            let page = Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_HIGHMEM)?;
-            pages.push(page, GFP_KERNEL)?;
+            pages.push(zeroed_page()?, GFP_KERNEL)?;
         }
         // INVARIANT: There is no device and no `mapping`.
         Arc::pin_init(
@@ -156,10 +155,10 @@ impl DeviceMemory {
         })
     }
 
-    /// Clears the memory to zeros, and always succeeds.
+    /// Clears the memory to zeros.
     ///
     /// Pages that were written become dirty, so a session under way sends them again.
-    pub fn clear(&self) -> Result {
+    pub fn clear(&self) {
         let mut from = 0;
         while let Some(run) = self.take(&self.used, from, usize::MAX) {
             from = run.end;
@@ -170,26 +169,21 @@ impl DeviceMemory {
                 self.note_dirty(page);
             }
         }
-        Ok(())
     }
 
-    /// Replaces the contents with those of `other`, which nothing else must be using.
-    ///
-    /// # Errors
-    ///
-    /// EINVAL, before any change, if the sizes differ or `buffer` is not the size of a page.
-    pub fn copy_from(&self, other: &DeviceMemory, buffer: &mut [u8]) -> Result {
-        if self.size() != other.size() || buffer.len() != PAGE_SIZE {
-            return Err(EINVAL);
+    /// Copies `from`, which nothing else uses, to page `number`; does nothing beyond the last.
+    pub(super) fn replace(&self, number: usize, from: &Page) {
+        let Some(page) = self.pages.get(number) else {
+            return;
+        };
+        // SAFETY: `self` owns `page`, and the caller `from`, which is mapped between the first call
+        // and the last. For races see `copy_from_page`.
+        unsafe {
+            let mapped = raw::kmap_local_page(from.as_ptr());
+            raw::memcpy_to_page(page.as_ptr(), 0, mapped.cast(), PAGE_SIZE);
+            raw::kunmap_local(mapped);
         }
-        self.clear()?;
-        let mut from = 0;
-        while let Some(page) = other.used.next(from) {
-            other.read(page * PAGE_SIZE, buffer)?;
-            self.write(page * PAGE_SIZE, buffer)?;
-            from = page + 1;
-        }
-        Ok(())
+        self.note(number);
     }
 
     /// Starts tracking: exactly the pages that were written since they were zero become dirty.
@@ -275,7 +269,7 @@ impl DeviceMemory {
     }
 
     /// Checks that the `len` bytes at `offset` are in bounds; EINVAL if not.
-    fn check(&self, offset: usize, len: usize) -> Result {
+    pub(super) fn check(&self, offset: usize, len: usize) -> Result {
         let end = offset.checked_add(len).ok_or(EINVAL)?;
         if end > self.size() {
             return Err(EINVAL);
@@ -322,4 +316,10 @@ impl DeviceMemory {
     pub(super) fn page(&self, number: usize) -> Option<&Page> {
         self.pages.get(number)
     }
+}
+
+/// Allocates a page of zeros.
+pub(super) fn zeroed_page() -> Result<Page> {
+    let flags = GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_HIGHMEM;
+    Ok(Page::alloc_page(flags)?)
 }

@@ -7,6 +7,7 @@
 //! | `guest_memory`, `pins` | guest memory that a driver copies and pins |
 //! | `dirty_log` | the log of the guest memory that the device writes |
 //! | `device_memory`, `part`, `window`, `mapping` | memory behind a region, and its mappings |
+//! | `staged_memory` | contents of device memory that arrive in a stream |
 //! | `atomic_pages` | the sets of dirty and of used pages of device memory |
 //! | `wakeup` | pollers that wait for the next write to device memory |
 //!
@@ -20,11 +21,13 @@ mod guest_memory;
 mod mapping;
 mod part;
 mod pins;
+mod staged_memory;
 mod wakeup;
 mod window;
 
 pub use device_memory::DeviceMemory;
 pub use guest_memory::{Access, Dma, GuestMemory, Pinned, Read, Write};
+pub use staged_memory::StagedMemory;
 
 pub(crate) use dirty_log::{Log, OFFERED as LOG_IS_OFFERED};
 pub(crate) use part::{Part, Written};

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The card's calls of `DeviceMemory`.
+//! The card's calls of `DeviceMemory` and `StagedMemory`.
 
 use crate::{memory_registers::*, Arguments, Channel};
 use kernel::page::PAGE_SIZE;
-use kernel::prelude::*;
-use mdev_sdk::DeviceMemory;
+use kernel::{prelude::*, sync::Arc};
+use mdev_sdk::{DeviceMemory, StagedMemory};
 
 impl Channel {
     /// Makes one of the calls that `memory_registers.rs` has for a `DeviceMemory`.
-    pub(crate) fn call_device(&self, memory: &DeviceMemory, call: u32) -> Result {
+    pub(crate) fn call_device(&self, memory: &Arc<DeviceMemory>, call: u32) -> Result {
         let Arguments { length, offset, .. } = self.registers.lock().arguments;
         let returned = match call {
             DEVICE_READ => {
@@ -23,7 +23,7 @@ impl Channel {
                 0
             }
             DEVICE_CLEAR => {
-                memory.clear()?;
+                memory.clear();
                 0
             }
             START_TRACKING => {
@@ -40,13 +40,14 @@ impl Channel {
             },
             DIRTY_BYTES => memory.dirty_bytes(offset),
             USED_BYTES => memory.used_bytes(),
-            DEVICE_COPY => {
-                let other = DeviceMemory::new(length)?;
-                let mut page = self.bytes(PAGE_SIZE)?;
-                for number in (0..length / PAGE_SIZE).filter(|number| offset >> number & 1 != 0) {
-                    other.write(number * PAGE_SIZE, &page)?;
+            STAGE_AND_COMMIT => {
+                let mut staged = StagedMemory::new(memory)?;
+                let bytes = self.bytes(length)?;
+                for number in (0..64).filter(|number| offset >> number & 1 != 0) {
+                    let at = number * PAGE_SIZE;
+                    staged.write(at, &bytes).map_err(|_| EINVAL)?;
                 }
-                memory.copy_from(&other, &mut page)?;
+                staged.commit();
                 0
             }
             _ => return Err(ENOTSUPP),

@@ -81,6 +81,6 @@ pub const TAKE_DIRTY: u32 = 15;
 pub const DIRTY_BYTES: u32 = 16;
 /// `DeviceMemory::used_bytes`.
 pub const USED_BYTES: u32 = 17;
-/// `DeviceMemory::copy_from` another memory, of LENGTH bytes, in which each page whose bit is set
-/// in OFFSET has the contents of the buffer's first page.
-pub const DEVICE_COPY: u32 = 18;
+/// `StagedMemory::write` of LENGTH bytes of the buffer to the beginning of each page whose bit is
+/// set in OFFSET, and `StagedMemory::commit`. EINVAL is a refused write.
+pub const STAGE_AND_COMMIT: u32 = 18;

@@ -230,7 +230,7 @@ struct Card {
 impl Card {
     fn new(mdev: Arc<Mdev>, cx: Arc<Context>) -> Result<Self> {
         for memory in &mdev.memories {
-            memory.clear()?;
+            memory.clear();
         }
         let one_memory = mdev.one_memory.xchg(0, Relaxed) != 0;
         let iova = mdev.at_open.xchg(0, Relaxed);

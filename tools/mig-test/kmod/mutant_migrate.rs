@@ -8,13 +8,10 @@ use super::mutant::register::{MEMORY_SIZE, PAGE};
 use super::mutant::state::State;
 use super::OpenMutant;
 use core::ops::Range;
-use kernel::sync::{
-    atomic::{Atomic, Relaxed},
-    Arc,
-};
-use kernel::{page::PAGE_SIZE, prelude::*};
+use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
 use mdev_sdk::model::stream::{name, Format, LoadError, Tag, HEADER_LEN};
-use mdev_sdk::{Context, DeviceMemory, Migrate, Pending, Phase, Progress, RecordWriter};
+use mdev_sdk::{Context, Migrate, Pending, Phase, Progress, RecordWriter, StagedMemory};
 
 /// [`State::encode`].
 const REGISTERS: Tag = Tag(Tag::FIRST_DRIVER.0);
@@ -41,11 +38,17 @@ pub(crate) struct Saving {
 /// The staged state of a device.
 pub(crate) struct Arrived {
     state: Option<State>,
-    memory: Arc<DeviceMemory>,
-    /// A bit for each page that has arrived, for the defect `LoadMerges`.
-    pages: u32,
-    /// For `commit`, which must not allocate.
-    buffer: KVec<u8>,
+    memory: StagedMemory,
+    /// The pages that have arrived, each with its number, for the defect `LoadMerges`.
+    pages: KVec<(u8, KVec<u8>)>,
+}
+
+impl Arrived {
+    fn keep(&mut self, number: u8, page: &[u8]) -> Result {
+        let mut kept = KVec::with_capacity(page.len(), GFP_KERNEL)?;
+        kept.extend_from_slice(page, GFP_KERNEL)?;
+        Ok(self.pages.push((number, kept), GFP_KERNEL)?)
+    }
 }
 
 impl OpenMutant {
@@ -99,31 +102,26 @@ impl OpenMutant {
             out.record(TIME, &time.to_le_bytes())?;
         }
         if bench.has(Defect::SaveDestroys) {
-            bench.memory.clear()?;
+            bench.memory.clear();
         }
         Ok(())
     }
 
     /// Takes over the memory that has arrived.
-    fn commit_memory(&self, arrived: &mut Arrived) -> Result {
+    fn commit_memory(&self, new: StagedMemory, pages: &[(u8, KVec<u8>)]) -> Result {
         let bench = &self.bench;
-        let (old, new) = (&bench.memory, &arrived.memory);
         if bench.has(Defect::MemoryNotCommitted) {
             return Ok(());
         }
         if bench.has(Defect::LoadMerges) {
-            let page = &mut arrived.buffer[..PAGE];
-            for number in 0..MEMORY_SIZE / PAGE {
-                if arrived.pages & 1 << number != 0 {
-                    new.read(number * PAGE, page)?;
-                    old.write(number * PAGE, page)?;
-                }
+            for (number, page) in pages {
+                bench.memory.write(usize::from(*number) * PAGE, page)?;
             }
             return Ok(());
         }
-        old.copy_from(new, &mut arrived.buffer)?;
+        new.commit();
         if bench.has(Defect::MemoryPartlyCommitted) {
-            old.write(MEMORY_SIZE - PAGE, &ZEROS)?;
+            bench.memory.write(MEMORY_SIZE - PAGE, &ZEROS)?;
         }
         Ok(())
     }
@@ -256,9 +254,8 @@ impl Migrate for OpenMutant {
         }
         Ok(Arrived {
             state: None,
-            memory: DeviceMemory::new(MEMORY_SIZE)?,
-            pages: 0,
-            buffer: KVec::from_elem(0, PAGE_SIZE, GFP_KERNEL)?,
+            memory: StagedMemory::new(&bench.memory)?,
+            pages: KVec::new(),
         })
     }
 
@@ -267,9 +264,12 @@ impl Migrate for OpenMutant {
         match (tag, payload) {
             (MEMORY, _) if bench.has(Defect::LatePagesDropped) && arrived.state.is_some() => {}
             (MEMORY, [number, page @ ..]) if page.len() == PAGE => {
-                let written = arrived.memory.write(usize::from(*number) * PAGE, page);
-                written.map_err(|_| "a page that the device has not")?;
-                arrived.pages |= 1 << number;
+                arrived.memory.write(usize::from(*number) * PAGE, page)?;
+                if bench.has(Defect::LoadMerges) {
+                    arrived
+                        .keep(*number, page)
+                        .map_err(|_| LoadError::NoMemory)?;
+                }
             }
             (REGISTERS, _) => {
                 let mut state = State::decode(payload, bench.defect)?;
@@ -295,9 +295,9 @@ impl Migrate for OpenMutant {
         Ok(())
     }
 
-    fn commit(&self, cx: &Context, mut arrived: Arrived) {
+    fn commit(&self, cx: &Context, arrived: Arrived) {
         let bench = &self.bench;
-        if let Err(e) = self.commit_memory(&mut arrived) {
+        if let Err(e) = self.commit_memory(arrived.memory, &arrived.pages) {
             dev_err!(cx.device(), "mutant: memory not taken over: {e:?}\n");
         }
         if let Some(state) = arrived.state {

@@ -82,12 +82,11 @@ impl Memory<'_> {
         Ok(self.0.get(register::WALKED)? as usize)
     }
 
-    /// `DeviceMemory::copy_from` a memory of `len` bytes that holds `page` at some pages and zeros
-    /// in the others.
-    pub fn copy_from(&self, len: usize, page: &[u8], pages: &[usize]) -> Result<(), Errno> {
-        self.0.put(page)?;
+    /// `StagedMemory::write` of `bytes` to the beginning of some pages, and its `commit`.
+    pub fn replace(&self, bytes: &[u8], pages: &[usize]) -> Result<(), Errno> {
+        self.0.put(bytes)?;
         let set = pages.iter().fold(0, |set, page| set | 1 << page);
-        self.0.call(register::DEVICE_COPY, 0, len, set)
+        self.0.call(register::STAGE_AND_COMMIT, 0, bytes.len(), set)
     }
 }
 

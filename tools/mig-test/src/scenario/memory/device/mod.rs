@@ -23,7 +23,7 @@ const TESTS: [(&str, Test); 7] = [
     ("a session begins with what is not zero", begin),
     ("runs of dirty pages", runs),
     ("clearing during a session and before one", clear),
-    ("a copy of another memory", copy),
+    ("contents that arrive in a stream", replace),
     ("user space's accesses to the BAR", bar),
     ("one memory behind two BARs", two_bars),
 ];
@@ -193,34 +193,42 @@ fn clear(checks: &mut Checks, card: Card) -> Result<()> {
     Ok(())
 }
 
-fn copy(checks: &mut Checks, card: Card) -> Result<()> {
+fn replace(checks: &mut Checks, card: Card) -> Result<()> {
     let memory = Memory::of(&card);
     memory.touch(&[0, 7])?;
     memory.start_tracking()?;
     memory.take_all(SIZE)?;
     let (before, page) = (contents(&card, 1)?, pattern(PAGE));
-    for len in [SIZE / 2, 2 * SIZE] {
-        let answer = memory.copy_from(len, &page, &[1]);
-        checks.refused(format!("copy of {len:#x} bytes"), answer, Errno::INVAL);
-        let same = contents(&card, 1)? == before;
-        checks.that("a refused copy has changed something", same);
-        checks.equal("used after a refused copy", memory.used_bytes()?, 2 * PAGE);
-        checks.equal("dirty after a refused copy", memory.dirty_bytes(0)?, 0);
-    }
-    let copied = memory.copy_from(SIZE, &page, &[2, 7, 15]);
-    checks.equal("copy", copied, Ok(()));
+    let beyond = memory.replace(&page, &[1, SIZE / PAGE]);
+    checks.refused("contents beyond the end", beyond, Errno::INVAL);
+    let same = contents(&card, 1)? == before;
+    checks.that("refused contents have changed something", same);
+    checks.equal("used after a refusal", memory.used_bytes()?, 2 * PAGE);
+    checks.equal("dirty after a refusal", memory.dirty_bytes(0)?, 0);
+
+    checks.equal("a commit", memory.replace(&page, &[2, 7, 15]), Ok(()));
     let mut right = vec![0; SIZE];
     for at in [2, 7, 15] {
         right[at * PAGE..][..PAGE].copy_from_slice(&page);
     }
-    checks.that("it is no copy", contents(&card, 1)? == right);
-    checks.equal("used by the copy", memory.used_bytes()?, 3 * PAGE);
+    checks.that("other contents", contents(&card, 1)? == right);
+    checks.equal("used after the commit", memory.used_bytes()?, 3 * PAGE);
     let dirty = memory.take_all(SIZE)?;
     let right = pages([0..1, 2..3, 7..8, 15..16]);
-    checks.equal("changed by the copy", dirty, right);
+    checks.equal("changed by the commit", dirty, right);
     memory.start_tracking()?;
     let used = memory.take_all(SIZE)?;
-    checks.equal("pages of the copy", used, pages([2..3, 7..8, 15..16]));
+    checks.equal("pages of the commit", used, pages([2..3, 7..8, 15..16]));
+
+    let part = memory.replace(&page[..100], &[7]);
+    checks.equal("a commit of a part of a page", part, Ok(()));
+    let mut right = vec![0; SIZE];
+    right[7 * PAGE..][..100].copy_from_slice(&page[..100]);
+    checks.that(
+        "something remains beside the part",
+        contents(&card, 1)? == right,
+    );
+    checks.equal("used by the part", memory.used_bytes()?, PAGE);
     Ok(())
 }
 
