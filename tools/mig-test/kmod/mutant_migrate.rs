@@ -10,6 +10,7 @@ use super::OpenMutant;
 use core::ops::Range;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::time::{delay::fsleep, Delta};
 use mdev_sdk::model::stream::{name, Format, LoadError, Tag, HEADER_LEN};
 use mdev_sdk::{Context, Migrate, Pending, Phase, Progress, RecordWriter, StagedMemory};
 
@@ -26,6 +27,8 @@ const ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// The number of states that were saved, for the defect `SaveAddsTime`.
 static SAVED: Atomic<u32> = Atomic::new(0);
+/// WORD, for the defect `WordInStatic`.
+static WORD: Atomic<u32> = Atomic::new(0);
 
 /// The progress of a saving session.
 pub(crate) struct Saving {
@@ -92,10 +95,33 @@ impl OpenMutant {
         Ok(false)
     }
 
+    /// Saves the next dirty page and only then clears its mark, for the defect `DirtyClearedLate`;
+    /// returns its end.
+    fn save_before_taking(
+        &self,
+        saving: &Saving,
+        out: &mut RecordWriter<'_>,
+    ) -> Result<Option<usize>> {
+        let memory = &self.bench.memory;
+        let is_dirty = |at: &usize| memory.dirty_bytes(*at) > memory.dirty_bytes(at + PAGE);
+        let Some(at) = (saving.at..MEMORY_SIZE).step_by(PAGE).find(is_dirty) else {
+            return Ok(None);
+        };
+        let mut payload = KVec::from_elem((at / PAGE) as u8, 1 + PAGE, GFP_KERNEL)?;
+        memory.read(at, &mut payload[1..])?;
+        fsleep(Delta::from_millis(2));
+        memory.take_dirty(at, PAGE);
+        out.record(MEMORY, &payload)?;
+        Ok(Some(at + PAGE))
+    }
+
     /// Saves what is saved last: the registers, and the job in them.
     fn save_registers(&self, out: &mut RecordWriter<'_>) -> Result {
         let bench = &self.bench;
-        let state = bench.device.lock().saved();
+        let mut state = bench.device.lock().saved();
+        if bench.has(Defect::WordInStatic) {
+            WORD.store(core::mem::take(&mut state.word), Relaxed);
+        }
         out.record(REGISTERS, &state.encode())?;
         if bench.has(Defect::SaveAddsTime) {
             let time = SAVED.fetch_add(1, Relaxed);
@@ -213,8 +239,12 @@ impl Migrate for OpenMutant {
         if bench.has(Defect::SaveAddsTime) {
             pending.stop_copy += HEADER_LEN as u64 + 4;
         }
-        if bench.has(Defect::SizeTooSmall) {
+        let in_stop = saving.is_none() && bench.has(Defect::SizeTooSmallInStop);
+        if in_stop || bench.has(Defect::SizeTooSmall) {
             pending.stop_copy = 8;
+        }
+        if bench.has(Defect::SizeHuge) {
+            pending.stop_copy += 1 << 40;
         }
         if bench.has(Defect::DirtyAtStart) && saving.is_some_and(|s| s.is_first && s.at == 0) {
             pending.dirty += PAGE_RECORD as u64;
@@ -228,6 +258,12 @@ impl Migrate for OpenMutant {
         phase: Phase,
         out: &mut RecordWriter<'_>,
     ) -> Result<Progress> {
+        if phase == Phase::PreCopy && self.bench.has(Defect::DirtyClearedLate) {
+            if let Some(at) = self.save_before_taking(saving, out)? {
+                saving.at = at;
+                return Ok(Progress::More);
+            }
+        }
         if let Some(run) = self.take_dirty(saving, phase)? {
             saving.at = run.end;
             // A page of the host may hold several pages of the records.
@@ -300,7 +336,10 @@ impl Migrate for OpenMutant {
         if let Err(e) = self.commit_memory(arrived.memory, &arrived.pages) {
             dev_err!(cx.device(), "mutant: memory not taken over: {e:?}\n");
         }
-        if let Some(state) = arrived.state {
+        if let Some(mut state) = arrived.state {
+            if bench.has(Defect::WordInStatic) {
+                state.word = WORD.load(Relaxed);
+            }
             let mut device = bench.device.lock();
             device.restore(state);
             if !bench.has(Defect::InterruptLost) {

@@ -76,13 +76,14 @@ impl KernelLog {
         Ok(reasons.map(|(_, reason)| reason.to_owned()).collect())
     }
 
-    /// Returns the lines with `words` in them since the last call, from there on.
-    pub fn lines_with(&mut self, words: &str) -> Result<Vec<String>> {
+    /// Returns the lines with one of `words` in them since the last call, from there on.
+    pub fn lines_with(&mut self, words: &[impl AsRef<str>]) -> Result<Vec<String>> {
         let messages = self.messages()?;
-        let lines = messages
-            .iter()
-            .filter_map(|line| line.find(words).map(|at| &line[at..]));
-        Ok(lines.map(str::to_owned).collect())
+        let from = |line: &String| {
+            let at = words.iter().find_map(|one| line.find(one.as_ref()))?;
+            Some(line[at..].to_owned())
+        };
+        Ok(messages.iter().filter_map(from).collect())
     }
 
     fn messages(&mut self) -> Result<Vec<String>> {

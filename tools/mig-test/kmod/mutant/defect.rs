@@ -69,6 +69,8 @@ defects! {
     ResetStaysStopped "reset-stays-stopped" "A reset leaves a stopped device stopped."
     ResetKeepsMemory "reset-keeps-memory" "A reset does not clear the memory."
     ResetKeepsWord "reset-keeps-word" "A reset does not clear WORD."
+    ResetKeepsTable "reset-keeps-table" "A reset clears INDEX, and not the table."
+    ResetKeepsSteps "reset-keeps-steps" "A reset does not clear STEPS."
     ResetKeepsStatus "reset-keeps-status" "A reset clears neither DONE nor ERROR."
     ResetKeepsJob "reset-keeps-job" "A reset does not end the job."
 
@@ -85,6 +87,8 @@ defects! {
     StatusLost "status-lost" "DONE is not saved."
     ErrorLost "error-lost" "ERROR is saved as DONE."
     JobsLost "jobs-lost" "JOBS is saved as 0."
+    StepsLost "steps-lost" "STEPS is saved as 0."
+    WordInStatic "word-in-static" "WORD is not saved, but kept in a variable of the module."
     JobDropped "job-dropped" "The job is not saved."
     JobRestarted "job-restarted" "The job is saved as if no step of it were done."
 
@@ -113,6 +117,8 @@ defects! {
     ZeroPageSkipped "zero-page-skipped" "A page that is zero is not sent."
     LastPageSkipped "last-page-skipped" "The last page is never sent."
     SizeTooSmall "size-too-small" "The size of STOP_COPY is said to be 8 bytes."
+    SizeTooSmallInStop "size-too-small-in-stop" "The same, as long as the device is in STOP."
+    SizeHuge "size-huge" "The size of STOP_COPY is said to be 1 TiB more than it is."
     DirtyAtStart "dirty-at-start" "Dirty data is left before anything was sent."
     PrecopyNeverEnds "precopy-never-ends" "PRE_COPY saves as long as anything is dirty."
     SaveDestroys "save-destroys" "Saving clears the memory of the source."
@@ -126,5 +132,8 @@ defects! {
     StatusMasked "status-masked" "A load clears unknown bits of STATUS instead of refusing them."
     ManyJobsStayRunning "many-jobs-stay-running" "Quiescing fails once JOBS has reached 2^31."
     JobUncounted "job-uncounted" "The second job is not counted in JOBS."
+    WriteLostWhileStopped "write-lost-while-stopped" "What is written while it is stopped is lost."
+    DirtyClearedLate "dirty-cleared-late"
+        "The mark of a dirty page is cleared some time after the page was copied."
     InterruptMissing "interrupt-missing" "No interrupt is asserted."
 }

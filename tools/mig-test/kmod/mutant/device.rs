@@ -97,6 +97,7 @@ impl Workbench {
             (PAGES, 4) => self.state.pages.into(),
             (PROGRESS, 4) => self.state.progress.into(),
             (JOBS, 4) => self.state.jobs.into(),
+            (STEPS, 4) => self.state.steps.into(),
             _ => 0,
         };
         let len = data.len();
@@ -106,6 +107,9 @@ impl Workbench {
     /// Writes a register. Returns whether there is a new step to do.
     #[must_use]
     pub fn write(&mut self, offset: u64, data: &[u8]) -> bool {
+        if self.stopped && self.defect == Defect::WriteLostWhileStopped {
+            return false;
+        }
         let mut bytes = [0; 8];
         bytes[..data.len()].copy_from_slice(data);
         let long = u64::from_le_bytes(bytes);
@@ -179,6 +183,7 @@ impl Workbench {
         let Some(job) = self.state.job else {
             return;
         };
+        self.state.steps = self.state.steps.wrapping_add(1);
         if outcome.is_err() {
             return self.finish(ERROR);
         }
@@ -223,6 +228,8 @@ impl Workbench {
         match self.defect {
             Defect::ResetStaysStopped | Defect::EightAtOnce => self.stopped = was_stopped,
             Defect::ResetKeepsWord => self.state.word = before.word,
+            Defect::ResetKeepsTable => self.state.table = before.table,
+            Defect::ResetKeepsSteps => self.state.steps = before.steps,
             Defect::ResetKeepsStatus => self.state.status = before.status,
             Defect::ResetKeepsJob => {
                 self.state.job = before.job;
@@ -255,6 +262,7 @@ impl Workbench {
             Defect::StatusLost => state.status &= !DONE,
             Defect::ErrorLost if state.status & ERROR != 0 => state.status = DONE,
             Defect::JobsLost => state.jobs = 0,
+            Defect::StepsLost => state.steps = 0,
             Defect::JobDropped => state.job = None,
             Defect::JobRestarted if state.job.is_some() => state.progress = 0,
             _ => {}

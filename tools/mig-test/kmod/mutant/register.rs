@@ -44,6 +44,9 @@ pub const PROGRESS: u64 = 0x40;
 /// 32 bits, read-only: the number of jobs that have ended since the reset.
 pub const JOBS: u64 = 0x44;
 
+/// 32 bits, read-only: the number of steps of jobs since the reset. No work looks at it.
+pub const STEPS: u64 = 0x48;
+
 /// The value of ID.
 pub const IDENTITY: u32 = 0x4d55_5401;
 /// STATUS: a job has begun and not ended.

@@ -20,6 +20,7 @@
 //! | 104 | 4 | JOBS |
 //! | 108 | 4 | the kind of the job: 0 none, 1 rounds, 2 copy to the device, 3 copy to the guest |
 //! | 112 | 4 | the rounds or pages of the whole job; 0 if there is none |
+//! | 116 | 4 | STEPS |
 
 use mdev_model::record::require;
 
@@ -77,6 +78,8 @@ pub struct State {
     pub jobs: u32,
     /// The job in progress.
     pub job: Option<Job>,
+    /// STEPS.
+    pub steps: u32,
 }
 
 impl Default for State {
@@ -87,7 +90,7 @@ impl Default for State {
 
 impl State {
     /// The size in bytes of the encoding.
-    pub const LEN: usize = 116;
+    pub const LEN: usize = 120;
 
     /// Creates the state after power-on.
     pub const fn new() -> Self {
@@ -105,6 +108,7 @@ impl State {
             progress: 0,
             jobs: 0,
             job: None,
+            steps: 0,
         }
     }
 
@@ -125,6 +129,7 @@ impl State {
             progress,
             jobs,
             job,
+            steps,
         } = *self;
         let (kind, total) = match job {
             None => (0, 0),
@@ -144,7 +149,7 @@ impl State {
         out.put(&seed.to_le_bytes());
         out.put(&status.to_le_bytes());
         out.put(&address.to_le_bytes());
-        for number in [pages, progress, jobs, kind, total] {
+        for number in [pages, progress, jobs, kind, total, steps] {
             out.put(&number.to_le_bytes());
         }
         out.bytes
@@ -174,6 +179,7 @@ impl State {
             progress: from.u32(),
             jobs: from.u32(),
             job: job(from.u32(), from.u32())?,
+            steps: from.u32(),
         };
         if defect == Defect::StatusMasked {
             state.status &= DONE | ERROR;

@@ -156,8 +156,19 @@ impl Found {
                 steps.push(Step::Fill(place, size as usize, Fill::Count));
             }
         }
+        let written = self.written();
+        steps.extend(written.map(|(register, value)| Step::Write(*register, *value)));
+        Work {
+            name: "what the registers keep".into(),
+            steps,
+            settles: true,
+        }
+    }
+
+    /// Returns the registers that this work writes, each with the value.
+    pub fn written(&self) -> impl Iterator<Item = &(Register, u64)> {
         // Without those that are a part of another one.
-        let inside = |(one, _): &&(Register, u64)| {
+        let is_apart = |(one, _): &&(Register, u64)| {
             let end = one.offset + one.width as u64;
             !self.keeping.iter().any(|(other, _)| {
                 other.bar == one.bar
@@ -166,12 +177,6 @@ impl Found {
                     && end <= other.offset + other.width as u64
             })
         };
-        let written = self.keeping.iter().filter(inside).take(WRITTEN);
-        steps.extend(written.map(|(register, value)| Step::Write(*register, *value)));
-        Work {
-            name: "what the registers keep".into(),
-            steps,
-            settles: true,
-        }
+        self.keeping.iter().filter(is_apart).take(WRITTEN)
     }
 }

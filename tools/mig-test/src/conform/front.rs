@@ -10,10 +10,11 @@ use serde_json::json;
 
 use super::exercise::Exercise;
 use super::explore::Found;
+use super::log::DeviceLog;
 use super::report::{Report, Verdict};
-use super::rule;
+use super::rule::{self, Rule, RULES as ALL};
 use super::suite::{Choice, Suite};
-use super::{moves, promises, resets, streams};
+use super::{moves, promises, races, resets, streams};
 use crate::event::{Event, Outcome};
 use crate::scenario::source::{all_sources, Source, Test, EXERCISE};
 use crate::scenario::target::Target;
@@ -135,6 +136,19 @@ pub fn one(ctx: &mut Ctx, source: &Source, choice: &Choice) -> Result<Report> {
     work(&mut step, &target, &exercise, report, choice)
 }
 
+/// Takes a device without an exercise through the checks of its moves, up to the first violation.
+pub fn first_violation(target: &Target) -> Result<String> {
+    let choice = Choice {
+        rules: vec!["work".into(), "move".into()],
+        is_short: true,
+        ..Choice::default()
+    };
+    let (mut step, exercise) = (|_: String| {}, Exercise::default());
+    let report = work(&mut step, target, &exercise, Report::default(), &choice)?;
+    let first = report.findings.iter().find(|finding| finding.is_failed());
+    Ok(first.map_or_else(String::new, |finding| finding.shows()))
+}
+
 /// Explores a device, and plays its works without a move, for others of its kind.
 pub fn found(target: &Target, exercise: &Exercise) -> Result<Found> {
     let mut step = |_: String| {};
@@ -160,39 +174,58 @@ pub fn work(
     report: Report,
     choice: &Choice,
 ) -> Result<Report> {
-    let mut suite = Suite::new(step, target, exercise, report, choice)?;
-    // What differs by itself is known of a device of a kind that was explored.
-    if suite.wants("work") || (suite.wants("move") && choice.found.is_none()) {
-        moves::alone(&mut suite)?;
+    let mut report = report;
+    let is_wanted = |rule: &Rule| rule::is_chosen(rule.id, &choice.rules) && rule.is_of_work();
+    if !ALL.iter().any(is_wanted) {
+        report.finish(&choice.rules, "it was not reached");
+        return Ok(report);
     }
-    if suite.wants("reset") {
-        resets::reset(&mut suite)?;
+    let mut log = DeviceLog::of([Some(target)]);
+    let mut suite = match Suite::new(step, target, exercise, report.clone(), choice) {
+        Ok(suite) => suite,
+        Err(error) => {
+            report.fail("work.alone", log.with(format!("{error:#}")));
+            report.finish(
+                &choice.rules,
+                "the device could not be taken into the suite",
+            );
+            return Ok(report);
+        }
+    };
+    // What changes by itself is known of a device of a kind that was explored.
+    if suite.wants("work") || choice.found.is_none() {
+        suite.run_all(&["work"], "work.alone", moves::alone);
     }
-    suite.ensure_migrates()?;
+    suite.run(&["reset"], "reset.runs", resets::reset);
     let moving = ["move", "cancel", "stop", "load", "size"];
-    if moving.into_iter().any(|group| suite.wants(group)) {
-        moves::moved(&mut suite)?;
-    }
-    if suite.wants("precopy") {
-        promises::pre_copy(&mut suite)?;
-    }
-    if suite.wants("stream") {
-        streams::bent(&mut suite)?;
-    }
+    suite.run(&moving, "move.completes", |suite| {
+        suite.ensure_migrates()?;
+        moves::moved(suite)
+    });
+    suite.run(&["precopy"], "move.completes", promises::pre_copy);
+    suite.run(&["precopy.races"], "move.completes", races::raced);
+    suite.run(&["stream"], "stream.works", streams::bent);
     Ok(suite.finish())
 }
 
 /// Runs the test of a rule on a new device.
 fn tested(ctx: &mut Ctx, source: &Source, test: Test) -> Verdict {
-    let outcome = source.target(ctx).and_then(|target| test(ctx, target));
-    match outcome {
-        Ok(Outcome::Passed) => Verdict::Passed,
-        Ok(Outcome::Skipped { reason }) => Verdict::Skipped { reason },
-        Ok(Outcome::Failed { reason }) => Verdict::Failed { shows: reason },
-        Err(error) => Verdict::Failed {
-            shows: format!("{error:#}"),
-        },
-    }
+    let mut log = None;
+    let outcome = source.target(ctx).and_then(|target| {
+        log = Some(DeviceLog::of([Some(&target)]));
+        test(ctx, target)
+    });
+    let shows = match outcome {
+        Ok(Outcome::Passed) => return Verdict::Passed,
+        Ok(Outcome::Skipped { reason }) => return Verdict::Skipped { reason },
+        Ok(Outcome::Failed { reason }) => reason,
+        Err(error) => format!("{error:#}"),
+    };
+    let shows = match log {
+        Some(mut log) => log.with(shows),
+        None => shows,
+    };
+    Verdict::Failed { shows }
 }
 
 fn row(report: &Report) -> Row<'_> {

@@ -4,31 +4,36 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `rule`, `report`, `show` | the rules, the verdicts on them, and how they are printed |
+//! | `rule`, `rules`, `report`, `show` | the rules, the verdicts on them, and how they are printed |
 //! | `exercise`, `place` | an author's description of how a device works |
 //! | `explore` | what can be found out without one |
 //! | `rig`, `snapshot`, `play` | a device that can work, what a guest sees of it, and its work |
-//! | `suite` | a device in the suite |
+//! | `suite`, `coverage` | a device in the suite, and what of it was exercised |
 //! | `front`, `command` | the scenario, and the command in front of it |
-//! | `way`, `transfer` | the ways in which a device is moved |
+//! | `way`, `transfer`, `transfer_v1` | the ways in which a device is moved |
 //! | `records` | its stream, taken apart and changed |
-//! | `moves`, `promises`, `streams` | the checks |
+//! | `log` | what the kernel logs of it |
+//! | `resets`, `moves`, `promises`, `races`, `streams` | the checks |
 //! | `mutants` | drivers with a defect each, which the suite must find |
 
 pub mod command;
+mod coverage;
 mod exercise;
 mod explore;
 mod front;
+mod log;
 mod moves;
 pub mod mutants;
 pub mod place;
 mod play;
 mod promises;
+mod races;
 mod records;
 mod report;
 mod resets;
 mod rig;
 mod rule;
+mod rules;
 mod show;
 mod signals;
 mod snapshot;
@@ -36,6 +41,7 @@ mod step;
 mod streams;
 mod suite;
 mod transfer;
+mod transfer_v1;
 mod way;
 
-pub use front::{run, FULL, NAME};
+pub use front::{first_violation, run, FULL, NAME};

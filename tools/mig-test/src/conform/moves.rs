@@ -2,16 +2,18 @@
 //! Plays works with a move at each of their steps, on each way, and compares with the same work
 //! without a move.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
 use mig_common::random::Random;
 
 use super::exercise::{Exercise, Work};
 use super::play::{Fault, Outcome, Player};
 use super::rig::Rig;
-use super::snapshot::Part;
+use super::snapshot::{Name, Part};
 use super::step::Step;
 use super::suite::Suite;
-use super::transfer::{pause, Move};
+use super::transfer::{pause, save, Move};
 use super::way::Way;
 
 /// What a part of what a guest sees is a rule of.
@@ -22,7 +24,7 @@ const PARTS: [(Part, &str); 3] = [
 ];
 
 /// The rules that moves can violate.
-const RULES: [&str; 12] = [
+const RULES: [&str; 13] = [
     "move.completes",
     "move.registers",
     "move.device-memory",
@@ -35,6 +37,7 @@ const RULES: [&str; 12] = [
     "stop.same",
     "load.same",
     "size.stop-copy",
+    "size.near",
 ];
 
 /// Plays a work without a move.
@@ -45,7 +48,7 @@ pub fn undisturbed(
     interrupt: Option<u32>,
 ) -> Result<Result<Outcome, Fault>> {
     match played(suite.exercise, rig, work, interrupt)? {
-        Ok(player) => player.end(rig, &suite.readable).map(Ok),
+        Ok(player) => player.end(rig, &suite.readable),
         Err(fault) => Ok(Err(fault)),
     }
 }
@@ -58,7 +61,7 @@ pub fn succeeds(
     interrupt: Option<u32>,
 ) -> Result<Result<(), Fault>> {
     match played(suite.exercise, rig, work, interrupt)? {
-        Ok(player) => player.rest(rig).map(|_| Ok(())),
+        Ok(player) => Ok(player.rest(rig)?.map(drop)),
         Err(fault) => Ok(Err(fault)),
     }
 }
@@ -96,39 +99,52 @@ fn played<'e>(
     })
 }
 
-/// Plays the works without a move, twice each, and remembers what differs by itself.
+/// Plays the works without a move, all of them on one device, on another one, and on the first
+/// again, and remembers what changes by itself.
 pub fn alone(suite: &mut Suite<'_>) -> Result<()> {
-    let source = suite.open()?;
-    for (work, interrupt) in suite.works() {
-        let name = &work.name;
-        suite.told(&format!("{name} without a move"));
-        let twice = match undisturbed(suite, &source, &work, interrupt)? {
-            Ok(first) => {
-                let second = undisturbed(suite, &source, &work, interrupt)?;
-                second.map(|second| (first, second))
+    let (source, other) = suite.open_two()?;
+    let rigs = [Some(&source), other.as_ref(), Some(&source)];
+    let mut outcomes: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    for rig in rigs.into_iter().flatten() {
+        for (work, interrupt) in suite.works() {
+            let name = &work.name;
+            suite.told(&format!("{name} without a move"));
+            for rule in ["work.alone", "work.interrupts"] {
+                suite.exercised(rule);
             }
-            Err(fault) => Err(fault),
-        };
-        match twice {
-            Ok((first, second)) => {
-                let differing = first.snapshot.all_differing(&second.snapshot);
-                suite.readable.volatile.extend(differing);
-            }
-            Err(fault) => {
-                suite
-                    .report
-                    .fail(fault.rule, format!("{name}: {}", fault.shows));
-                suite.forget(name);
-                if suite.is_enough() {
-                    return Ok(());
+            match undisturbed(suite, rig, &work, interrupt)? {
+                Ok(outcome) => outcomes.entry(name.clone()).or_default().push(outcome),
+                Err(fault) => {
+                    suite.fail(fault.rule, format!("{name}: {}", fault.shows));
+                    suite.forget(name);
+                    if suite.is_enough() {
+                        return Ok(());
+                    }
                 }
             }
         }
+    }
+    for one in outcomes.values() {
+        suite.readable.volatile.extend(by_itself(one));
     }
     for rule in ["work.alone", "work.interrupts"] {
         suite.passed(rule);
     }
     Ok(())
+}
+
+/// Returns what changes by itself. That differs between any two times. What one device leaves
+/// otherwise at another time, and two devices with the same past do not, is what a reset has
+/// forgotten; what differs between two devices alone is what tells them apart.
+fn by_itself(outcomes: &[Outcome]) -> BTreeSet<Name> {
+    let Some((first, rest)) = outcomes.split_first() else {
+        return BTreeSet::new();
+    };
+    let mut others = rest
+        .iter()
+        .map(|one| first.snapshot.all_differing(&one.snapshot));
+    let differing = others.next().unwrap_or_default();
+    others.fold(differing, |some, more| &some & &more)
 }
 
 /// Plays a work without a move, for the comparison with moves; none if it fails.
@@ -142,8 +158,7 @@ fn reference(
     Ok(match played {
         Ok(outcome) => Some(outcome),
         Err(fault) => {
-            let shows = format!("{}: {}", work.name, fault.shows);
-            suite.report.fail(fault.rule, shows);
+            suite.fail(fault.rule, format!("{}: {}", work.name, fault.shows));
             None
         }
     })
@@ -183,13 +198,7 @@ pub fn moved(suite: &mut Suite<'_>) -> Result<()> {
                 let at_work = step > 0 && matches!(work.steps[step - 1], Step::Write(..));
                 let later = at_work.then_some(later);
                 for moment in [Moment::AtOnce].into_iter().chain(later) {
-                    if way == Way::Used {
-                        // To a device that has another state, and is at rest: its guest memory
-                        // is the source's.
-                        worked(suite, destination, work, interrupt)?;
-                    } else {
-                        destination.reset()?;
-                    }
+                    destination.reset()?;
                     let case = Case {
                         work,
                         interrupt,
@@ -241,16 +250,21 @@ impl Case<'_> {
         random: &mut Random,
     ) -> Result<()> {
         source.reset()?;
-        let result = self.play(suite, source, destination, alone, random)?;
+        suite.begin();
+        let result = self.play(suite, source, destination, alone, random);
+        let result = result.unwrap_or_else(|error| Err(Fault::of("move.completes", error)));
         suite.moves += 1;
+        suite.was_moved(self.way);
+        for rule in RULES.into_iter().filter(|rule| self.way.shows(rule)) {
+            suite.exercised(rule);
+        }
         if let Err(fault) = result {
             let when = match self.step {
                 0 => "before the first step".into(),
                 step => format!("after step {step}, {}", self.work.steps[step - 1]),
             };
-            let rule = self.rule_of(fault.rule);
-            suite.report.fail(
-                rule,
+            suite.fail(
+                self.rule_of(fault.rule),
                 format!(
                     "{}: moved by {} {when}: {}",
                     self.work.name, self.way, fault.shows
@@ -301,7 +315,17 @@ impl Case<'_> {
             interrupt: self.interrupt,
             way: self.way,
         };
-        let stream = match one.make(&mut player)? {
+        let between = || match self.way {
+            // To a device that has another state, and has saved it after this one: there is no
+            // place but the stream from which this one's can be loaded.
+            Way::Used => destination.keeping_guest(|| {
+                let (other, interrupt) = suite.unlike(self.work);
+                worked(suite, destination, other, interrupt)?;
+                save(destination).map(drop)
+            }),
+            _ => Ok(()),
+        };
+        let stream = match one.make(&mut player, between)? {
             Ok(stream) => stream,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -314,12 +338,9 @@ impl Case<'_> {
         if let Some(fault) = player.play(place, usize::MAX)? {
             return Ok(Err(fault));
         }
-        let outcome = match player.end(place, &suite.readable) {
+        let outcome = match player.end(place, &suite.readable)? {
             Ok(outcome) => outcome,
-            Err(error) => {
-                let (rule, shows) = ("move.registers", format!("{error:#}"));
-                return Ok(Err(Fault { rule, shows }));
-            }
+            Err(fault) => return Ok(Err(fault)),
         };
         for (part, rule) in PARTS {
             if let Some(shows) = alone.snapshot.differs(&outcome.snapshot, part) {

@@ -34,6 +34,7 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("cancel-forgets", "cancel.state"),
     ("count-lost", "move.registers"),
     ("dirty-at-start", "precopy.begins-clean"),
+    ("dirty-cleared-late", "precopy.races"),
     ("eight-at-once", "size.stop-copy"),
     ("error-lost", "move.interrupts"),
     ("guest-written-after-load", "move.guest-memory"),
@@ -79,6 +80,8 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("reset-keeps-job", "reset.fresh or reset.runs"),
     ("reset-keeps-memory", "reset.fresh"),
     ("reset-keeps-status", "reset.runs or reset.fresh"),
+    ("reset-keeps-steps", "reset.runs or reset.fresh"),
+    ("reset-keeps-table", "reset.fresh"),
     ("reset-keeps-word", "reset.fresh"),
     ("reset-stays-stopped", "reset.runs"),
     ("resume-forgets", "move.interrupts"),
@@ -87,15 +90,24 @@ const FOUND_BY: &[(&str, &str)] = &[
     ("second-session-empty", "stop.same"),
     ("seed-lost", "move.registers"),
     ("short-record-taken", "stream.resized"),
+    ("size-huge", "size.near"),
     ("size-too-small", "size.stop-copy"),
+    ("size-too-small-in-stop", "size.stop-copy"),
     ("status-lost", "move.interrupts or move.registers"),
     ("status-masked", "stream.bent"),
     ("status-unchecked", "stream.legal"),
+    ("steps-lost", "move.registers"),
     ("table-entry-15-lost", "move.registers"),
     ("table-lost", "move.registers"),
+    ("word-in-static", "load.same or move.registers"),
     ("word-swapped", "load.same"),
+    ("write-lost-while-stopped", "move.registers"),
     ("zero-page-skipped", "move.device-memory"),
 ];
+
+/// Mutants that the suite meets as it meets a driver of which it knows nothing: it explores them,
+/// and must not take what a reset forgets for a clock.
+const UNKNOWN: [&str; 2] = ["reset-keeps-steps", "steps-lost"];
 
 /// A line of the figures.
 #[derive(Serialize)]
@@ -165,7 +177,7 @@ fn one(ctx: &mut Ctx, name: &str, exercise: &Exercise, found: &Found) -> Result<
         rules: group.map_or_else(front::groups, |group| vec![group.to_owned()]),
         is_short: true,
         seed: 1,
-        found: Some(found.clone()),
+        found: (!UNKNOWN.contains(&name)).then(|| found.clone()),
     };
     let mut step = |text: String| ctx.step(format!("{name}: {text}"));
     front::work(&mut step, &target, exercise, Report::new(name), &choice)

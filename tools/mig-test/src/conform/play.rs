@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Plays the work of an exercise on a device, step by step, as a guest would do it.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::Result;
 
 use super::exercise::{Exercise, Work};
 use super::place::Place;
@@ -20,6 +20,14 @@ pub struct Fault {
     pub rule: &'static str,
     /// What was found.
     pub shows: String,
+}
+
+impl Fault {
+    /// A call that failed, as a violation of `rule`.
+    pub fn of(rule: &'static str, error: anyhow::Error) -> Fault {
+        let shows = format!("{error:#}");
+        Fault { rule, shows }
+    }
 }
 
 /// A work that is played, and what has come of it so far.
@@ -66,24 +74,31 @@ impl<'e> Player<'e> {
         })
     }
 
-    /// Returns whether all steps are done.
-    pub fn is_over(&self) -> bool {
-        self.done == self.work.steps.len()
-    }
-
     /// Plays steps until `end` of them are done.
     pub fn play(&mut self, rig: &Rig, end: usize) -> Result<Option<Fault>> {
         while self.done < end.min(self.work.steps.len()) {
             let step = &self.work.steps[self.done];
             let number = self.done + 1;
-            let at = || format!("step {number}, {step}");
-            if let Some(fault) = self.step(rig, step).with_context(at)? {
-                let shows = format!("{}: {}", at(), fault.shows);
+            let played = self.step(rig, step);
+            // An access that fails is the device's fault as well.
+            let fault = played.unwrap_or_else(|error| Some(Fault::of("work.alone", error)));
+            if let Some(fault) = fault {
+                let shows = format!("step {number}, {step}: {}", fault.shows);
                 return Ok(Some(Fault { shows, ..fault }));
             }
             self.done += 1;
         }
         Ok(None)
+    }
+
+    /// Plays the next step if it only writes, which does not wait for what a device does by itself.
+    pub fn play_write(&mut self, rig: &Rig) -> Result<Option<Fault>> {
+        let writes =
+            |step: &Step| matches!(step, Step::Write(..) | Step::Fill(..) | Step::Words(..));
+        match self.work.steps.get(self.done) {
+            Some(step) if writes(step) && !self.work.settles => self.play(rig, self.done + 1),
+            _ => Ok(None),
+        }
     }
 
     fn step(&mut self, rig: &Rig, step: &Step) -> Result<Option<Fault>> {
@@ -168,32 +183,31 @@ impl<'e> Player<'e> {
     }
 
     /// Ends the work: waits for the device to rest, and returns what it leaves.
-    pub fn end(self, rig: &Rig, readable: &Readable) -> Result<Outcome> {
-        let spurious = self.rest(rig)?;
-        Ok(Outcome {
-            snapshot: Snapshot::take_all(rig, readable)?,
-            spurious,
+    pub fn end(self, rig: &Rig, readable: &Readable) -> Result<Result<Outcome, Fault>> {
+        let spurious = match self.rest(rig)? {
+            Ok(spurious) => spurious,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let snapshot = Snapshot::take_all(rig, readable);
+        Ok(match snapshot {
+            Ok(snapshot) => Ok(Outcome { snapshot, spurious }),
+            Err(error) => Err(Fault::of("work.alone", error)),
         })
     }
 
-    /// Waits for the device to rest after the work, and returns the number of signals that nothing
-    /// waited for.
-    pub fn rest(mut self, rig: &Rig) -> Result<Signals> {
-        ensure!(
-            self.is_over(),
-            "the work \"{}\" is not over",
-            self.work.name
-        );
-        ensure!(
-            self.exercise.comes_to_rest(rig)?,
-            "the device does not come to rest after the work \"{}\"",
-            self.work.name
-        );
+    /// Waits for the device to rest after the work, whose steps are all done, and returns the
+    /// number of signals that nothing waited for.
+    pub fn rest(mut self, rig: &Rig) -> Result<Result<Signals, Fault>> {
+        if !self.exercise.comes_to_rest(rig)? {
+            rig.listen(None)?;
+            let (rule, shows) = ("work.alone", "the device does not come to rest".into());
+            return Ok(Err(Fault { rule, shows }));
+        }
         rig.unmask()?;
         self.spurious.add(&self.arrived);
         self.spurious.add(&rig.signals()?);
         rig.listen(None)?;
-        Ok(self.spurious)
+        Ok(Ok(self.spurious))
     }
 }
 

@@ -16,13 +16,15 @@ const PIECE: usize = 4096;
 /// Bytes that a pre-copy of a device without memory may have before its first end.
 const LEAST: u64 = 4 << 20;
 
+/// The rules of this file.
+const RULES: [&str; 3] = [
+    "precopy.begins-clean",
+    "precopy.initial-falls",
+    "precopy.ends",
+];
+
 /// Saves in PRE_COPY while a guest writes memory and registers.
 pub fn pre_copy(suite: &mut Suite<'_>) -> Result<()> {
-    const RULES: [&str; 3] = [
-        "precopy.begins-clean",
-        "precopy.initial-falls",
-        "precopy.ends",
-    ];
     if !suite.has(State::PreCopy) {
         for rule in RULES {
             suite.skipped(rule, "the device has no PRE_COPY");
@@ -50,6 +52,10 @@ pub fn pre_copy(suite: &mut Suite<'_>) -> Result<()> {
 }
 
 fn one(suite: &mut Suite<'_>, rig: &Rig, name: &str) -> Result<()> {
+    suite.begin();
+    for rule in RULES {
+        suite.exercised(rule);
+    }
     let file = rig
         .set_state(State::PreCopy)?
         .context("PRE_COPY without a data file")?;
@@ -59,7 +65,7 @@ fn one(suite: &mut Suite<'_>, rig: &Rig, name: &str) -> Result<()> {
             "{name}: before the first read, dirty_bytes is {}",
             begin.dirty
         );
-        suite.report.fail("precopy.begins-clean", shows);
+        suite.fail("precopy.begins-clean", shows);
     }
     let memory: u64 = rig.areas.iter().map(Area::size).sum();
     let most = LEAST + 4 * memory;
@@ -69,30 +75,31 @@ fn one(suite: &mut Suite<'_>, rig: &Rig, name: &str) -> Result<()> {
         let now = file.precopy_info(None, 0)?.initial;
         if now > initial {
             let shows = format!("{name}: after {read} bytes it grows from {initial} to {now}");
-            suite.report.fail("precopy.initial-falls", shows);
+            suite.fail("precopy.initial-falls", shows);
         }
         initial = now;
         match file.read(&mut piece) {
-            // A short read is an end for now too: the next one may begin another pass.
-            Ok(count) if count < PIECE => break,
+            Ok(0) => break,
+            // The end of a pass: the next read may begin another one.
+            Ok(count) if count < PIECE && file.precopy_info(None, 0)?.initial == 0 => break,
             Ok(count) => read += count as u64,
             Err(Errno::NOMSG) => break,
             Err(error) => {
                 let shows = format!("{name}: a read in PRE_COPY fails with {error:?}");
-                suite.report.fail("move.completes", shows);
+                suite.fail("move.completes", shows);
                 break;
             }
         }
         if read > most {
             let shows = format!("{name}: {read} bytes were read, and there is no end for now");
-            suite.report.fail("precopy.ends", shows);
+            suite.fail("precopy.ends", shows);
             break;
         }
     }
     let left = file.precopy_info(None, 0)?.initial;
     if left > 0 && !suite.report.has_failed("precopy.ends") {
         let shows = format!("{name}: at the end for now it is {left}");
-        suite.report.fail("precopy.initial-falls", shows);
+        suite.fail("precopy.initial-falls", shows);
     }
     rig.set_state(State::Running)?;
     Ok(())

@@ -6,10 +6,16 @@ use std::collections::BTreeSet;
 
 use mdev_model::stream::{Header, StreamChecksum, Tag, END_LEN, HEADER_LEN};
 
-/// A record of at most so many bytes is bent in each of them; a longer one, which is memory, in the
-/// first few.
+/// A record of at most so many bytes is bent in each of them in each way. Of a longer one the first
+/// few are, and the others in one way, which is another one in each session.
 const SHORT: usize = 512;
 const BENT: usize = 32;
+/// Of a record of a page or more, or of a kind that occurs again, which is memory, one in this
+/// number of the others is.
+const PAGE: usize = 4096;
+const SAMPLED: usize = 509;
+/// The ways in which a byte is bent.
+const FLIPS: [u8; 4] = [0x01, 0x10, 0x80, 0xff];
 
 /// A record: header and payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,8 +132,8 @@ impl Bent {
     }
 }
 
-/// Returns the changes of a session; `other` is another one of the same device.
-pub fn changes(records: &[Record], other: &[Record]) -> Vec<Bent> {
+/// Returns the changes of a session, which has a number; `other` is another one of the same device.
+pub fn changes(records: &[Record], other: &[Record], number: usize) -> Vec<Bent> {
     let mut all = Vec::new();
     for (what, end) in [("no end", End::Missing), ("a wrong checksum", End::Wrong)] {
         all.push(Bent {
@@ -206,13 +212,20 @@ pub fn changes(records: &[Record], other: &[Record]) -> Vec<Bent> {
             format!("{what} with a byte more"),
             changed([&payload[..], &[0]].concat()),
         );
-        let bent = if payload.len() > SHORT {
-            BENT
-        } else {
-            payload.len()
+        let mut of_kind = records.iter().filter(|one| one.tag == record.tag);
+        let is_memory = payload.len() >= PAGE || of_kind.nth(1).is_some();
+        let is_sampled = |byte: &usize| {
+            let is_short = payload.len() <= SHORT || *byte < BENT;
+            is_short || !is_memory || byte % SAMPLED == 0
         };
-        for byte in 0..bent {
-            for flip in [0x01, 0x10, 0x80, 0xff] {
+        for byte in (0..payload.len()).filter(is_sampled) {
+            let one = [FLIPS[(byte + number) % FLIPS.len()]];
+            let flips = if payload.len() > SHORT && byte >= BENT {
+                &one[..]
+            } else {
+                &FLIPS
+            };
+            for flip in flips {
                 let mut bent = payload.clone();
                 bent[byte] ^= flip;
                 let what = format!("byte {byte} of {what} ^ {flip:#04x}");
@@ -278,7 +291,7 @@ mod tests {
     fn each_rule_has_a_change_and_the_frame_of_the_session_stays() {
         let session =
             |payload: &[u8]| [record(1, &[0; 64]), record(0x100, payload), record(2, &[])];
-        let all = changes(&session(b"abcd"), &session(b"efgh"));
+        let all = changes(&session(b"abcd"), &session(b"efgh"), 0);
         let of_stream = RULES.iter().map(|rule| rule.id);
         let of_stream = of_stream.filter(|id| id.starts_with("stream."));
         // These two are about whatever was taken.
@@ -288,5 +301,31 @@ mod tests {
         assert!(all.iter().all(|change| change.records[0].tag == Tag::MATCH));
         let bent = all.iter().filter(|change| change.rule == "stream.bent");
         assert_eq!(bent.count(), 16);
+    }
+
+    #[test]
+    fn a_long_state_is_bent_in_each_byte_and_memory_in_its_head() {
+        let (state, page) = (record(0x100, &[0; 1000]), record(0x101, &[0; 4097]));
+        let frame = |records: &[Record]| {
+            let records = records.iter().cloned();
+            let all = [record(1, &[0; 64])].into_iter().chain(records);
+            all.chain([record(2, &[])]).collect::<Vec<_>>()
+        };
+        let session = frame(&[page.clone(), page, state.clone()]);
+        let bent = |number| -> Vec<Vec<u8>> {
+            let all = changes(&session, &session, number).into_iter();
+            let bent = all.filter(|one| one.rule == "stream.bent" && one.tag == state.tag);
+            bent.map(|one| one.records[3].payload.clone()).collect()
+        };
+        for byte in [0, 31, 32, 999] {
+            let flips: BTreeSet<u8> = (0..4).flat_map(bent).map(|one| one[byte]).collect();
+            assert!(FLIPS.iter().all(|flip| flips.contains(flip)), "{byte}");
+        }
+        assert_eq!(bent(0).len(), 4 * BENT + 1000 - BENT);
+        let all = changes(&session, &session, 0);
+        let of_pages = all
+            .iter()
+            .filter(|one| one.rule == "stream.bent" && one.tag != state.tag);
+        assert_eq!(of_pages.count(), 2 * (4 * BENT + 4096 / SAMPLED));
     }
 }

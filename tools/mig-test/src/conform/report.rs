@@ -44,6 +44,8 @@ pub struct Finding {
 /// What was exercised.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
+    /// Ways of `way.rs` on which the device was moved.
+    pub ways: Count,
     /// State changes that were made, and those that the device offers and that were not made.
     pub arcs: Count,
     /// Tags of records of the stream that were seen, and how many of them were bent.
@@ -116,6 +118,7 @@ impl Coverage {
     pub fn line(&self) -> String {
         let mut parts = vec![
             format!("{} moves", self.moves),
+            self.ways.words("ways"),
             self.arcs.words("state changes"),
             self.records.words("records bent"),
             self.registers.words("bytes of registers"),

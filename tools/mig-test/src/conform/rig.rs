@@ -275,6 +275,21 @@ impl Rig {
         areas.find_map(|area| Some((area, area.offset_of(bar, offset, len)?)))
     }
 
+    /// Does something and gives guest memory back what it had before.
+    pub fn keeping_guest<T>(&self, doing: impl FnOnce() -> Result<T>) -> Result<T> {
+        let before = self.guest.iter().map(|(_, memory)| {
+            let mut bytes = vec![0; memory.len()];
+            memory.read(0, &mut bytes);
+            bytes
+        });
+        let before: Vec<_> = before.collect();
+        let done = doing();
+        for ((_, memory), bytes) in self.guest.iter().zip(&before) {
+            memory.write(0, bytes);
+        }
+        done
+    }
+
     /// Returns the bytes of configuration space.
     pub fn config_space(&self) -> Result<Vec<u8>> {
         let region = self.device.region(VFIO_PCI_CONFIG_REGION_INDEX, None)?;

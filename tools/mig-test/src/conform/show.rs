@@ -59,8 +59,12 @@ fn table(report: &Report) -> String {
             finding.rule, finding.says
         );
     }
-    let failed = report.failed().len();
-    text += &format!("\n{} of {} rules violated\n", failed, report.findings.len());
+    let (violated, all) = (report.violated(), report.findings.len());
+    let advice = match report.failed().len() - violated {
+        0 => String::new(),
+        more => format!(", and {more} of advice"),
+    };
+    text += &format!("\n{violated} of {all} rules violated{advice}\n");
     text + "exercised: " + &report.coverage.line() + "\n"
 }
 
@@ -75,12 +79,16 @@ fn ktap(reports: &[Report]) -> String {
                     format!("ok {number} {} # SKIP {}", finding.rule, one_line(reason))
                 }
                 Verdict::Failed { shows } => {
-                    format!("not ok {number} {} # {}", finding.rule, one_line(shows))
+                    let (rule, shows) = (&finding.rule, one_line(shows));
+                    match finding.is_violated() {
+                        true => format!("not ok {number} {rule} # {shows}"),
+                        false => format!("ok {number} {rule} # advice: {shows}"),
+                    }
                 }
             };
             text += &format!("    {result}\n");
         }
-        let word = if report.failed().is_empty() {
+        let word = if report.violated() == 0 {
             "ok"
         } else {
             "not ok"
@@ -106,6 +114,9 @@ fn junit(reports: &[Report]) -> Result<String> {
         for finding in &report.findings {
             let mut case = TestCase::new(finding.rule.clone(), status(finding));
             case.set_classname(report.device.clone());
+            if finding.is_failed() && !finding.is_violated() {
+                case.set_system_out(format!("advice: {}", finding.shows()));
+            }
             suite.add_test_case(case);
         }
         all.add_test_suite(suite);
@@ -116,6 +127,7 @@ fn junit(reports: &[Report]) -> Result<String> {
 fn status(finding: &Finding) -> TestCaseStatus {
     match &finding.verdict {
         Verdict::Passed => TestCaseStatus::success(),
+        Verdict::Failed { .. } if !finding.is_violated() => TestCaseStatus::success(),
         Verdict::Skipped { reason } => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(reason.clone());
@@ -134,6 +146,32 @@ fn status(finding: &Finding) -> TestCaseStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn advised() -> Report {
+        let mut report = Report::new("card");
+        report.fail("advice.exercise", "no exercise was given");
+        report
+    }
+
+    #[test]
+    fn advice_is_shown_and_is_no_failure() {
+        let table = text(&[advised()], Format::Table).unwrap();
+        assert!(table.contains("FAIL advice.exercise"), "{table}");
+        assert!(
+            table.contains("0 of 1 rules violated, and 1 of advice"),
+            "{table}"
+        );
+        let ktap = text(&[advised()], Format::Ktap).unwrap();
+        assert!(
+            !ktap.contains("not ok") && ktap.contains("# advice: no"),
+            "{ktap}"
+        );
+        let junit = text(&[advised()], Format::Junit).unwrap();
+        assert!(
+            junit.contains("failures=\"0\"") && junit.contains("advice: no"),
+            "{junit}"
+        );
+    }
 
     fn report() -> Report {
         let mut report = Report::new("card");
@@ -161,7 +199,7 @@ mod tests {
                 no BAR of the device is memory
 
         1 of 3 rules violated
-        exercised: 3 moves; 0 of 0 state changes; 0 of 0 records bent; 0 of 0 bytes of registers; 0 of 0 interrupts; 0 bytes of stream; 0 bent streams
+        exercised: 3 moves; 0 of 0 ways; 0 of 0 state changes; 0 of 0 records bent; 0 of 0 bytes of registers; 0 of 0 interrupts; 0 bytes of stream; 0 bent streams
         ");
     }
 
@@ -175,7 +213,7 @@ mod tests {
             ok 1 move.completes
             not ok 2 move.registers # moved by STOP_COPY: 0:0x8 is 0x0; and more
             ok 3 move.device-memory # SKIP no BAR of the device is memory
-        # 3 moves; 0 of 0 state changes; 0 of 0 records bent; 0 of 0 bytes of registers; 0 of 0 interrupts; 0 bytes of stream; 0 bent streams
+        # 3 moves; 0 of 0 ways; 0 of 0 state changes; 0 of 0 records bent; 0 of 0 bytes of registers; 0 of 0 interrupts; 0 bytes of stream; 0 bent streams
         not ok 1 card
         ");
     }

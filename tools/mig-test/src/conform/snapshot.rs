@@ -6,8 +6,10 @@ use std::fmt;
 
 use anyhow::Result;
 
+use super::exercise::Work;
 use super::place::{Place, Register};
 use super::rig::Rig;
+use super::step::Step;
 
 /// Bytes that are compared, and named in a report, as one.
 const PAGE: usize = 4096;
@@ -178,6 +180,11 @@ impl Snapshot {
         parts.iter().find_map(|part| self.differs(other, *part))
     }
 
+    /// Leaves out what has one of the names.
+    pub fn forget(&mut self, names: &BTreeSet<Name>) {
+        self.0.retain(|(_, name), _| !names.contains(name));
+    }
+
     /// Returns the names of everything that differs.
     pub fn all_differing(&self, other: &Snapshot) -> BTreeSet<Name> {
         let keys = self.0.keys().chain(other.0.keys());
@@ -232,4 +239,24 @@ impl Value {
 pub fn first_difference(one: &[u8], other: &[u8]) -> usize {
     let at = one.iter().zip(other).position(|(one, other)| one != other);
     at.unwrap_or(one.len().min(other.len()))
+}
+
+/// Returns the pages of BARs that a work touches: BAR, offset, bytes.
+pub fn touched(work: &Work) -> Vec<(u32, u64, usize)> {
+    let pages = |place: &Place, len: usize| match place {
+        Place::Memory(..) => None,
+        Place::Bar(bar, offset) => {
+            let start = offset / PAGE as u64 * PAGE as u64;
+            let end = (offset + len as u64).next_multiple_of(PAGE as u64);
+            Some((*bar, start, (end - start) as usize))
+        }
+    };
+    let of_step = |step: &Step| match step {
+        Step::Fill(place, size, _) => vec![pages(place, *size)],
+        Step::Words(place, words) => vec![pages(place, 4 * words.len())],
+        Step::Equal(one, other, size) => vec![pages(one, *size), pages(other, *size)],
+        _ => Vec::new(),
+    };
+    let touched = work.steps.iter().flat_map(of_step);
+    touched.flatten().collect()
 }

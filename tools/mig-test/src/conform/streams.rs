@@ -12,10 +12,12 @@ use super::moves;
 use super::place::Register;
 use super::play::Player;
 use super::records::{changes, name, parse, unlike, Bent, End, Record};
+use super::resets::Fresh;
 use super::rig::Rig;
 use super::snapshot::{first_difference, Part, Snapshot};
 use super::step::Step;
 use super::suite::Suite;
+use super::transfer::save;
 use crate::vfio::migration::State;
 
 /// Streams that are bent, at most.
@@ -62,17 +64,21 @@ pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
     let mut seen = BTreeSet::new();
     sessions.retain(|session| seen.insert(session.clone()));
     let parsed: Option<Vec<Vec<Record>>> = sessions.iter().map(|stream| parse(stream)).collect();
+    let reason = match sessions.is_empty() {
+        true => "no work comes to its end without a move",
+        false => "the stream does not consist of the SDK's records",
+    };
     let Some(sessions) = parsed.filter(|sessions| !sessions.is_empty()) else {
-        let reason = "the stream does not consist of the SDK's records";
         for rule in RULES {
             suite.skipped(rule, reason);
         }
         return Ok(());
     };
     let others = sessions.iter().cycle().skip(1);
-    let mut bench = Bench::new(suite, &rig)?;
-    for (session, other) in sessions.iter().zip(others).take(STREAMS) {
-        let changes = changes(session, other);
+    let mut bench = Bench::new(suite, &rig);
+    let pairs = sessions.iter().zip(others).take(STREAMS);
+    for (number, (session, other)) in pairs.enumerate() {
+        let changes = changes(session, other, number);
         suite.told(&format!(
             "a stream of {} records, changed in {} ways",
             session.len(),
@@ -83,6 +89,8 @@ pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
             if change.end == End::Right {
                 suite.bent_tags.insert(name(change.tag));
             }
+            suite.begin();
+            suite.exercised(change.rule);
             bench.check(suite, &change, session)?;
             if suite.is_enough() {
                 return Ok(());
@@ -95,39 +103,23 @@ pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Saves the state of a device, which is stopped afterwards.
-fn save(rig: &Rig) -> Result<Vec<u8>> {
-    rig.set_state(State::Stop)?;
-    saved(rig)
-}
-
-/// Saves the state of a stopped device.
-fn saved(rig: &Rig) -> Result<Vec<u8>> {
-    let file = rig.set_state(State::StopCopy)?;
-    let (stream, _) = file.map_or(Ok((Vec::new(), true)), |file| file.read_to_end(LARGE))?;
-    rig.set_state(State::Stop)?;
-    Ok(stream)
-}
-
 /// A device that gets changed streams.
 struct Bench<'r> {
     rig: &'r Rig,
-    fresh: Snapshot,
+    fresh: Fresh,
     works: Vec<(Work, Option<u32>)>,
     /// Streams that were taken.
     taken: usize,
 }
 
 impl<'r> Bench<'r> {
-    fn new(suite: &Suite<'_>, rig: &'r Rig) -> Result<Self> {
-        rig.reset()?;
-        let fresh = Snapshot::take(rig, &suite.readable)?;
-        Ok(Bench {
+    fn new(suite: &Suite<'_>, rig: &'r Rig) -> Self {
+        Bench {
             rig,
-            fresh,
+            fresh: suite.fresh(),
             works: suite.works(),
             taken: 0,
-        })
+        }
     }
 
     /// Loads a stream into the stopped device; returns whether it was taken.
@@ -152,21 +144,17 @@ impl<'r> Bench<'r> {
         if !self.load(&stream)? {
             let after = Snapshot::take(rig, &suite.readable)?;
             if let Some(what) = before.differs_in(&after, &Part::ALL) {
-                suite
-                    .report
-                    .fail(change.rule, format!("{}: refused, and {what}", change.what));
+                suite.fail(change.rule, format!("{}: refused, and {what}", change.what));
             }
             return self.as_new(suite, change);
         }
         if change.end != End::Right {
-            suite
-                .report
-                .fail(change.rule, format!("{}: taken", change.what));
+            suite.fail(change.rule, format!("{}: taken", change.what));
         }
-        let used = saved(rig)?;
+        let used = save(rig)?;
         rig.reset()?;
         if !self.load(&stream)? {
-            suite.report.fail(
+            suite.fail(
                 change.rule,
                 format!(
                     "{}: a new device refuses what a used one takes",
@@ -175,9 +163,9 @@ impl<'r> Bench<'r> {
             );
             return self.as_new(suite, change);
         }
-        let new = saved(rig)?;
+        let new = save(rig)?;
         if let Some(what) = unlike(&used, &new) {
-            suite.report.fail(
+            suite.fail(
                 change.rule,
                 format!(
                     "{}: taken, and something of the state before remains: {what}",
@@ -186,16 +174,18 @@ impl<'r> Bench<'r> {
             );
         } else if let Some(what) = change.unlike(session, &new) {
             let shows = format!("{}: taken, and saved again {what}", change.what);
-            suite.report.fail(change.rule, shows);
+            suite.fail(change.rule, shows);
         } else if let Some(what) = self.lost(&change.records, &new) {
-            suite
-                .report
-                .fail(change.rule, format!("{}: taken, and {what}", change.what));
+            suite.fail(change.rule, format!("{}: taken, and {what}", change.what));
         }
+        suite.exercised("stream.works");
         let kept = self.kept(suite, change)?;
+        if !kept.is_empty() || !suite.exercise.legal.is_empty() {
+            suite.exercised("stream.legal");
+        }
         if let Err(error) = save(rig) {
             let shows = format!("{}: taken, run and stopped: {error:#}", change.what);
-            suite.report.fail("stream.works", shows);
+            suite.fail("stream.works", shows);
         }
         self.is_legal(suite, change, kept)?;
         self.as_new(suite, change)?;
@@ -215,7 +205,7 @@ impl<'r> Bench<'r> {
         let name = &work.name;
         if let Err(fault) = moves::succeeds(suite, self.rig, work, *interrupt)? {
             let shows = format!("{}: taken, reset, and {name}: {}", change.what, fault.shows);
-            suite.report.fail("stream.works", shows);
+            suite.fail("stream.works", shows);
         }
         Ok(())
     }
@@ -248,15 +238,12 @@ impl<'r> Bench<'r> {
     /// Checks the registers that the exercise bounds, of a device that has taken a stream, and lets
     /// it run. Returns the registers that keep what is written to them, with what they held.
     fn kept(&self, suite: &mut Suite<'_>, change: &Bent) -> Result<Vec<(Register, u64)>> {
-        let rig = self.rig;
-        let mut fail = |rule, shows| suite.report.fail(rule, format!("{}: {shows}", change.what));
-        for legal in &suite.exercise.legal {
+        let (rig, exercise) = (self.rig, suite.exercise);
+        for legal in &exercise.legal {
             let value = rig.read(&legal.register)?;
             if value & !legal.bits != 0 || legal.below.is_some_and(|below| value >= below) {
-                fail(
-                    "stream.legal",
-                    format!("{} becomes {value:#x}", legal.register),
-                );
+                let shows = format!("{}: {} becomes {value:#x}", change.what, legal.register);
+                suite.fail("stream.legal", shows);
             }
         }
         rig.set_state(State::Running)?;
@@ -293,7 +280,7 @@ impl<'r> Bench<'r> {
             rig.write(&register, found)?;
             let again = rig.read(&register)?;
             if again != found {
-                suite.report.fail(
+                suite.fail(
                     "stream.legal",
                     format!(
                         "{}: {register} becomes {found:#x}, and a guest that writes that reads {again:#x}",
@@ -308,18 +295,13 @@ impl<'r> Bench<'r> {
     /// Checks that the device is as new after a reset.
     fn as_new(&self, suite: &mut Suite<'_>, change: &Bent) -> Result<()> {
         self.rig.reset()?;
-        let parts = [Part::Registers, Part::DeviceMemory];
-        let now = Snapshot::take_parts(self.rig, &suite.readable, &parts)?;
         let state = self.rig.device.state();
-        if let Some(what) = self.fresh.differs_in(&now, &parts) {
-            suite.report.fail(
+        let what = self.fresh.differs(self.rig, &suite.readable)?;
+        let what = what.or((state != Ok(State::Running)).then(|| format!("{state:?}")));
+        if let Some(what) = what {
+            suite.fail(
                 change.rule,
                 format!("{}: after a reset {what}", change.what),
-            );
-        } else if state != Ok(State::Running) {
-            suite.report.fail(
-                change.rule,
-                format!("{}: after a reset {state:?}", change.what),
             );
         }
         Ok(())

@@ -8,14 +8,17 @@ use std::rc::Rc;
 
 use anyhow::{bail, ensure, Result};
 
+use super::coverage;
 use super::exercise::{Exercise, Work};
 use super::explore::{explore, Found};
-use super::place::{Place, Register};
+use super::log::DeviceLog;
+use super::place::Register;
 use super::records::tags;
 use super::report::{Count, Report, Verdict};
+use super::resets::Fresh;
 use super::rig::{guest_memory, Arcs, Guest, Rig};
-use super::rule;
-use super::snapshot::Readable;
+use super::rule::{self, Rule};
+use super::snapshot::{touched, Readable};
 use super::step::Step;
 use super::way::Way;
 use crate::scenario::target::Target;
@@ -62,6 +65,12 @@ pub struct Suite<'a> {
     oracle: Rc<Oracle>,
     has_v1: bool,
     longest: Vec<u8>,
+    fresh: Fresh,
+    log: DeviceLog,
+    /// Rules of which there was a case.
+    exercised: BTreeSet<&'static str>,
+    /// The ways on which the device was moved.
+    ways: BTreeSet<String>,
 }
 
 impl<'a> Suite<'a> {
@@ -75,16 +84,25 @@ impl<'a> Suite<'a> {
     ) -> Result<Self> {
         let guest = guest_memory(exercise)?;
         let arcs: Arcs = Rc::new(RefCell::default());
-        let first = Rig::open(target.path(), &guest, &arcs, &Rc::new(Oracle::new(0)))?;
+        let unknown = Rc::new(Oracle::new(0));
+        let first = Rig::open(target.path(), &guest, &arcs, &unknown)?;
         let oracle = Rc::new(Oracle::new(first.device.migration_flags()?));
         let has_v1 = first.device.migration_region()?.is_some();
         let found = match &choice.found {
             Some(found) => found.clone(),
             None => {
                 step("exploring the registers".into());
-                explore(&first, exercise)?
+                // Another one, because this one is to be a new one.
+                match target.another()? {
+                    Some(other) => {
+                        let other = Rig::open(other.path(), &guest, &arcs, &unknown)?;
+                        explore(&other, exercise)?
+                    }
+                    None => explore(&first, exercise)?,
+                }
             }
         };
+        let fresh = Fresh::of(&first, &found.readable)?;
         let kinds: Vec<(&str, u32)> = first.interrupts();
         let kinds = kinds.into_iter().filter(|(name, _)| {
             exercise.interrupts.is_empty()
@@ -93,7 +111,8 @@ impl<'a> Suite<'a> {
         let kinds: Vec<_> = kinds.collect();
         let mut works = Vec::new();
         let own = found.work(&first);
-        if !own.steps.is_empty() {
+        // A device that is made to do nothing can be moved, too.
+        if !own.steps.is_empty() || exercise.works.is_empty() {
             works.push((own, None));
         }
         for work in &exercise.works {
@@ -123,9 +142,11 @@ impl<'a> Suite<'a> {
         }
         let mut readable = found.readable.clone();
         readable.touched = works.iter().flat_map(|(work, _)| touched(work)).collect();
+        let other = target.another()?;
+        let log = DeviceLog::of([Some(target), other.as_ref()]);
         Ok(Suite {
             step,
-            other: target.another()?,
+            other,
             target,
             exercise,
             readable,
@@ -142,7 +163,58 @@ impl<'a> Suite<'a> {
             oracle,
             has_v1,
             longest: Vec::new(),
+            fresh,
+            log,
+            exercised: BTreeSet::new(),
+            ways: BTreeSet::new(),
         })
+    }
+
+    /// Begins a case: what the kernel has logged so far is not of it.
+    pub fn begin(&mut self) {
+        self.log.begin();
+    }
+
+    /// Reports a violation, with what the kernel has logged meanwhile of the device.
+    pub fn fail(&mut self, rule: &str, shows: String) {
+        self.report.fail(rule, self.log.with(shows));
+    }
+
+    /// Notes that there was a case of a rule.
+    pub fn exercised(&mut self, rule: &'static str) {
+        self.exercised.insert(rule);
+    }
+
+    /// Notes a way on which the device was moved.
+    pub fn was_moved(&mut self, way: Way) {
+        self.ways.insert(way.to_string());
+    }
+
+    /// Returns what is known of the device as it was when it was new.
+    pub fn fresh(&self) -> Fresh {
+        let mut fresh = self.fresh.clone();
+        fresh.forget(&self.readable.volatile);
+        fresh
+    }
+
+    /// Runs the checks of some groups, if one of them is wanted.
+    pub fn run(&mut self, groups: &[&str], rule: &str, checks: fn(&mut Self) -> Result<()>) {
+        if groups.iter().any(|group| self.wants(group)) {
+            self.run_all(groups, rule, checks);
+        }
+    }
+
+    /// Runs the checks of some groups. If they cannot come to their end, that violates `rule`, and
+    /// those that are left are skipped.
+    pub fn run_all(&mut self, groups: &[&str], rule: &str, checks: fn(&mut Self) -> Result<()>) {
+        self.begin();
+        if let Err(error) = checks(self) {
+            self.fail(rule, format!("the checks end here: {error:#}"));
+            let of_them = |one: &&Rule| groups.contains(&one.group());
+            for left in rule::RULES.iter().filter(of_them) {
+                self.skipped(left.id, &format!("{rule} has ended the checks"));
+            }
+        }
     }
 
     /// Reports the current activity.
@@ -168,6 +240,15 @@ impl<'a> Suite<'a> {
         self.works.clone()
     }
 
+    /// Returns the next work with other steps; the same one if there is none.
+    pub fn unlike<'w>(&'w self, work: &'w Work) -> (&'w Work, Option<u32>) {
+        let at = self.works.iter().position(|(one, _)| one.name == work.name);
+        let later = self.works.iter().cycle().skip(at.unwrap_or(0));
+        let mut others = later.take(self.works.len());
+        let other = others.find(|(one, _)| one.steps != work.steps);
+        other.map_or((work, None), |(one, interrupt)| (one, *interrupt))
+    }
+
     /// Leaves out a work that does not run even without a move.
     pub fn forget(&mut self, name: &str) {
         self.works.retain(|(work, _)| work.name != name);
@@ -176,6 +257,11 @@ impl<'a> Suite<'a> {
     /// Returns what was found out about the registers.
     pub fn found(&self) -> &Found {
         &self.found
+    }
+
+    /// Returns whether a BAR, or a part of one, is memory.
+    pub fn has_memory(&self) -> bool {
+        self.found.has_memory
     }
 
     /// Returns the registers that keep a value, each with one.
@@ -218,6 +304,9 @@ impl<'a> Suite<'a> {
         let verdict = match self.lacks(rule) {
             Some(reason) => Verdict::Skipped {
                 reason: reason.into(),
+            },
+            None if !self.exercised.contains(rule) => Verdict::Skipped {
+                reason: "nothing that the device offers and the exercise does shows it".into(),
             },
             None => Verdict::Passed,
         };
@@ -265,53 +354,24 @@ impl<'a> Suite<'a> {
 
     /// Ends the suite and returns what was found.
     pub fn finish(mut self) -> Report {
-        let kept = self.found.keeping.iter().map(|(register, _)| *register);
-        let used = self.exercise.works.iter().flat_map(|work| &work.steps);
-        let used = used.filter_map(|step| match step {
-            Step::Write(register, _) => Some(*register),
-            Step::Read(wanted) | Step::Wait(wanted) | Step::Interrupt(_, Some(wanted)) => {
-                Some(wanted.register)
-            }
-            _ => None,
-        });
-        let registers = bytes(kept.chain(used));
-        let all = bytes(self.readable.registers.iter().copied());
-        let kinds = &self.found.interrupts;
-        let vectors = kinds.iter().flat_map(|&(index, count)| {
-            (0..count as usize).map(move |vector| vector_name(index, vector, count))
-        });
-        let vectors: BTreeSet<String> = vectors.collect();
-        let waited = self.works.iter().flat_map(|(work, index)| {
-            let kind = kinds.iter().find(|(known, _)| Some(*known) == *index);
-            let steps = work
-                .steps
-                .iter()
-                .filter_map(move |step| match (kind, step) {
-                    (Some(&(index, count)), Step::Interrupt(vector, _)) => {
-                        let vector = (*vector).min(count as usize - 1);
-                        Some(vector_name(index, vector, count))
-                    }
-                    _ => None,
-                });
-            steps
-        });
-        let waited = waited.collect();
-        let coverage = &mut self.report.coverage;
-        coverage.arcs = Count::of(&self.arcs.borrow(), &self.oracle.names());
-        coverage.records = Count::of(&self.bent_tags, &tags(&self.longest));
-        coverage.registers = Count::of(&registers, &all);
-        coverage.interrupts = Count::of(&waited, &vectors);
-        coverage.stream_bytes = self.longest.len();
-        coverage.moves = self.moves;
-        coverage.bent_streams = self.bent;
-        coverage.sensitive = self
+        let ways = Way::ALL.iter().map(ToString::to_string).collect();
+        let covered = &mut self.report.coverage;
+        covered.ways = Count::of(&self.ways, &ways);
+        covered.arcs = Count::of(&self.arcs.borrow(), &self.oracle.names());
+        covered.records = Count::of(&self.bent_tags, &tags(&self.longest));
+        covered.registers = coverage::registers(&self.found, self.exercise);
+        covered.interrupts = coverage::interrupts(&self.found, &self.works);
+        covered.stream_bytes = self.longest.len();
+        covered.moves = self.moves;
+        covered.bent_streams = self.bent;
+        covered.sensitive = self
             .readable
             .sensitive
             .iter()
             .map(ToString::to_string)
             .collect();
         let volatile = self.readable.volatile.iter();
-        coverage.volatile = volatile.map(ToString::to_string).collect();
+        covered.volatile = volatile.map(ToString::to_string).collect();
         let reason = match self.is_enough() {
             true => "the suite was to stop at the first violation",
             false => "the device offers nothing that it applies to",
@@ -326,47 +386,5 @@ impl<'a> Suite<'a> {
             bail!("the device offers no migration: neither VFIO_DEVICE_FEATURE_MIGRATION nor v1's region");
         }
         Ok(())
-    }
-}
-
-/// Returns the names of the bytes of registers.
-fn bytes(registers: impl Iterator<Item = Register>) -> BTreeSet<String> {
-    let bytes = |one: Register| {
-        let offsets = one.offset..one.offset + one.width as u64;
-        offsets.map(move |offset| format!("{}:{offset:#04x}", one.bar))
-    };
-    registers.flat_map(bytes).collect()
-}
-
-/// Returns the pages of BARs that a work touches: BAR, offset, bytes.
-fn touched(work: &Work) -> Vec<(u32, u64, usize)> {
-    const PAGE: u64 = 4096;
-    let pages = |place: &Place, len: usize| match place {
-        Place::Memory(..) => None,
-        Place::Bar(bar, offset) => {
-            let start = offset / PAGE * PAGE;
-            let end = (offset + len as u64).next_multiple_of(PAGE);
-            Some((*bar, start, (end - start) as usize))
-        }
-    };
-    let of_step = |step: &Step| match step {
-        Step::Fill(place, size, _) => vec![pages(place, *size)],
-        Step::Words(place, words) => vec![pages(place, 4 * words.len())],
-        Step::Equal(one, other, size) => vec![pages(one, *size), pages(other, *size)],
-        _ => Vec::new(),
-    };
-    let touched = work.steps.iter().flat_map(of_step);
-    touched.flatten().collect()
-}
-
-/// Returns the name of a vector of a type of interrupt that has so many.
-fn vector_name(index: u32, vector: usize, count: u32) -> String {
-    let known = super::rig::INTERRUPTS
-        .iter()
-        .find(|(_, known)| *known == index);
-    let name = known.map_or("unknown", |(name, _)| name);
-    match count {
-        1 => name.to_string(),
-        _ => format!("{name} {vector}"),
     }
 }

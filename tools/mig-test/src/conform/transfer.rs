@@ -4,7 +4,7 @@
 
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mig_common::random::Random;
 use rustix::io::Errno;
 
@@ -13,12 +13,11 @@ use super::rig::Rig;
 use super::snapshot::{first_difference, Part, Readable, Snapshot};
 use super::way::Way;
 use crate::vfio::migration::{DataFile, State};
-use crate::vfio::v1::{bits, Way as Window};
 
 /// System calls between two looks at a stopped device.
 pub const LOOKS: usize = 200;
 /// Bytes of a large read or write.
-const LARGE: usize = 1 << 20;
+pub const LARGE: usize = 1 << 20;
 /// Sizes of small ones, which are repeated: none divides another.
 const SMALL: [usize; 5] = [1, 7, 64, 4099, 13];
 
@@ -37,14 +36,18 @@ pub struct Move<'a> {
 }
 
 /// A failed call, as the violation of a rule.
-fn failed(what: &str) -> impl Fn(Errno) -> Fault + '_ {
+pub fn failed(what: &str) -> impl Fn(Errno) -> Fault + '_ {
     move |errno| Fault {
         rule: "move.completes",
         shows: format!("{what}: {errno}"),
     }
 }
 
-type Moved<T> = Result<Result<T, Fault>>;
+/// A result, a fault of the device, or an error of the test.
+pub type Moved<T> = Result<Result<T, Fault>>;
+
+/// Bytes that MIG_DATA_SIZE may say beyond twice what there is.
+const NEAR: u64 = 1 << 20;
 
 /// Returns early with a fault of the device.
 macro_rules! sound {
@@ -56,12 +59,18 @@ macro_rules! sound {
     };
 }
 
+pub(super) use sound;
+
 impl Move<'_> {
     /// Moves the device, and returns the stream. `player` has worked on it and works on at the
-    /// destination.
-    pub fn make(&self, player: &mut Player<'_>) -> Moved<Vec<u8>> {
+    /// destination. `between` is called when the device is saved, before it is loaded.
+    pub fn make(
+        &self,
+        player: &mut Player<'_>,
+        between: impl FnOnce() -> Result<()>,
+    ) -> Moved<Vec<u8>> {
         let stream = match self.way {
-            Way::V1 | Way::V1PreCopy => sound!(self.save_v1(player)?),
+            way if way.is_v1() => sound!(self.save_v1(player)?),
             _ => sound!(self.save(player)?),
         };
         if self.way.is_cancelled() {
@@ -71,6 +80,7 @@ impl Move<'_> {
             self.source.listen(None)?;
             self.source.reset()?;
         }
+        between()?;
         sound!(match self.way.is_v1() {
             true => self.load_v1(&stream)?,
             false => self.load(&stream)?,
@@ -129,6 +139,12 @@ impl Move<'_> {
             }
             let rest = read_small(&new).map_err(failed("a read in PRE_COPY"));
             stream.extend(sound!(rest));
+            if self.way == Way::InP2p {
+                sound!(self.set(source, State::PreCopyP2p));
+                if let Some(fault) = player.play_write(source)? {
+                    return Ok(Err(fault));
+                }
+            }
             file = Some(new);
         } else {
             sound!(self.set(source, State::Stop));
@@ -165,14 +181,16 @@ impl Move<'_> {
         Ok(Ok(stream))
     }
 
-    fn memory(&self) -> Result<Snapshot> {
+    pub(super) fn memory(&self) -> Result<Snapshot> {
         Snapshot::take_parts(self.source, self.readable, &Part::MEMORY)
     }
 
-    /// Checks that the stopped source saves the same twice.
+    /// Checks that the stopped source saves the same twice, and about as much as it says.
     fn saves_the_same(&self) -> Moved<()> {
         let source = self.source;
         let mut saved = Vec::new();
+        let said = source.device.stop_copy_length();
+        let said = sound!(said.map_err(failed("VFIO_DEVICE_FEATURE_MIG_DATA_SIZE")));
         for _ in 0..2 {
             let file = sound!(self.file(source, State::StopCopy));
             let stream = file.read_to_end(LARGE);
@@ -180,6 +198,16 @@ impl Move<'_> {
             sound!(self.set(source, State::Stop));
         }
         let (first, second) = (&saved[0], &saved[1]);
+        let gives = first.len() as u64;
+        let shows = format!("stopped, it says {said} bytes, and gives {gives}");
+        if gives > said {
+            let rule = "size.stop-copy";
+            return Ok(Err(Fault { rule, shows }));
+        }
+        if said > 2 * gives + NEAR {
+            let rule = "size.near";
+            return Ok(Err(Fault { rule, shows }));
+        }
         if first != second {
             let at = first_difference(first, second);
             let (one, other) = (first.len(), second.len());
@@ -192,7 +220,7 @@ impl Move<'_> {
 
     /// Checks that the stopped source has changed no memory since `before`, changes no register and
     /// signals nothing.
-    fn is_quiet(&self, before: &Snapshot) -> Moved<()> {
+    pub(super) fn is_quiet(&self, before: &Snapshot) -> Moved<()> {
         let source = self.source;
         let fault = |rule, shows| Ok(Err(Fault { rule, shows }));
         let signals = source.signals()?;
@@ -262,67 +290,15 @@ impl Move<'_> {
         sound!(self.set(destination, State::Running));
         Ok(Ok(()))
     }
+}
 
-    fn save_v1(&self, player: &mut Player<'_>) -> Moved<Vec<u8>> {
-        let source = self.source;
-        let region = source
-            .device
-            .migration_region()?
-            .context("there is no migration region")?;
-        let mut stream = Vec::new();
-        if self.way == Way::V1PreCopy {
-            sound!(region
-                .set_state(bits::PRE_COPY)
-                .map_err(failed("PRE_COPY of v1")));
-            let mut take = || -> Result<(), Errno> {
-                for _ in 0..16 {
-                    if region.pending()? == 0
-                        || region.take_chunk(Window::Mapped, &mut stream)? == 0
-                    {
-                        break;
-                    }
-                }
-                Ok(())
-            };
-            sound!(take().map_err(failed("a chunk of pre-copy")));
-            if let Some(fault) = player.play(source, player.done + 1)? {
-                return Ok(Err(fault));
-            }
-        } else {
-            sound!(region.set_state(bits::STOP).map_err(failed("STOP of v1")));
-        }
-        sound!(region
-            .set_state(bits::STOP_COPY)
-            .map_err(failed("STOP_COPY of v1")));
-        player.arrived.add(&source.signals()?);
-        let before = self.memory()?;
-        sound!(region
-            .drain(Window::Mapped, &mut stream)
-            .map_err(failed("a chunk of STOP_COPY")));
-        sound!(region.set_state(bits::STOP).map_err(failed("STOP of v1")));
-        sound!(self.is_quiet(&before)?);
-        Ok(Ok(stream))
-    }
-
-    fn load_v1(&self, stream: &[u8]) -> Moved<()> {
-        let destination = self.destination;
-        let region = destination.device.migration_region()?;
-        let region = region.context("there is no migration region")?;
-        sound!(region
-            .set_state(bits::RESUMING)
-            .map_err(failed("RESUMING of v1")));
-        sound!(region
-            .load(Window::Mapped, stream, &[LARGE])
-            .map_err(failed("a chunk of a load")));
-        sound!(region
-            .set_state(bits::STOP)
-            .map_err(failed("STOP after RESUMING of v1")));
-        destination.listen(self.interrupt)?;
-        sound!(region
-            .set_state(bits::RUNNING)
-            .map_err(failed("RUNNING of v1")));
-        Ok(Ok(()))
-    }
+/// Saves the state of a device in STOP_COPY. It is stopped afterwards.
+pub fn save(rig: &Rig) -> Result<Vec<u8>> {
+    rig.set_state(State::Stop)?;
+    let file = rig.set_state(State::StopCopy)?;
+    let (stream, _) = file.map_or(Ok((Vec::new(), true)), |file| file.read_to_end(LARGE))?;
+    rig.set_state(State::Stop)?;
+    Ok(stream)
 }
 
 /// Reads at most `times` pieces of `size` bytes, until there is nothing for now.

@@ -30,11 +30,15 @@ fn in_call(thread: Pid, call: &str, at_most: Duration) -> bool {
 /// Looks again and again until something `is_so`, and returns whether it is within `at_most`.
 pub fn until(at_most: Duration, is_so: impl Fn() -> Result<bool>) -> Result<bool> {
     let deadline = patience::until(at_most);
-    while !is_so()? {
-        if deadline.is_over() {
+    loop {
+        // Before the look: this thread may sleep between the two.
+        let is_last = deadline.is_over();
+        if is_so()? {
+            return Ok(true);
+        }
+        if is_last {
             return Ok(false);
         }
         thread::yield_now();
     }
-    Ok(true)
 }

@@ -45,8 +45,15 @@ impl Event {
 
     /// Waits until it has been signalled, for as long as what usually takes less than `usual`.
     pub fn await_within(&self, usual: Duration) -> Result<u64> {
-        let timeout = Timespec::try_from(patience::of(usual)).map_err(|_| Errno::INVAL)?;
-        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))?;
+        let deadline = patience::until(usual);
+        while let Some(left) = deadline.remaining() {
+            let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+            poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))?;
+            let signals = self.take()?;
+            if signals > 0 {
+                return Ok(signals);
+            }
+        }
         self.take()
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A driver's own mistakes: the SDK refuses each, names the rule in the kernel log with its
 //! numbers, and says so a bounded number of times, however often a user of the device provokes it.
+//! `mig-test conform` shows that line.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use rustix::io::Errno;
 use super::checks::Checks;
 use super::source::Source;
 use super::target::Target;
+use crate::conform;
 use crate::event::Outcome;
 use crate::kernel_log::KernelLog;
 use crate::scenario::{load, until, Ctx};
@@ -100,6 +102,14 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
             }
         }
         names(&mut checks, &mut log, name, says)?;
+        drop(target);
+        // Another mdev, since the kernel has said enough of that one.
+        let target = Source::Type(format!("mistake/mistake-{name}")).target(ctx)?;
+        let shows = conform::first_violation(&target)?;
+        checks.that(
+            format!("{name}: conform shows {shows:?}"),
+            shows.contains(says),
+        );
     }
     ctx.step("transfer-too-long");
     load(MODEL)?;
@@ -118,7 +128,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 
 /// Checks that the kernel log names the rule, and not too often.
 fn names(checks: &mut Checks, log: &mut KernelLog, name: &str, says: &str) -> Result<()> {
-    let lines = log.lines_with("mdev: ")?;
+    let lines = log.lines_with(&["mdev: "])?;
     checks.that(
         format!("{name}: the log says {lines:?}"),
         lines.iter().any(|line| line.ends_with(says)),

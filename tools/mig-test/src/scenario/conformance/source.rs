@@ -197,11 +197,12 @@ impl Source {
     }
 }
 
+fn samples() -> impl Iterator<Item = &'static Sample> {
+    OURS.iter().chain(&EXAMPLES).chain([&MAINLINE])
+}
+
 fn sample(module: &str) -> Option<&'static Sample> {
-    OURS.iter()
-        .chain(&EXAMPLES)
-        .chain([&MAINLINE])
-        .find(|sample| sample.module == module)
+    samples().find(|sample| sample.module == module)
 }
 
 /// Loads the modules that the options name, and returns the device that they select, or else each
@@ -263,9 +264,11 @@ fn chosen(ctx: &Ctx) -> Result<Option<Source>> {
         }
         [None, None, Some(name)] => {
             let sample = sample(name).with_context(|| {
+                let names: Vec<&str> = samples().map(|sample| sample.module).collect();
                 format!(
-                    "there is no driver {name} here; use mtty_rs, mgpu_rs, scratch, edu or mtty, or \
-                     bring your own with --module PATH --option {MDEV}=PARENT/TYPE"
+                    "there is no driver {name} here; use one of {}, or bring your own with \
+                     --module PATH --option {MDEV}=PARENT/TYPE",
+                    names.join(", ")
                 )
             })?;
             Some(Source::Sample(sample.module))

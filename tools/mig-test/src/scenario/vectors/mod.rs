@@ -361,7 +361,7 @@ fn beyond(checks: &mut Checks) -> Result<()> {
     }
     checks.equal("signals of a missing vector", events.take()?, vec![0; 4]);
     let rule = "mdev: the driver breaks a rule: vector 8 of a device that has 8";
-    let lines = log.lines_with("mdev: ")?;
+    let lines = log.lines_with(&["mdev: "])?;
     checks.that(
         "the log names the rule",
         lines.iter().any(|line| line.ends_with(rule)),
