@@ -116,16 +116,18 @@ impl Count {
 impl Coverage {
     /// Returns it in one line.
     pub fn line(&self) -> String {
-        let mut parts = vec![
-            format!("{} moves", self.moves),
-            self.ways.words("ways"),
+        let mut parts = vec![format!("{} moves", self.moves)];
+        if self.moves > 0 {
+            parts.push(self.ways.words("ways"));
+        }
+        parts.extend([
             self.arcs.words("state changes"),
             self.records.words("records bent"),
             self.registers.words("bytes of registers"),
             self.interrupts.words("interrupts"),
             format!("{} bytes of stream", self.stream_bytes),
             format!("{} bent streams", self.bent_streams),
-        ];
+        ]);
         if !self.sensitive.is_empty() {
             let names = self.sensitive.join(", ");
             parts.push(format!(
