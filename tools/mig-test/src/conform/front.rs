@@ -16,6 +16,7 @@ use super::rule::{self, Rule, RULES as ALL};
 use super::suite::{Choice, Suite};
 use super::{moves, promises, races, resets, streams};
 use crate::event::{Event, Outcome};
+use crate::failure::is_unusable;
 use crate::scenario::source::{all_sources, Source, Test, EXERCISE};
 use crate::scenario::target::Target;
 use crate::scenario::{Ctx, UAPI, V1};
@@ -183,6 +184,7 @@ pub fn work(
     let mut log = DeviceLog::of([Some(target)]);
     let mut suite = match Suite::new(step, target, exercise, report.clone(), choice) {
         Ok(suite) => suite,
+        Err(error) if is_unusable(&error) => return Err(error),
         Err(error) => {
             report.fail("work.alone", log.with(format!("{error:#}")));
             report.finish(
