@@ -160,9 +160,20 @@ impl Move<'_> {
         let before = stopped.map_or_else(|| self.memory(), Ok)?;
         let promised = source.device.stop_copy_length();
         let promised = sound!(promised.map_err(failed("VFIO_DEVICE_FEATURE_MIG_DATA_SIZE")));
-        let (rest, is_end) = sound!(file
+        let mut rest = Vec::new();
+        let small: &[usize] = if self.way == Way::PreCopy {
+            &SMALL
+        } else {
+            &[]
+        };
+        for size in small {
+            let some = read(&file, *size, 1).map_err(failed("a read in STOP_COPY"));
+            rest.extend(sound!(some));
+        }
+        let (large, is_end) = sound!(file
             .read_to_end(LARGE)
             .map_err(failed("a read in STOP_COPY")));
+        rest.extend(large);
         if !is_end {
             return Ok(Err(failed("the end of STOP_COPY")(Errno::NOMSG)));
         }
