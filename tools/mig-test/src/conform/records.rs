@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use mdev_model::stream::{Header, StreamChecksum, Tag, END_LEN, HEADER_LEN};
 
 /// A record of at most so many bytes is bent in each of them in each way. Of a longer one the first
-/// few are, and the others in one way, which is another one in each session.
+/// few are, and of the others one of so many in each session, in one way, which changes.
 const SHORT: usize = 512;
 const BENT: usize = 32;
+const SHARED: usize = 3;
 /// Of a record of a page or more, or of a kind that occurs again, which is memory, one in this
 /// number of the others is.
 const PAGE: usize = 4096;
@@ -216,10 +217,11 @@ pub fn changes(records: &[Record], other: &[Record], number: usize) -> Vec<Bent>
         let is_memory = payload.len() >= PAGE || of_kind.nth(1).is_some();
         let is_sampled = |byte: &usize| {
             let is_short = payload.len() <= SHORT || *byte < BENT;
-            is_short || !is_memory || byte % SAMPLED == 0
+            let is_turn = (byte + number) % SHARED == 0;
+            is_short || is_turn && !is_memory || is_memory && byte % SAMPLED == 0
         };
         for byte in (0..payload.len()).filter(is_sampled) {
-            let one = [FLIPS[(byte + number) % FLIPS.len()]];
+            let one = [FLIPS[(byte + number) / SHARED % FLIPS.len()]];
             let flips = if payload.len() > SHORT && byte >= BENT {
                 &one[..]
             } else {
@@ -318,10 +320,12 @@ mod tests {
             bent.map(|one| one.records[3].payload.clone()).collect()
         };
         for byte in [0, 31, 32, 999] {
-            let flips: BTreeSet<u8> = (0..4).flat_map(bent).map(|one| one[byte]).collect();
+            let sessions = 0..SHARED * FLIPS.len();
+            let flips: BTreeSet<u8> = sessions.flat_map(bent).map(|one| one[byte]).collect();
             assert!(FLIPS.iter().all(|flip| flips.contains(flip)), "{byte}");
         }
-        assert_eq!(bent(0).len(), 4 * BENT + 1000 - BENT);
+        let all: usize = (0..SHARED).map(|number| bent(number).len()).sum();
+        assert_eq!(all, 4 * BENT * SHARED + 1000 - BENT);
         let all = changes(&session, &session, 0);
         let of_pages = all
             .iter()
