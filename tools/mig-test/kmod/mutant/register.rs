@@ -43,7 +43,6 @@ pub const COPY: u64 = 0x3c;
 pub const PROGRESS: u64 = 0x40;
 /// 32 bits, read-only: the number of jobs that have ended since the reset.
 pub const JOBS: u64 = 0x44;
-
 /// 32 bits, read-only: the number of steps of jobs since the reset. No work looks at it.
 pub const STEPS: u64 = 0x48;
 

@@ -12,7 +12,7 @@ use super::exercise::Exercise;
 use super::explore::Found;
 use super::log::DeviceLog;
 use super::report::{Report, Verdict};
-use super::rule::{self, Rule, RULES as ALL};
+use super::rule::{self, Rule};
 use super::suite::{Choice, Suite};
 use super::{moves, promises, races, resets, streams};
 use crate::event::{Event, Outcome};
@@ -172,16 +172,15 @@ pub fn work(
     step: &mut dyn FnMut(String),
     target: &Target,
     exercise: &Exercise,
-    report: Report,
+    mut report: Report,
     choice: &Choice,
 ) -> Result<Report> {
-    let mut report = report;
     let is_wanted = |rule: &Rule| rule::is_chosen(rule.id, &choice.rules) && rule.is_of_work();
-    if !ALL.iter().any(is_wanted) {
+    if !rule::RULES.iter().any(is_wanted) {
         report.finish(&choice.rules, "it was not reached");
         return Ok(report);
     }
-    let mut log = DeviceLog::of([Some(target)]);
+    let mut log = DeviceLog::of([target]);
     let mut suite = match Suite::new(step, target, exercise, report.clone(), choice) {
         Ok(suite) => suite,
         Err(error) if is_unusable(&error) => return Err(error),
@@ -204,29 +203,34 @@ pub fn work(
         suite.ensure_migrates()?;
         moves::moved(suite)
     });
-    suite.run(&["precopy"], "move.completes", promises::pre_copy);
-    suite.run(&["precopy.races"], "move.completes", races::raced);
+    suite.run(&["precopy"], "move.completes", |suite| {
+        promises::pre_copy(suite)?;
+        match suite.is_enough() {
+            true => Ok(()),
+            false => races::raced(suite),
+        }
+    });
     suite.run(&["stream"], "stream.works", streams::bent);
     Ok(suite.finish())
 }
 
 /// Runs the test of a rule on a new device.
 fn tested(ctx: &mut Ctx, source: &Source, test: Test) -> Verdict {
-    let mut log = None;
-    let outcome = source.target(ctx).and_then(|target| {
-        log = Some(DeviceLog::of([Some(&target)]));
-        test(ctx, target)
-    });
-    let shows = match outcome {
+    let target = match source.target(ctx) {
+        Ok(target) => target,
+        Err(error) => {
+            let shows = format!("{error:#}");
+            return Verdict::Failed { shows };
+        }
+    };
+    let mut log = DeviceLog::of([&target]);
+    let shows = match test(ctx, target) {
         Ok(Outcome::Passed) => return Verdict::Passed,
         Ok(Outcome::Skipped { reason }) => return Verdict::Skipped { reason },
         Ok(Outcome::Failed { reason }) => reason,
         Err(error) => format!("{error:#}"),
     };
-    let shows = match log {
-        Some(mut log) => log.with(shows),
-        None => shows,
-    };
+    let shows = log.with(shows);
     Verdict::Failed { shows }
 }
 

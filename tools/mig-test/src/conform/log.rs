@@ -18,9 +18,9 @@ pub struct DeviceLog {
 
 impl DeviceLog {
     /// Begins with the next line.
-    pub fn of<'t>(targets: impl IntoIterator<Item = Option<&'t Target>>) -> Self {
-        let folders = targets.into_iter().flatten();
-        let names = folders.filter_map(|target| target.path().file_name());
+    pub fn of<'t>(targets: impl IntoIterator<Item = &'t Target>) -> Self {
+        let targets = targets.into_iter();
+        let names = targets.filter_map(|target| target.path().file_name());
         DeviceLog {
             log: KernelLog::from_now().ok(),
             names: names

@@ -14,6 +14,7 @@ use super::rig::{Area, Rig};
 use super::snapshot::{Part, Snapshot};
 use super::suite::Suite;
 use super::transfer::LARGE;
+use crate::vfio::dma::PAGE;
 use crate::vfio::migration::{DataFile, State};
 
 const RULE: &str = "precopy.races";
@@ -21,7 +22,6 @@ const RULE: &str = "precopy.races";
 const ROUNDS: usize = 8;
 /// Pages of each memory that are written, once each: a later write would bring what was lost.
 const PAGES: usize = 16;
-const PAGE: usize = 4096;
 /// The time between two writes. It spreads them over the first pass, in which all pages are saved.
 const PACE: Duration = Duration::from_millis(1);
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::exercise::Work;
 use super::moves::undisturbed;
 use super::play::{Outcome, Player};
-use super::records::unlike;
+use super::records::{parse, unlike};
 use super::rig::Rig;
 use super::snapshot::{first_difference, Name, Part, Readable, Snapshot};
 use super::step::Step;
@@ -56,11 +56,14 @@ impl Fresh {
             return Ok(None);
         };
         let now = save(rig)?;
-        let what = unlike(fresh, &now).or_else(|| {
-            let at = first_difference(fresh, &now);
-            let is_of_records = super::records::parse(fresh).is_some();
-            (*fresh != now && !is_of_records).then(|| format!("differs from byte {at} on"))
-        });
+        let is_of_records = parse(fresh).is_some() && parse(&now).is_some();
+        let what = match is_of_records {
+            true => unlike(fresh, &now),
+            false => (*fresh != now).then(|| {
+                let at = first_difference(fresh, &now);
+                format!("differs from byte {at} on")
+            }),
+        };
         Ok(what.map(|what| format!("what it saves is not what a new device saves: {what}")))
     }
 }
@@ -143,8 +146,7 @@ impl Case<'_> {
             suite.fail("reset.runs", format!("{when}: {what}"));
         }
         // Once with the work under way and once at its end: what no register shows.
-        let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(..));
-        let first = self.work.steps.iter().position(waits);
+        let first = self.work.steps.iter().position(Step::waits);
         if first == Some(self.step) || self.step == self.work.steps.len() {
             self.disturb(suite)?;
             if let Some(what) = self.fresh.saves_otherwise(rig)? {

@@ -25,6 +25,13 @@ pub enum Step {
     Equal(Place, Place, usize),
 }
 
+impl Step {
+    /// Returns whether it waits for what the device does by itself.
+    pub fn waits(&self) -> bool {
+        matches!(self, Step::Wait(_) | Step::Interrupt(..))
+    }
+}
+
 /// A register with a value under a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Condition {

@@ -43,13 +43,12 @@ const RULES: [&str; 9] = [
 pub fn bent(suite: &mut Suite<'_>) -> Result<()> {
     let rig = suite.open()?;
     let mut works = suite.works();
-    let waits = |step: &Step| matches!(step, Step::Wait(_) | Step::Interrupt(..));
     // Works that wait first: a device holds the most while it is at work. What it holds then
     // depends on how far it has come, so each work is also taken at its end.
-    works.sort_by_key(|(work, _)| !work.steps.iter().any(waits));
+    works.sort_by_key(|(work, _)| !work.steps.iter().any(Step::waits));
     let mut sessions = Vec::new();
     for (work, interrupt) in works {
-        let first = work.steps.iter().position(waits);
+        let first = work.steps.iter().position(Step::waits);
         for end in first.into_iter().chain([work.steps.len()]) {
             rig.reset()?;
             let mut player = Player::begin(suite.exercise, &work, &rig, interrupt)?;

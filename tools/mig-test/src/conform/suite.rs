@@ -102,7 +102,6 @@ impl<'a> Suite<'a> {
                 }
             }
         };
-        let fresh = Fresh::of(&first, &found.readable)?;
         let kinds: Vec<(&str, u32)> = first.interrupts();
         let kinds = kinds.into_iter().filter(|(name, _)| {
             exercise.interrupts.is_empty()
@@ -142,8 +141,9 @@ impl<'a> Suite<'a> {
         }
         let mut readable = found.readable.clone();
         readable.touched = works.iter().flat_map(|(work, _)| touched(work)).collect();
+        let fresh = Fresh::of(&first, &readable)?;
         let other = target.another()?;
-        let log = DeviceLog::of([Some(target), other.as_ref()]);
+        let log = DeviceLog::of([target].into_iter().chain(&other));
         Ok(Suite {
             step,
             other,
