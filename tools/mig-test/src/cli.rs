@@ -298,7 +298,7 @@ pub fn main() -> Result<()> {
             let built_for: &[_] = if args.tree { &plan::BUILT_FOR } else { &[] };
             let lab = open(&[&choices, built_for].concat())?;
             lab.require(lab.platform(choices[0]).kernel)?;
-            let batches = plan::batches(&choices, lab.default_kernel());
+            let batches = plan::batches(&choices, args.all, lab.default_kernel());
             tree::test(&lab, args.tree, &batches)
         }
         Command::Bench { report, kernel } => {

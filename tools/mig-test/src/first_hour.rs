@@ -13,10 +13,16 @@ use crate::lab::{run_logged, Lab};
 /// The driver's name.
 const NAME: &str = "my_card";
 /// The commands, and what the last lines of each must have.
-const COMMANDS: [(&[&str], &str); 3] = [
+const COMMANDS: [(&[&str], &str); 5] = [
     (&["new", NAME], "is a driver that migrates"),
     (&["conform", "--module", NAME], "\n0 of "),
     (&["migrate", "--module", NAME], "own-device: done"),
+    // What its README names besides.
+    (&["lab", "build", "--module", NAME], "my_card.ko"),
+    (
+        &["lab", "rust-analyzer", "--module", NAME],
+        "rust-project.json",
+    ),
 ];
 
 /// Makes a driver in an empty folder, checks it, migrates a guest with it, and runs its tests.

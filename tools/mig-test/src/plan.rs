@@ -69,18 +69,20 @@ impl Batch {
 }
 
 /// Returns what to run on each platform: everything under the lab's own QEMU, and the scenarios
-/// that migrate guests under others.
-pub fn batches(choices: &[Choice], default: Kernel) -> Vec<Batch> {
+/// that migrate guests under others. Some run on the usual platform alone, and only with `all`.
+pub fn batches(choices: &[Choice], all: bool, default: Kernel) -> Vec<Batch> {
     let batch = |choice: &Choice| {
         let platform = choice.platform(default);
-        let all = scenario::ALL
-            .iter()
-            .filter(|scenario| !is_bench(scenario.name));
-        let mine = all.filter(|scenario| scenario.migrates || platform.qemu == Qemu::default());
+        let has_all = all && platform == OWN.platform(default);
+        let is_mine = |scenario: &&Scenario| {
+            !is_bench(scenario.name)
+                && (scenario.migrates || platform.qemu == Qemu::default())
+                && (has_all || !scenario.only_with_all)
+        };
         Batch {
             platform,
             kernel: (platform.kernel != default).then(|| platform.kernel.label()),
-            scenarios: mine.collect(),
+            scenarios: scenario::ALL.iter().filter(is_mine).collect(),
         }
     };
     choices.iter().map(batch).collect()
@@ -94,18 +96,31 @@ mod tests {
     fn everything_runs_under_the_labs_own_qemu_and_only_migrations_under_another() {
         let all = scenario::ALL.iter();
         let benches = all.filter(|scenario| is_bench(scenario.name)).count();
-        for batch in batches(&[OWN, DEBUG], Kernel::V7_3) {
-            assert_eq!(batch.scenarios.len() + benches, scenario::ALL.len());
+        let rest = benches + scenario::ALL.iter().filter(|one| one.only_with_all).count();
+        for batch in batches(&[OWN, DEBUG], false, Kernel::V7_3) {
+            assert_eq!(batch.scenarios.len() + rest, scenario::ALL.len());
         }
-        let other = &batches(&[V1], Kernel::V7_3)[0];
+        let other = &batches(&[V1], false, Kernel::V7_3)[0];
         assert!(other.scenarios.iter().all(|scenario| scenario.migrates));
         assert!(other.names().contains(&"demo".to_string()));
     }
 
     #[test]
+    fn what_only_all_has_runs_on_the_usual_platform_alone() {
+        let with = |all| {
+            batches(ALL, all, Kernel::V7_3)
+                .iter()
+                .map(|batch| batch.scenarios.iter().any(|one| one.only_with_all))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(with(true), [true, false, false, false]);
+        assert_eq!(with(false), [false; 4]);
+    }
+
+    #[test]
     fn a_scenario_is_reported_with_what_it_ran_on_unless_that_is_the_usual() {
         let labels = |choice| {
-            let batch = &batches(&[choice], Kernel::V7_3)[0];
+            let batch = &batches(&[choice], false, Kernel::V7_3)[0];
             ["demo", "sysfs-limits"].map(|name| batch.label(name))
         };
         assert_eq!(labels(OWN), ["demo [qemu 10.0]", "sysfs-limits"]);

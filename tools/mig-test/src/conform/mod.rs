@@ -15,6 +15,7 @@
 //! | `log` | what the kernel logs of it |
 //! | `resets`, `moves`, `promises`, `races`, `streams` | the checks |
 //! | `mutants` | drivers with a defect each, which the suite must find |
+//! | `mainline` | the kernel's sample in C, and what it violates |
 
 pub mod command;
 mod coverage;
@@ -22,6 +23,7 @@ mod exercise;
 mod explore;
 mod front;
 mod log;
+pub mod mainline;
 mod moves;
 pub mod mutants;
 pub mod place;

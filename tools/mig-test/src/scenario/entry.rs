@@ -20,6 +20,7 @@ pub const fn plain(name: &'static str, about: &'static str, minutes: u64, run: R
         deadline: Duration::from_secs(60 * minutes),
         races: false,
         migrates: false,
+        only_with_all: false,
         modules: &[],
         run,
     }
@@ -29,6 +30,14 @@ impl Scenario {
     /// Creates the same with separate modules.
     pub const fn loading(self, modules: &'static [Apart<'static>]) -> Self {
         Scenario { modules, ..self }
+    }
+
+    /// Creates the same, for `mig-test test --all` alone.
+    pub const fn only_with_all(self) -> Self {
+        Scenario {
+            only_with_all: true,
+            ..self
+        }
     }
 }
 

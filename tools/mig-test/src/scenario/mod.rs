@@ -60,6 +60,8 @@ pub struct Scenario {
     pub races: bool,
     /// Whether it migrates guests, and so runs under each QEMU.
     pub migrates: bool,
+    /// Whether `mig-test test` leaves it out without `--all`.
+    pub only_with_all: bool,
     /// The modules that it loads in addition to the project's and mainline's.
     pub modules: &'static [Apart<'static>],
     /// The function.

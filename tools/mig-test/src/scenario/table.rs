@@ -263,6 +263,13 @@ const PROOFS: &[Scenario] = &[
         conform::mutants::run,
     )
     .loading(&[TESTS]),
+    races(
+        "conform-mainline",
+        "mainline's C mtty violates the rules that Documentation/findings.md lists, and no others",
+        5,
+        conform::mainline::run,
+    )
+    .only_with_all(),
     plain(
         "config-space",
         "capabilities, function-level reset, Bus Master Enable, what the driver learns, what migrates",
