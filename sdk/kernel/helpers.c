@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Helpers for Rust: each makes an inline function of a C header callable. */
 
+#include <linux/dma-mapping.h>
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
 #include <linux/iova_bitmap.h>
@@ -16,6 +17,12 @@ void rust_helper_vfio_put_device(struct vfio_device *device);
 void rust_helper_vfio_put_device(struct vfio_device *device)
 {
 	vfio_put_device(device);
+}
+
+unsigned int rust_helper_dma_get_max_seg_size(struct device *dev);
+unsigned int rust_helper_dma_get_max_seg_size(struct device *dev)
+{
+	return dma_get_max_seg_size(dev);
 }
 
 void rust_helper_eventfd_signal(struct eventfd_ctx *ctx);

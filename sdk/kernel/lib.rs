@@ -44,6 +44,8 @@ mod vfio;
 
 mod mdev;
 
+mod pci;
+
 pub use base::compat::parameter;
 pub use driver::{
     crc32c, Budget, Codec, Context, Driver, Engine, FixedState, Migrate, ModelDriver, Modelled,
@@ -53,6 +55,7 @@ pub use driver::{
 pub use mdev::{DriverRegistration, ParentRegistration, VirtualParent};
 pub use mdev_model as model;
 pub use memory::{Access, DeviceMemory, Dma, GuestMemory, Pinned, Read, StagedMemory, Write};
+pub use pci::{DmaBuffer, ParentBar, PciDriver, PciFunction, PciId, PciRegistration};
 
 /// The mistakes in the guide to compiler messages, each of which must not compile.
 #[cfg(doctest)]

@@ -46,6 +46,30 @@ pub(crate) unsafe fn raw_try_init<T, E>(
     unsafe { init.__pinned_init(slot) }
 }
 
+/// A BAR that ends with the binding of its function.
+///
+/// Needed until 7.2 is dropped: there it has no name of its own.
+#[cfg(linux_7_3)]
+pub(crate) type DevresBar = kernel::pci::DevresBar;
+#[cfg(not(linux_7_3))]
+pub(crate) type DevresBar = kernel::devres::Devres<kernel::pci::Bar<'static>>;
+
+/// Returns `IRQ_HANDLED` or `IRQ_NONE`.
+///
+/// Needed until 7.2 is dropped: there the type is an integer.
+#[inline]
+pub(crate) fn irq_return(is_handled: bool) -> super::raw::irqreturn_t {
+    let value = kernel::ffi::c_uint::from(is_handled);
+    #[cfg(linux_7_3)]
+    {
+        super::raw::irqreturn_t(value)
+    }
+    #[cfg(not(linux_7_3))]
+    {
+        value
+    }
+}
+
 /// Returns the value of a parameter that `module!` declares.
 ///
 /// Needed until 7.2 is dropped: there `value()` returns a reference.

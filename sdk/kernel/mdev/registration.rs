@@ -10,6 +10,7 @@ use super::{attributes, raw_device};
 use crate::{
     base::raw,
     driver::{Driver, NewDevice},
+    memory::DmaParent,
     vfio::Device,
 };
 use core::{
@@ -116,6 +117,8 @@ pub struct ParentRegistration<D: Driver> {
     pointers: KVec<*mut raw::mdev_type>,
     _attributes: attributes::OfParent,
     _device: ARef<device::Device>,
+    /// The hardware of the mdevs.
+    hardware: Option<DmaParent>,
     driver: Arc<DriverRegistration<D>>,
     #[pin]
     _pin: PhantomPinned,
@@ -137,6 +140,37 @@ impl<D: Driver> ParentRegistration<D> {
         driver: Arc<DriverRegistration<D>>,
         device: &device::Device,
         data: D::Parent,
+    ) -> impl PinInit<Self, Error> {
+        Self::of(driver, device, data, None)
+    }
+
+    /// Registers `device` as [`new`](Self::new) does; guest memory that its mdevs pin for hardware
+    /// is mapped for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    ///
+    /// # Safety
+    ///
+    /// `device` must be bound to its driver, with its DMA mask set, until the registration is
+    /// dropped.
+    pub(crate) unsafe fn with_hardware(
+        driver: Arc<DriverRegistration<D>>,
+        device: &device::Device,
+        data: D::Parent,
+    ) -> impl PinInit<Self, Error> {
+        // SAFETY: The drop of the registration removes its mdevs, and until then the caller
+        // guarantees the rest.
+        let hardware = unsafe { DmaParent::new(device) };
+        Self::of(driver, device, data, Some(hardware))
+    }
+
+    fn of(
+        driver: Arc<DriverRegistration<D>>,
+        device: &device::Device,
+        data: D::Parent,
+        hardware: Option<DmaParent>,
     ) -> impl PinInit<Self, Error> {
         let device = ARef::from(device);
         // INVARIANT: `parent` is initialized last, with `types` and `pointers`.
@@ -163,6 +197,7 @@ impl<D: Driver> ParentRegistration<D> {
             _attributes: attributes::OfParent::new::<D>(&device)?,
             data,
             _device: device.clone(),
+            hardware,
             driver: driver.clone(),
             _pin: PhantomPinned,
             // This must come last: from here on sysfs shows the parent, and callbacks use the
@@ -257,7 +292,7 @@ impl<D: Driver> VTable<D> {
             unsafe {
                 let (parent, _) = ParentRegistration::<D>::of_type((*mdev).type_);
                 let folder = &parent.driver.debugfs;
-                Device::<D>::register(&raw mut (*mdev).dev, driver, ty, folder)
+                Device::<D>::register(&raw mut (*mdev).dev, driver, ty, folder, parent.hardware)
             }
         };
         probe().map_or_else(Error::to_errno, |()| 0)

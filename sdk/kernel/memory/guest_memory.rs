@@ -8,6 +8,7 @@
 //! | [`pin_read`] | reading for a while | none |
 //! | [`pin_write`] | reading and writing for a while | the pages written |
 //! | [`pin_dma`] | hardware, whose writes are not observed | all its pages, until unpinned |
+//! | [`pin_dma_read`] | hardware that only reads | none |
 //!
 //! The device has a log of its own if the kernel supports it (`dirty_log.rs`). The type1
 //! container's log counts every pinned page, whatever it is pinned for, in each report up to the
@@ -19,15 +20,15 @@
 //! [`pin_read`]: GuestMemory::pin_read
 //! [`pin_write`]: GuestMemory::pin_write
 //! [`pin_dma`]: GuestMemory::pin_dma
+//! [`pin_dma_read`]: GuestMemory::pin_dma_read
 
 use super::{
     dirty_log::Log,
-    mapping::{copy_from_page, copy_to_page},
-    pins::{Pins, Range, Stop},
+    pinned::{Access, Dma, Pinned, Read, Write},
+    pins::{Hardware, Pins},
 };
 use crate::base::raw;
-use core::marker::PhantomData;
-use kernel::{page::Page, prelude::*, sync::Arc};
+use kernel::{prelude::*, sync::Arc};
 
 /// The guest memory of an open device.
 ///
@@ -137,17 +138,40 @@ impl GuestMemory {
     /// memory fails with EINVAL until the unmap is over. The SDK drops `stop` when the pages are
     /// unpinned, so it may hold a reference to the owner of the guard.
     ///
+    /// If the mdev's parent is a PCI function ([`PciDriver`](crate::PciDriver)), the range is
+    /// mapped for it: [`Pinned::for_each_segment`]. The kernel may have to copy for hardware that
+    /// does not reach the pages, so what it has written is certain to be in guest memory only once
+    /// the guard was dropped: do so before the guest is told.
+    ///
     /// # Errors
     ///
-    /// Those of [all calls](Self#errors).
+    /// Those of [all calls](Self#errors); EIO also if the parent's hardware cannot reach the pages.
     pub fn pin_dma(
         &self,
         iova: u64,
         len: usize,
         stop: impl Fn() + Send + Sync + 'static,
     ) -> Result<Pinned<Dma>> {
-        let stop: KBox<dyn Fn() + Send + Sync> = KBox::new(stop, GFP_KERNEL_ACCOUNT)?;
-        self.pin(iova, len, raw::IOMMU_READ | raw::IOMMU_WRITE, Some(stop))
+        let hardware = Hardware::new(stop, true)?;
+        let prot = raw::IOMMU_READ | raw::IOMMU_WRITE;
+        self.pin(iova, len, prot, Some(hardware))
+    }
+
+    /// As [`pin_dma`](Self::pin_dma), for hardware that only reads the range: no page becomes dirty
+    /// in the device's log. An IOMMU of the parent's refuses writes; without one they would be lost
+    /// in a migration.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pin_dma`](Self::pin_dma).
+    pub fn pin_dma_read(
+        &self,
+        iova: u64,
+        len: usize,
+        stop: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Pinned<Dma>> {
+        let hardware = Hardware::new(stop, false)?;
+        self.pin(iova, len, raw::IOMMU_READ, Some(hardware))
     }
 
     /// Ends the accesses of the quiesced device; see [`Pins::quiesce`].
@@ -180,216 +204,9 @@ impl GuestMemory {
         iova: u64,
         len: usize,
         prot: u32,
-        stop: Option<Stop>,
+        hardware: Option<KBox<Hardware>>,
     ) -> Result<Pinned<A>> {
-        Ok(Pinned {
-            range: self.pins.pin(self.opening, iova, len, prot, stop)?,
-            pins: self.pins.clone(),
-            offset: iova as usize % kernel::page::PAGE_SIZE,
-            len,
-            _access: PhantomData,
-        })
-    }
-}
-
-/// The purpose of a pinned range: [`Read`], [`Write`] or [`Dma`].
-///
-/// # Examples
-///
-/// ```
-/// # use kernel::prelude::*;
-/// # use mdev_sdk::{Access, Pinned};
-/// /// Returns the first byte of a range, whatever it is pinned for.
-/// fn first<A: Access>(range: &Pinned<A>) -> Result<u8> {
-///     let mut byte = [0];
-///     range.read(0, &mut byte)?;
-///     Ok(byte[0])
-/// }
-/// ```
-pub trait Access: sealed::Sealed {}
-
-/// A range pinned for reading.
-///
-/// # Examples
-///
-/// ```
-/// # use kernel::prelude::*;
-/// # use mdev_sdk::{GuestMemory, Pinned, Read};
-/// fn ring(memory: &GuestMemory, iova: u64) -> Result<Pinned<Read>> {
-///     memory.pin_read(iova, 4096)
-/// }
-/// ```
-pub enum Read {}
-
-/// A range pinned for reading and writing.
-///
-/// # Examples
-///
-/// ```
-/// # use kernel::prelude::*;
-/// # use mdev_sdk::{Pinned, Write};
-/// /// Fills a range with zeros.
-/// fn clear(range: &Pinned<Write>) -> Result {
-///     for offset in 0..range.len() {
-///         range.write(offset, &[0])?;
-///     }
-///     Ok(())
-/// }
-/// ```
-pub enum Write {}
-
-/// A range pinned for hardware.
-///
-/// # Examples
-///
-/// [`Pinned`] has one.
-pub enum Dma {}
-
-impl Access for Read {}
-impl Access for Write {}
-impl Access for Dma {}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::Read {}
-    impl Sealed for super::Write {}
-    impl Sealed for super::Dma {}
-}
-
-/// A pinned range of guest memory, which is unpinned on drop.
-///
-/// When user space unmaps the range or closes the device, the SDK unpins it at once, after it has
-/// stopped the hardware of a [`Dma`] range. All accesses through the guard then return EFAULT.
-///
-/// # Examples
-///
-/// ```
-/// # use kernel::{page::Page, prelude::*, sync::Arc};
-/// # use mdev_sdk::{Dma, GuestMemory, Pinned};
-/// # struct Engine;
-/// # impl Engine {
-/// #     fn stop(&self) {}
-/// #     fn map(&self, _page: &Page) -> Result { Ok(()) }
-/// #     fn start(&self, _offset: usize, _len: usize) {}
-/// # }
-/// /// Has hardware read and write `len` bytes at `iova`. Drop the guard when it has finished.
-/// fn start(
-///     engine: &Arc<Engine>,
-///     memory: &GuestMemory,
-///     iova: u64,
-///     len: usize,
-/// ) -> Result<Pinned<Dma>> {
-///     let stopped = engine.clone();
-///     // For user space that unmaps the range meanwhile.
-///     let range = memory.pin_dma(iova, len, move || stopped.stop())?;
-///     range.for_each_page(|page| engine.map(page))?;
-///     range.start(|| engine.start(range.offset(), range.len()))?;
-///     Ok(range)
-/// }
-/// ```
-pub struct Pinned<A: Access> {
-    range: Arc<Range>,
-    pins: Arc<Pins>,
-    /// Offset of the range in its first page.
-    offset: usize,
-    len: usize,
-    _access: PhantomData<A>,
-}
-
-impl<A: Access> Pinned<A> {
-    /// Returns the length in bytes.
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "an empty range cannot be pinned"
-    )]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Copies the bytes at `offset` of the range into `data`.
-    ///
-    /// # Errors
-    ///
-    /// EINVAL if they are out of bounds; EFAULT if the range was unmapped; EBUSY while the device
-    /// is quiesced; EIO while it is not bus master and needs to be.
-    pub fn read(&self, offset: usize, data: &mut [u8]) -> Result {
-        let at = self.bound(offset, data.len())?;
-        self.range
-            .with_pieces(at, data.len(), false, None, |page, piece| {
-                // SAFETY: `with_pieces` keeps the page pinned during the call.
-                unsafe { copy_from_page(page, &piece, data) };
-                Ok(())
-            })
-    }
-
-    /// Returns the offset, from the first page, of the `len` bytes at `offset`; EINVAL if they are
-    /// out of bounds.
-    fn bound(&self, offset: usize, len: usize) -> Result<usize> {
-        match offset.checked_add(len) {
-            Some(end) if end <= self.len => Ok(self.offset + offset),
-            _ => Err(EINVAL),
-        }
-    }
-}
-
-impl Pinned<Write> {
-    /// Copies `data` to `offset` of the range.
-    ///
-    /// # Errors
-    ///
-    /// With nothing written: EINVAL if that is out of bounds; else as for [`read`](Self::read).
-    pub fn write(&self, offset: usize, data: &[u8]) -> Result {
-        let at = self.bound(offset, data.len())?;
-        let written = Some(&self.pins.log);
-        self.range
-            .with_pieces(at, data.len(), false, written, |page, piece| {
-                // SAFETY: `with_pieces` keeps the page pinned during the call.
-                unsafe { copy_to_page(page, &piece, data) };
-                Ok(())
-            })
-    }
-}
-
-impl Pinned<Dma> {
-    /// Calls `each` for the pages in the order of their IOVA, for the driver to map them for its
-    /// hardware.
-    ///
-    /// The hardware's accesses begin [`offset`](Self::offset) bytes into the first page. The range
-    /// cannot be unmapped during the call. So `each` must not wait, and must not call
-    /// [`GuestMemory`] or a guard: an unmap may hold what that would wait for.
-    ///
-    /// # Errors
-    ///
-    /// EFAULT if the range was unmapped; else the error of `each`, at which the function stops.
-    pub fn for_each_page(&self, mut each: impl FnMut(&Page) -> Result) -> Result {
-        self.range
-            .with_pages(self.offset, self.len, |page| each(page))
-    }
-
-    /// Calls `start`, which lets the hardware access the range, and returns its result.
-    ///
-    /// If user space unmaps the range, the `stop` of [`GuestMemory::pin_dma`] is called after
-    /// `start`, or `start` is not called any more. Hardware that is started in another way may run
-    /// on memory that was unmapped a moment ago. `start` must not wait, and must not call
-    /// [`GuestMemory`] or a guard, as for [`for_each_page`](Self::for_each_page).
-    ///
-    /// # Errors
-    ///
-    /// Without a call: EFAULT if the range was unmapped; EBUSY while the device is quiesced; EIO
-    /// while it is not bus master and needs to be. Hardware that runs is the driver's to stop, in
-    /// [`Operations::config_written`](crate::Operations::config_written).
-    pub fn start<R>(&self, start: impl FnOnce() -> R) -> Result<R> {
-        self.range.while_live(start)
-    }
-
-    /// Returns the offset of the range in its first page.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-}
-
-impl<A: Access> Drop for Pinned<A> {
-    fn drop(&mut self) {
-        self.pins.release(&self.range);
+        let range = self.pins.pin(self.opening, iova, len, prot, hardware)?;
+        Ok(Pinned::new(range, self.pins.clone(), iova, len))
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | in | is |
 //! |---|---|
-//! | `guest_memory`, `pins` | guest memory that a driver copies and pins |
+//! | `guest_memory`, `pinned`, `pins` | guest memory that a driver copies and pins |
 //! | `dirty_log` | the log of the guest memory that the device writes |
 //! | `device_memory`, `part`, `window`, `mapping` | memory behind a region, and its mappings |
 //! | `staged_memory` | contents of device memory that arrive in a stream |
@@ -20,17 +20,19 @@ mod dirty_log;
 mod guest_memory;
 mod mapping;
 mod part;
+mod pinned;
 mod pins;
 mod staged_memory;
 mod wakeup;
 mod window;
 
 pub use device_memory::DeviceMemory;
-pub use guest_memory::{Access, Dma, GuestMemory, Pinned, Read, Write};
+pub use guest_memory::GuestMemory;
+pub use pinned::{Access, Dma, Pinned, Read, Write};
 pub use staged_memory::StagedMemory;
 
 pub(crate) use dirty_log::{Log, OFFERED as LOG_IS_OFFERED};
 pub(crate) use part::{Part, Written};
-pub(crate) use pins::{Pins, Room as PinsRoom};
+pub(crate) use pins::{DmaParent, Pins, Room as PinsRoom};
 pub(crate) use wakeup::Wakeup;
 pub(crate) use window::Window;

@@ -10,7 +10,7 @@ use crate::{
     base::{compat::raw_try_init, limit::Limit, lock, param, raw},
     driver::{Driver, Open, Type},
     irq::EventFd,
-    memory::{Pins, PinsRoom},
+    memory::{DmaParent, Pins, PinsRoom},
     migration::MigrationState,
 };
 use core::{
@@ -71,7 +71,8 @@ pub(crate) struct Device<D: Driver> {
 
 impl<D: Driver> Device<D> {
     /// Allocates and registers the VFIO device of an mdev of type `ty`, with `driver` as the
-    /// driver's data. debugfs shows it in `folder`.
+    /// driver's data. debugfs shows it in `folder`. Its hardware, if it has any, is that of
+    /// `parent`.
     ///
     /// # Errors
     ///
@@ -85,6 +86,7 @@ impl<D: Driver> Device<D> {
         driver: D,
         ty: &'static Type,
         folder: &Dir,
+        parent: Option<DmaParent>,
     ) -> Result {
         const {
             assert!(
@@ -105,7 +107,7 @@ impl<D: Driver> Device<D> {
             raw::_vfio_alloc_device(size_of::<Self>(), dev, device_ops::of::<D>())
         })?;
         // SAFETY: `vdev` is a VFIO device, and its callbacks open and close `pins`.
-        let pins = unsafe { Pins::new(room, NonNull::new_unchecked(vdev)) };
+        let pins = unsafe { Pins::new(room, NonNull::new_unchecked(vdev), parent) };
         // SAFETY: The caller guarantees that `dev` is valid.
         let mdev: &device::Device = unsafe { device::Device::from_raw(dev) };
         let body = pin_init!(Body::<D> {

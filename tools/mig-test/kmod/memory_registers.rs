@@ -48,15 +48,17 @@ pub const PIN_READ: u32 = 3;
 pub const PIN_WRITE: u32 = 4;
 /// The same with `pin_dma`; what stops the hardware counts in STOPS.
 pub const PIN_DMA: u32 = 5;
+/// The same with `pin_dma_read`.
+pub const PIN_DMA_READ: u32 = 22;
 /// Drops the guard.
 pub const UNPIN: u32 = 6;
 /// `Pinned::read` into the buffer.
 pub const KEPT_READ: u32 = 7;
 /// `Pinned::write` from the buffer; after PIN_WRITE.
 pub const KEPT_WRITE: u32 = 8;
-/// `Pinned::for_each_page`; after PIN_DMA.
+/// `Pinned::for_each_page`; after PIN_DMA or PIN_DMA_READ, like the next one.
 pub const KEPT_WALK: u32 = 9;
-/// `Pinned::start`; after PIN_DMA.
+/// `Pinned::start`. Fails with EPROTO if the range has segments: the parent has no hardware.
 pub const KEPT_START: u32 = 20;
 /// Makes an engine whose step reads a byte of guest memory, kicks it, and keeps it until UNPIN.
 pub const ENGINE: u32 = 21;

@@ -135,7 +135,7 @@ impl Channel {
             WRITE => memory.write(iova, &self.bytes(length)?)?,
             PIN_READ => self.keep(Kept::Read(memory.pin_read(iova, length)?)),
             PIN_WRITE => self.keep(Kept::Write(memory.pin_write(iova, length)?)),
-            PIN_DMA => {
+            PIN_DMA | PIN_DMA_READ => {
                 let mdev = mdev.clone();
                 let stop = move || {
                     mdev.stops.fetch_add(1, Relaxed);
@@ -143,7 +143,11 @@ impl Channel {
                         fsleep(Delta::from_millis(offset as i64));
                     }
                 };
-                self.keep(Kept::Dma(memory.pin_dma(iova, length, stop)?));
+                let guard = match call {
+                    PIN_DMA => memory.pin_dma(iova, length, stop)?,
+                    _ => memory.pin_dma_read(iova, length, stop)?,
+                };
+                self.keep(Kept::Dma(guard));
             }
             UNPIN => self.keep(Kept::Nothing),
             KEPT_READ => {
@@ -179,6 +183,9 @@ impl Channel {
                     return Err(ENOENT);
                 };
                 range.start(|| ())?;
+                if range.for_each_segment(|_, _| Ok(())) != Err(ENODEV) {
+                    return Err(EPROTO);
+                }
             }
             PIN_MANY => {
                 let mut guards = KVVec::new();

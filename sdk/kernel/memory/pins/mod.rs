@@ -13,6 +13,8 @@
 //! [`vfio_iommu_type1.c`](srctree/drivers/vfio/vfio_iommu_type1.c)
 
 mod activity;
+mod copy;
+mod hardware;
 mod pages;
 mod range;
 mod refusal;
@@ -24,6 +26,7 @@ use super::dirty_log::Log;
 use crate::base::{raw, trace, wait::KernelThread};
 use activity::Activity;
 use core::{mem::MaybeUninit, ops::RangeInclusive, ptr::NonNull};
+pub(crate) use hardware::{DmaParent, Hardware};
 use kernel::{
     device::Device,
     new_mutex,
@@ -33,7 +36,7 @@ use kernel::{
 };
 use mdev_model::paging::Span;
 use pages::Pages;
-pub(super) use range::{Range, Stop};
+pub(super) use range::Range;
 use refusal::Refusal;
 use table::Table;
 use unmap::Id;
@@ -53,6 +56,8 @@ use vdev::Vdev;
 #[pin_data]
 pub(crate) struct Pins {
     vdev: Vdev,
+    /// For ranges of hardware, if the parent has any.
+    parent: Option<DmaParent>,
     #[pin]
     table: Mutex<Table>,
     #[pin]
@@ -95,15 +100,21 @@ impl Pins {
         }
     }
 
-    /// Creates the pins of `vdev`, of which there are none.
+    /// Creates the pins of `vdev`, of which there are none; ranges for hardware are mapped for
+    /// `parent`.
     ///
     /// # Safety
     ///
     /// `vdev` must be a VFIO device; [`open`](Self::open) must be called only while it is being
     /// opened, and [`close`](Self::close) before it is closed.
-    pub(crate) unsafe fn new(room: Room, vdev: NonNull<raw::vfio_device>) -> Arc<Self> {
+    pub(crate) unsafe fn new(
+        room: Room,
+        vdev: NonNull<raw::vfio_device>,
+        parent: Option<DmaParent>,
+    ) -> Arc<Self> {
         let Ok(pins) = room.0.pin_init_with(pin_init!(Self {
             vdev: Vdev::new(vdev),
+            parent,
             table <- new_mutex!(Table::new(), "mdev_pins"),
             activity <- Activity::new(),
             log <- Log::new(),
@@ -153,14 +164,14 @@ impl Pins {
         Ok(())
     }
 
-    /// Pins the pages of `len` bytes at `iova`; for hardware, if there is a `stop`.
+    /// Pins the pages of `len` bytes at `iova`; for `hardware`, if there is any.
     pub(super) fn pin(
         &self,
         opening: u64,
         iova: u64,
         len: usize,
         prot: u32,
-        stop: Option<Stop>,
+        mut hardware: Option<KBox<Hardware>>,
     ) -> Result<Arc<Range>> {
         let span = Span::of(PAGE_SIZE, iova, len).ok_or(EINVAL)?;
         let (range, thread) = {
@@ -173,17 +184,17 @@ impl Pins {
             false => range.state.lock().spare_pages(),
         };
         let pinned = self.pin_pages(&range, prot, &mut pages).and_then(|()| {
-            if stop.is_some() {
-                self.log
-                    .hold(&range.span.all_numbers(PAGE_SIZE))
-                    .inspect_err(|_| self.unpin_pages(&range))?;
-            }
-            Ok(())
+            let Some(hardware) = &mut hardware else {
+                return Ok(());
+            };
+            let pages = pages.get(range.span.pages);
+            self.admit(hardware, &range.span, pages, iova, len)
+                .inspect_err(|_| self.unpin_pages(&range))
         });
         self.end_call(thread);
         let result = match pinned {
             Ok(()) => {
-                range.state.lock().pinned(pages, stop);
+                range.state.lock().pinned(pages, hardware);
                 if trace::pin_is_on() {
                     self.trace_pin(&range.span, 0);
                 }
@@ -197,6 +208,34 @@ impl Pins {
         };
         self.activity.end();
         result
+    }
+
+    /// Prepares `span`, whose `pages` are pinned, for `hardware`: its writes are accounted, and it
+    /// finds the `len` bytes at `iova`.
+    #[cold]
+    fn admit(
+        &self,
+        hardware: &mut Hardware,
+        span: &Span,
+        pages: &[*mut raw::page],
+        iova: u64,
+        len: usize,
+    ) -> Result {
+        if hardware.writes {
+            self.log.hold(&span.all_numbers(PAGE_SIZE))?;
+        }
+        let Some(parent) = self.parent else {
+            return Ok(());
+        };
+        let offset = iova as usize % PAGE_SIZE;
+        // SAFETY: `pages` are those of the bytes, and stay pinned until `unpin`, which ends the
+        // mapping before.
+        let mapped = unsafe { hardware.map(parent, pages, offset, len) };
+        mapped.inspect_err(|_| {
+            if hardware.writes {
+                self.log.release(&span.all_numbers(PAGE_SIZE));
+            }
+        })
     }
 
     #[cold]
@@ -232,14 +271,18 @@ impl Pins {
         unsafe { self.vdev.unpin(range.span.start, range.span.pages) }
     }
 
-    /// Unpins `range`, from which the caller has taken `stop`; stops hardware first if it may be
+    /// Unpins `range`, from which the caller has taken the `hardware`; stops it first if it may be
     /// `running`.
-    fn unpin(&self, range: &Arc<Range>, stop: Option<Stop>, running: bool) {
-        if let Some(stop) = &stop {
+    fn unpin(&self, range: &Arc<Range>, mut hardware: Option<KBox<Hardware>>, running: bool) {
+        if let Some(hardware) = &mut hardware {
             if running {
-                stop();
+                hardware.stop();
             }
-            self.log.release(&range.span.all_numbers(PAGE_SIZE));
+            // This may be what writes the pages, so it comes before they are released.
+            hardware.unmap();
+            if hardware.writes {
+                self.log.release(&range.span.all_numbers(PAGE_SIZE));
+            }
         }
         self.unpin_pages(range);
         self.forget(range);
@@ -247,15 +290,16 @@ impl Pins {
             let Span { start, pages, .. } = range.span;
             trace::unpin(self.device(), start, pages as u64, 0);
         }
-        // `stop` may own what owns the guard, whose drop waits until the range has left the table.
-        drop(stop);
+        // Its `stop` may own what owns the guard, whose drop waits until the range has left the
+        // table.
+        drop(hardware);
     }
 
     /// Unpins `range`, whose guard is dropped, or waits until another thread has done so.
     pub(crate) fn release(&self, range: &Arc<Range>) {
         let live = range.state.lock().take();
-        if let Some(stop) = live {
-            return self.unpin(range, stop, false);
+        if let Some(hardware) = live {
+            return self.unpin(range, hardware, false);
         }
         // Another thread has unpinned it, or is doing so.
         self.activity.wait(|| !self.table.lock().contains(range));
@@ -314,8 +358,8 @@ impl Pins {
             let live = range.state.lock().take();
             drop(table);
             match live {
-                Some(stop) => {
-                    self.unpin(&range, stop, true);
+                Some(hardware) => {
+                    self.unpin(&range, hardware, true);
                     end = place;
                 }
                 None => {
@@ -339,53 +383,5 @@ impl Pins {
         self.take_back(&(0..=u64::MAX));
         self.activity.wait(|| self.activity.is_idle());
         self.log.stop();
-    }
-
-    /// Copies `len` bytes between `data` and guest memory at `iova`, with `vfio_dma_rw()`.
-    ///
-    /// # Safety
-    ///
-    /// `data` must be valid for reads of `len` bytes, and for writes too unless `write` is set.
-    pub(super) unsafe fn copy(
-        &self,
-        opening: u64,
-        iova: u64,
-        data: *mut u8,
-        len: usize,
-        write: bool,
-    ) -> Result {
-        if len == 0 || iova.checked_add(len as u64 - 1).is_none() {
-            return Err(EINVAL);
-        }
-        let thread = {
-            let mut table = self.table.lock();
-            self.begin(&table, opening)?;
-            table.begin_call().inspect_err(|_| self.activity.end())?
-        };
-        let mut done = 0;
-        let mut result = Ok(());
-        while done < len && result.is_ok() {
-            let at = iova + done as u64;
-            // VFIO does not account for a write that fails, although its first part may have been
-            // written. A page is written as a whole or not at all, so writes are cut into pages.
-            let some = match write {
-                true => (PAGE_SIZE - at as usize % PAGE_SIZE).min(len - done),
-                false => len,
-            };
-            let copy = || {
-                // SAFETY: A copy is under way, so `vdev` is open by the type invariant; the caller
-                // guarantees `data` for `len` bytes, and `done + some` is at most that.
-                unsafe { self.vdev.copy(at, data.add(done), some, write) }
-            };
-            let page = at / PAGE_SIZE as u64;
-            result = match write {
-                true => self.log.writing(&(page..=page), copy),
-                false => copy(),
-            };
-            done += some;
-        }
-        self.end_call(thread);
-        self.activity.end();
-        result
     }
 }

@@ -2,7 +2,7 @@
 
 //! A pinned range of guest memory, and accesses to it.
 
-use super::{super::dirty_log::Log, pages::Pages, refusal::Refusals};
+use super::{super::dirty_log::Log, hardware::Hardware, pages::Pages, refusal::Refusals};
 use crate::base::raw;
 use core::{mem, ptr::NonNull};
 use kernel::{
@@ -13,9 +13,6 @@ use kernel::{
 };
 use mdev_model::paging::{self, Piece, Span};
 
-/// Stops hardware that uses a range, before user space takes the range away.
-pub(crate) type Stop = KBox<dyn Fn() + Send + Sync>;
-
 pub(super) struct State {
     /// Whether the range is pinned, and no thread unpins it.
     live: bool,
@@ -23,8 +20,8 @@ pub(super) struct State {
     pub(super) refusals: Refusals,
     /// The pages while the range is pinned, and the memory for them afterwards.
     pages: Pages,
-    /// For a pinned range of hardware.
-    stop: Option<Stop>,
+    /// The hardware that uses the range while it is pinned.
+    hardware: Option<KBox<Hardware>>,
 }
 
 impl State {
@@ -34,7 +31,7 @@ impl State {
             live: false,
             refusals: Refusals::NONE,
             pages: Pages::new(),
-            stop: None,
+            hardware: None,
         }
     }
 
@@ -49,15 +46,15 @@ impl State {
     }
 
     /// Makes the range live.
-    pub(super) fn pinned(&mut self, pages: Pages, stop: Option<Stop>) {
+    pub(super) fn pinned(&mut self, pages: Pages, hardware: Option<KBox<Hardware>>) {
         self.pages = pages;
-        self.stop = stop;
+        self.hardware = hardware;
         self.live = true;
     }
 
-    /// Makes the range busy, if it is pinned, and returns how to stop its hardware.
-    pub(super) fn take(&mut self) -> Option<Option<Stop>> {
-        mem::take(&mut self.live).then(|| self.stop.take())
+    /// Makes the range busy, if it is pinned, and returns its hardware.
+    pub(super) fn take(&mut self) -> Option<Option<KBox<Hardware>>> {
+        mem::take(&mut self.live).then(|| self.hardware.take())
     }
 
     /// Returns `Ok` if the range is live; EFAULT if it was unmapped.
@@ -111,6 +108,19 @@ impl Range {
             let page = unsafe { BorrowedPage::from_raw(page) };
             each(&page)
         })
+    }
+
+    /// Calls `each(address, len)` for the segments of the range as the hardware finds it. The range
+    /// cannot be unmapped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT if it was unmapped before; ENODEV if it is not mapped for hardware; else the error of
+    /// `each`, at which it stops.
+    pub(crate) fn with_segments(&self, each: impl FnMut(u64, usize) -> Result) -> Result {
+        let state = self.state.lock();
+        state.check()?;
+        state.hardware.as_ref().ok_or(ENODEV)?.segments(each)
     }
 
     /// Calls `f` and returns its result. The range cannot be unmapped meanwhile.

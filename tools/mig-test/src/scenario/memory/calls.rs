@@ -74,7 +74,7 @@ pub fn copies(checks: &mut Checks, card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// `pin_read`, `pin_write`, `pin_dma` and what their guards can do.
+/// `pin_read`, `pin_write`, `pin_dma`, `pin_dma_read` and what their guards can do.
 pub fn pins(checks: &mut Checks, card: &Card) -> Result<()> {
     let channel = card.channel(0);
     let nothing = pinned()?;
@@ -99,7 +99,7 @@ pub fn pins(checks: &mut Checks, card: &Card) -> Result<()> {
         checks.refused(format!("{kind:?} pin of everything"), whole, Errno::INVAL);
         let answer = channel.pin(kind, READ_ONLY, 2 * PAGE);
         let right = match kind {
-            Kind::Read => Ok(()),
+            Kind::Read | Kind::DmaRead => Ok(()),
             Kind::Write | Kind::Dma => Err(Errno::PERM),
         };
         checks.equal(format!("{kind:?} pin of what may be read"), answer, right);
@@ -144,7 +144,7 @@ fn guard(
             let there = card.contents(at + len - some, some) == bytes;
             checks.that(format!("{what}: a write is not in memory"), there);
         }
-        Kind::Dma => {
+        Kind::Dma | Kind::DmaRead => {
             let pages = ((at + len).div_ceil(PAGE) - at / PAGE) as u32;
             checks.equal(format!("{what}: walk"), channel.kept_walk(), Ok(pages));
             checks.equal(format!("{what}: start"), channel.kept_start(), Ok(()));

@@ -42,17 +42,25 @@ pub enum Kind {
     Write,
     /// `pin_dma`.
     Dma,
+    /// `pin_dma_read`.
+    DmaRead,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Kind::Read, Kind::Write, Kind::Dma];
+    pub const ALL: [Kind; 4] = [Kind::Read, Kind::Write, Kind::Dma, Kind::DmaRead];
+
+    /// Returns whether it is for hardware.
+    pub fn is_for_hardware(self) -> bool {
+        matches!(self, Kind::Dma | Kind::DmaRead)
+    }
 
     fn call(self) -> u32 {
         match self {
             Kind::Read => register::PIN_READ,
             Kind::Write => register::PIN_WRITE,
             Kind::Dma => register::PIN_DMA,
+            Kind::DmaRead => register::PIN_DMA_READ,
         }
     }
 }

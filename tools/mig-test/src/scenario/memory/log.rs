@@ -66,6 +66,11 @@ pub fn run(checks: &mut Checks, card: &Card) -> Result<()> {
     check(checks, "its end", range().collect())?;
     check(checks, "after its end", vec![])?;
 
+    channel.pin(Kind::DmaRead, iova(at), len)?;
+    check(checks, "pin_dma_read", vec![])?;
+    channel.unpin()?;
+    check(checks, "its end", vec![])?;
+
     channel.pin(Kind::Dma, iova(at), len)?;
     card.device.stop_log()?;
     start()?;

@@ -270,7 +270,7 @@ fn work(
     while !over.load(Ordering::Acquire) {
         let len = 1 + random.below(600 * PAGE);
         let at = random.below(PAGES * PAGE - len);
-        let kind = Kind::ALL[random.below(3)];
+        let kind = Kind::ALL[random.below(Kind::ALL.len())];
         pins.fetch_add(1, Ordering::AcqRel);
         match channel.pin(kind, iova(at), len) {
             Ok(()) => {}
@@ -286,7 +286,7 @@ fn work(
             let answer = match kind {
                 Kind::Read => channel.kept_read(offset, some).map(drop),
                 Kind::Write => channel.kept_write(offset, &vec![7; some]),
-                Kind::Dma => channel.kept_walk().map(drop),
+                Kind::Dma | Kind::DmaRead => channel.kept_walk().map(drop),
             };
             match answer {
                 Ok(()) => {}
