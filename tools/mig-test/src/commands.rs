@@ -59,6 +59,7 @@ pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform,
+        has_cards: false,
     };
     let names = &["demo".into()];
     let file = report_file(lab, "demo", platform);
@@ -109,6 +110,7 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     let machine = Machine {
         accelerator,
         platform,
+        has_cards: false,
     };
     let report = args.report.as_deref();
     run_all(lab, machine, &args.names, options, &args.series, report)
@@ -170,6 +172,7 @@ pub fn brought(
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform,
+        has_cards: false,
     };
     narrated(lab, machine, names, &options)
 }
@@ -186,6 +189,7 @@ pub fn bench(lab: &Lab, platform: Platform, report: Option<&Path>) -> Result<()>
     let machine = Machine {
         accelerator: Accelerator::Icount,
         platform,
+        has_cards: false,
     };
     let verdicts = narrated(lab, machine, &names, &BTreeMap::new())?;
     show(&verdicts);
@@ -253,18 +257,25 @@ pub struct Part {
     pub names: Vec<String>,
 }
 
-/// Returns the scenarios of each VM: those that race threads have one of their own.
+/// Returns the scenarios of each VM: those that race threads have one of their own, and those that
+/// share cards.
 pub fn parts(machine: Machine, names: &[String]) -> Vec<Part> {
-    let races = |name: &&String| scenario::find(name).is_some_and(|scenario| scenario.races);
-    let (racing, others): (Vec<&String>, Vec<&String>) = names.iter().partition(races);
-    let racing_machine = Machine {
-        accelerator: machine.accelerator.racing(),
-        ..machine
-    };
-    let parts = [(machine, others), (racing_machine, racing)];
-    let parts = parts.into_iter().map(|(machine, names)| Part {
-        machine,
-        names: names.into_iter().cloned().collect(),
+    let racing = machine.accelerator.racing();
+    let kinds = [(false, false), (false, true), (true, false), (true, true)];
+    let parts = kinds.into_iter().map(|(races, has_cards)| {
+        let is_it = |name: &&String| {
+            let found = scenario::find(name);
+            found.map_or((false, false), |one| (one.races, one.has_cards)) == (races, has_cards)
+        };
+        let accelerator = if races { racing } else { machine.accelerator };
+        Part {
+            machine: Machine {
+                accelerator,
+                has_cards,
+                ..machine
+            },
+            names: names.iter().filter(is_it).cloned().collect(),
+        }
     });
     parts.filter(|part| !part.names.is_empty()).collect()
 }

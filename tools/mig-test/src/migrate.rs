@@ -209,6 +209,7 @@ pub fn run(lab: &Lab, args: &MigrateArgs) -> Result<()> {
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform,
+        has_cards: false,
     };
     let names = [SCENARIO.to_owned()];
     let report = args.report.as_deref();

@@ -73,6 +73,7 @@ fn prepared(lab: &Lab, batch: &Batch) -> Result<Vec<Part>> {
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform: batch.platform,
+        has_cards: false,
     };
     Ok(parts(machine, &batch.names()))
 }

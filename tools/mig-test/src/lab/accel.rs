@@ -108,6 +108,7 @@ fn try_it(lab: &Lab) -> Result<bool> {
     let machine = Machine {
         accelerator: Accelerator::Kvm,
         platform: lab.simplest(),
+        has_cards: false,
     };
     let trial = Trial {
         works: job::nests(lab, machine)?,

@@ -135,6 +135,7 @@ impl Lab {
         let machine = Machine {
             accelerator: self.accelerator()?,
             platform,
+            has_cards: false,
         };
         let seat = self.seat(1);
         job::prepare_shell(&seat)?;

@@ -19,6 +19,7 @@ pub const fn plain(name: &'static str, about: &'static str, minutes: u64, run: R
         about,
         deadline: Duration::from_secs(60 * minutes),
         races: false,
+        has_cards: false,
         migrates: false,
         only_with_all: false,
         modules: &[],
@@ -27,6 +28,14 @@ pub const fn plain(name: &'static str, about: &'static str, minutes: u64, run: R
 }
 
 impl Scenario {
+    /// Creates the same for a VM with cards of hardware.
+    pub const fn with_cards(self) -> Self {
+        Scenario {
+            has_cards: true,
+            ..self
+        }
+    }
+
     /// Creates the same with separate modules.
     pub const fn loading(self, modules: &'static [Apart<'static>]) -> Self {
         Scenario { modules, ..self }
