@@ -10,10 +10,12 @@ mod config_space;
 mod conformance;
 mod demo;
 mod doorbells;
+mod edu_parent;
 mod entry;
 mod file;
 mod guest_drivers;
 mod intx;
+mod listener;
 mod live;
 mod memory;
 pub mod mgpu;
@@ -28,7 +30,7 @@ mod tracing;
 mod vectors;
 mod waiting;
 
-pub use bed::load;
+pub use bed::{kernel_release, load};
 pub use conformance::oracle::{arc, Oracle};
 pub use conformance::{source, target, UAPI, V1};
 
@@ -58,6 +60,8 @@ pub struct Scenario {
     pub deadline: Duration,
     /// Whether it races threads, and so needs several processors and starts no guest.
     pub races: bool,
+    /// Whether it shares cards of the lab VM between guests.
+    pub has_cards: bool,
     /// Whether it migrates guests, and so runs under each QEMU.
     pub migrates: bool,
     /// Whether `mig-test test` leaves it out without `--all`.

@@ -3,8 +3,9 @@
 
 use super::entry::{joined, migrates, plain, races};
 use super::{
-    bench, cancel, compat, config_space, conformance, demo, doorbells, file, guest_drivers, intx,
-    live, memory, mgpu, own_device, parameter, refusal, sysfs, tracing, vectors, Scenario,
+    bench, cancel, compat, config_space, conformance, demo, doorbells, edu_parent, file,
+    guest_drivers, intx, live, memory, mgpu, own_device, parameter, refusal, sysfs, tracing,
+    vectors, Scenario,
 };
 use crate::conform;
 use crate::lab::modules::{DOORBELLS, EDU, GUIDE, TESTS};
@@ -108,6 +109,23 @@ const PROOFS: &[Scenario] = &[
         own_device::doorbells,
     )
     .loading(&[DOORBELLS]),
+    migrates(
+        "edu-parent",
+        "two guests share a card's DMA engine, and migrate to another card and to software",
+        8,
+        edu_parent::run,
+    )
+    .with_cards()
+    .only_with_all()
+    .loading(&[EDU]),
+    races(
+        "edu-parent-used",
+        "a card's engine copies what it should, and stops for unmaps, resets, closes and an unbind",
+        3,
+        edu_parent::used,
+    )
+    .with_cards()
+    .loading(&[EDU]),
     plain(
         "sysfs-limits",
         "the limit on ports, and what sysfs refuses",

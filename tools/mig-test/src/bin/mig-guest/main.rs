@@ -13,7 +13,7 @@
 //! | `mig_own=1` | a driver author's | loads the author's modules, runs the author's program |
 //!
 //! Started by another init, it is such an author's program: it drives the vendor guide's scratch
-//! card ([`scratch`]), or the example with doorbells ([`doorbells`]).
+//! card ([`scratch`]), or the example with doorbells ([`doorbells`]) or after `edu` ([`edu`]).
 //!
 //! Commands come over the first serial port, one per line: `report N`, `pause` (wait for everything
 //! in flight), `resume`, `registers` (while paused), `hold N` (while paused: leave N bytes unread
@@ -23,6 +23,7 @@
 mod config;
 mod console;
 mod doorbells;
+mod edu;
 mod gpu;
 mod intx;
 mod memory;
@@ -67,9 +68,12 @@ const PATIENCE: Timespec = Timespec {
 
 fn main() {
     if process::id() != 1 {
-        let (name, run): (_, fn() -> io::Result<Infallible>) = match doorbells::is_there() {
-            true => ("doorbells", doorbells::run),
-            false => ("scratch", scratch::run),
+        let (name, run): (_, fn() -> io::Result<Infallible>) = if doorbells::is_there() {
+            ("doorbells", doorbells::run)
+        } else if edu::is_there() {
+            ("edu", edu::run)
+        } else {
+            ("scratch", scratch::run)
         };
         let error = lock_memory()
             .and_then(|()| run())
