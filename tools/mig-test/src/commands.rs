@@ -257,17 +257,22 @@ pub struct Part {
     pub names: Vec<String>,
 }
 
-/// Returns the scenarios of each VM: those that race threads have one of their own, and those that
-/// share cards.
+/// Returns the scenarios of each VM: those that race threads have one of their own, and those whose
+/// guests share cards.
 pub fn parts(machine: Machine, names: &[String]) -> Vec<Part> {
     let racing = machine.accelerator.racing();
-    let kinds = [(false, false), (false, true), (true, false), (true, true)];
-    let parts = kinds.into_iter().map(|(races, has_cards)| {
+    let kinds = [
+        (machine.accelerator, false, false),
+        (machine.accelerator, false, true),
+        (racing, true, false),
+    ];
+    let parts = kinds.into_iter().map(|(accelerator, races, has_cards)| {
         let is_it = |name: &&String| {
             let found = scenario::find(name);
-            found.map_or((false, false), |one| (one.races, one.has_cards)) == (races, has_cards)
+            let (races_too, wants_cards) =
+                found.map_or((false, false), |one| (one.races, one.has_cards));
+            races_too == races && (races || wants_cards == has_cards)
         };
-        let accelerator = if races { racing } else { machine.accelerator };
         Part {
             machine: Machine {
                 accelerator,

@@ -94,7 +94,7 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// Its kernel, and the QEMU that runs its guests.
     pub platform: Platform,
-    /// Whether it has two cards of hardware to share, behind an IOMMU.
+    /// Whether it has two cards of hardware to share, behind an IOMMU, though it runs guests.
     pub has_cards: bool,
 }
 
@@ -205,14 +205,12 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
     .args(["-device", "virtio-9p-pci,fsdev=job,mount_tag=job"])
     .args(["-device", "virtio-rng-pci"]);
     if machine.accelerator != Accelerator::Tcg || machine.has_cards {
-        // A device that an IOMMU keeps from memory, as vfio-pci wants it; others are not behind it.
-        // Not where guests run on a translated processor, without need. Interrupts are not
+        // Two devices that an IOMMU keeps from memory, as vfio-pci wants it; others are not behind
+        // it. Not where guests run on a translated processor, without need. Interrupts are not
         // remapped: with that, a VM on a busy machine was seen to lose its timer's and to stand
         // still.
-        qemu.args(["-device", "intel-iommu,intremap=off", "-device", "edu"]);
-    }
-    if machine.has_cards {
-        qemu.args(["-device", "edu"]);
+        qemu.args(["-device", "intel-iommu,intremap=off"]);
+        qemu.args(["-device", "edu", "-device", "edu"]);
     }
     if extra {
         qemu.arg("-fsdev")

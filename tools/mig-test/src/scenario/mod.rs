@@ -60,7 +60,7 @@ pub struct Scenario {
     pub deadline: Duration,
     /// Whether it races threads, and so needs several processors and starts no guest.
     pub races: bool,
-    /// Whether it shares cards of the lab VM between guests.
+    /// Whether its guests share cards of the lab VM. One that races threads always has them.
     pub has_cards: bool,
     /// Whether it migrates guests, and so runs under each QEMU.
     pub migrates: bool,

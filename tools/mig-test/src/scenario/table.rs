@@ -124,7 +124,6 @@ const PROOFS: &[Scenario] = &[
         3,
         edu_parent::used,
     )
-    .with_cards()
     .loading(&[EDU]),
     plain(
         "sysfs-limits",
