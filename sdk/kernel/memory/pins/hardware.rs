@@ -5,11 +5,12 @@
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
-use crate::base::raw;
+use super::{pages::Pages, range::Range, Pins};
+use crate::base::{raw, trace};
 use core::ptr::NonNull;
 use kernel::{
-    device::Device, dma::DataDirection, error::to_result, prelude::*, scatterlist::SGTable,
-    types::Opaque,
+    device::Device, dma::DataDirection, error::to_result, page::PAGE_SIZE, prelude::*,
+    scatterlist::SGTable, sync::Arc, types::Opaque,
 };
 
 /// Stops hardware that uses a range, before user space takes the range away.
@@ -127,7 +128,7 @@ impl Drop for Mapping {
 pub(crate) struct Hardware {
     stop: Stop,
     /// Whether it writes the range, and so makes its pages dirty.
-    pub(super) writes: bool,
+    writes: bool,
     mapping: Option<Mapping>,
 }
 
@@ -147,7 +148,7 @@ impl Hardware {
     }
 
     /// Stops it.
-    pub(super) fn stop(&self) {
+    fn stop(&self) {
         (self.stop)();
     }
 
@@ -160,7 +161,7 @@ impl Hardware {
     /// # Safety
     ///
     /// The bytes must be within `pages`, which must be pinned until [`unmap`](Self::unmap).
-    pub(super) unsafe fn map(
+    unsafe fn map(
         &mut self,
         parent: DmaParent,
         pages: &[*mut raw::page],
@@ -179,7 +180,7 @@ impl Hardware {
     }
 
     /// Ends the mapping. What the hardware has written is in the pages then.
-    pub(super) fn unmap(&mut self) {
+    fn unmap(&mut self) {
         self.mapping = None;
     }
 
@@ -196,5 +197,68 @@ impl Hardware {
             each(segment.dma_address(), segment.dma_len() as usize)?;
         }
         Ok(())
+    }
+}
+
+impl Pins {
+    /// Makes `range`, whose `pages` are pinned, one for `hardware`: its writes are accounted, and
+    /// it finds the `len` bytes at `iova`.
+    #[cold]
+    pub(super) fn admit(
+        &self,
+        mut hardware: KBox<Hardware>,
+        range: Arc<Range>,
+        pages: Pages,
+        iova: u64,
+        len: usize,
+    ) -> Result<Arc<Range>> {
+        let numbers = range.span.all_numbers(PAGE_SIZE);
+        let held = match hardware.writes {
+            true => self.log.hold(&numbers),
+            false => Ok(()),
+        };
+        let mapped = held.and_then(|()| {
+            let Some(parent) = self.parent else {
+                return Ok(());
+            };
+            let (pages, offset) = (pages.get(range.span.pages), iova as usize % PAGE_SIZE);
+            // SAFETY: `pages` are those of the bytes, and stay pinned until `dismiss` has ended the
+            // mapping.
+            let mapped = unsafe { hardware.map(parent, pages, offset, len) };
+            mapped.inspect_err(|_| {
+                if hardware.writes {
+                    self.log.release(&numbers);
+                }
+            })
+        });
+        if let Err(error) = mapped {
+            self.unpin_pages(&range);
+            return self.give_up(&range, error);
+        }
+        range.state.lock().pinned(pages, Some(hardware));
+        if trace::pin_is_on() {
+            self.trace_pin(&range.span, 0);
+        }
+        Ok(range)
+    }
+
+    /// Ends what `range` is to `hardware`, whose pages are about to be unpinned; stops it first if
+    /// it may be `running`. Returns it.
+    #[cold]
+    pub(super) fn dismiss(
+        &self,
+        mut hardware: KBox<Hardware>,
+        range: &Range,
+        running: bool,
+    ) -> KBox<Hardware> {
+        if running {
+            hardware.stop();
+        }
+        // This may be what writes the pages, so it comes before they are released.
+        hardware.unmap();
+        if hardware.writes {
+            self.log.release(&range.span.all_numbers(PAGE_SIZE));
+        }
+        hardware
     }
 }

@@ -171,7 +171,7 @@ impl Pins {
         iova: u64,
         len: usize,
         prot: u32,
-        mut hardware: Option<KBox<Hardware>>,
+        hardware: Option<KBox<Hardware>>,
     ) -> Result<Arc<Range>> {
         let span = Span::of(PAGE_SIZE, iova, len).ok_or(EINVAL)?;
         let (range, thread) = {
@@ -183,59 +183,29 @@ impl Pins {
             true => Pages::new(),
             false => range.state.lock().spare_pages(),
         };
-        let pinned = self.pin_pages(&range, prot, &mut pages).and_then(|()| {
-            let Some(hardware) = &mut hardware else {
-                return Ok(());
-            };
-            let pages = pages.get(range.span.pages);
-            self.admit(hardware, &range.span, pages, iova, len)
-                .inspect_err(|_| self.unpin_pages(&range))
-        });
+        let pinned = self.pin_pages(&range, prot, &mut pages);
         self.end_call(thread);
-        let result = match pinned {
-            Ok(()) => {
-                range.state.lock().pinned(pages, hardware);
+        let result = match (pinned, hardware) {
+            (Ok(()), None) => {
+                range.state.lock().pinned(pages, None);
                 if trace::pin_is_on() {
                     self.trace_pin(&range.span, 0);
                 }
                 Ok(range)
             }
-            Err(error) => {
-                self.table.lock().remove(&range);
-                self.trace_pin(&range.span, error.to_errno());
-                Err(error)
-            }
+            (Ok(()), Some(hardware)) => self.admit(hardware, range, pages, iova, len),
+            (Err(error), _) => self.give_up(&range, error),
         };
         self.activity.end();
         result
     }
 
-    /// Prepares `span`, whose `pages` are pinned, for `hardware`: its writes are accounted, and it
-    /// finds the `len` bytes at `iova`.
+    /// Forgets `range`, of which nothing is pinned because of an `error`.
     #[cold]
-    fn admit(
-        &self,
-        hardware: &mut Hardware,
-        span: &Span,
-        pages: &[*mut raw::page],
-        iova: u64,
-        len: usize,
-    ) -> Result {
-        if hardware.writes {
-            self.log.hold(&span.all_numbers(PAGE_SIZE))?;
-        }
-        let Some(parent) = self.parent else {
-            return Ok(());
-        };
-        let offset = iova as usize % PAGE_SIZE;
-        // SAFETY: `pages` are those of the bytes, and stay pinned until `unpin`, which ends the
-        // mapping before.
-        let mapped = unsafe { hardware.map(parent, pages, offset, len) };
-        mapped.inspect_err(|_| {
-            if hardware.writes {
-                self.log.release(&span.all_numbers(PAGE_SIZE));
-            }
-        })
+    fn give_up(&self, range: &Arc<Range>, error: Error) -> Result<Arc<Range>> {
+        self.table.lock().remove(range);
+        self.trace_pin(&range.span, error.to_errno());
+        Err(error)
     }
 
     #[cold]
@@ -273,17 +243,8 @@ impl Pins {
 
     /// Unpins `range`, from which the caller has taken the `hardware`; stops it first if it may be
     /// `running`.
-    fn unpin(&self, range: &Arc<Range>, mut hardware: Option<KBox<Hardware>>, running: bool) {
-        if let Some(hardware) = &mut hardware {
-            if running {
-                hardware.stop();
-            }
-            // This may be what writes the pages, so it comes before they are released.
-            hardware.unmap();
-            if hardware.writes {
-                self.log.release(&range.span.all_numbers(PAGE_SIZE));
-            }
-        }
+    fn unpin(&self, range: &Arc<Range>, hardware: Option<KBox<Hardware>>, running: bool) {
+        let hardware = hardware.map(|hardware| self.dismiss(hardware, range, running));
         self.unpin_pages(range);
         self.forget(range);
         if trace::unpin_is_on() {
