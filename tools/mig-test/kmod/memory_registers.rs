@@ -58,7 +58,7 @@ pub const KEPT_READ: u32 = 7;
 pub const KEPT_WRITE: u32 = 8;
 /// `Pinned::for_each_page`; after PIN_DMA or PIN_DMA_READ, like the next one.
 pub const KEPT_WALK: u32 = 9;
-/// `Pinned::start`. Fails with EPROTO if the range has segments: the parent has no hardware.
+/// `Pinned::start`. Fails with ENXIO if the range has segments: the parent has no hardware.
 pub const KEPT_START: u32 = 20;
 /// Makes an engine whose step reads a byte of guest memory, kicks it, and keeps it until UNPIN.
 pub const ENGINE: u32 = 21;

@@ -184,7 +184,7 @@ impl Channel {
                 };
                 range.start(|| ())?;
                 if range.for_each_segment(|_, _| Ok(())) != Err(ENODEV) {
-                    return Err(EPROTO);
+                    return Err(ENXIO);
                 }
             }
             PIN_MANY => {

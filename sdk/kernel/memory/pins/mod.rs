@@ -26,7 +26,8 @@ use super::dirty_log::Log;
 use crate::base::{raw, trace, wait::KernelThread};
 use activity::Activity;
 use core::{mem::MaybeUninit, ops::RangeInclusive, ptr::NonNull};
-pub(crate) use hardware::{DmaParent, Hardware};
+pub(crate) use hardware::DmaParent;
+pub(super) use hardware::Hardware;
 use kernel::{
     device::Device,
     new_mutex,
