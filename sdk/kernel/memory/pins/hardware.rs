@@ -13,9 +13,6 @@ use kernel::{
     scatterlist::SGTable, sync::Arc, types::Opaque,
 };
 
-/// Stops hardware that uses a range, before user space takes the range away.
-type Stop = KBox<dyn Fn() + Send + Sync>;
-
 /// The parent device of an mdev, whose hardware accesses guest memory.
 ///
 /// # Invariants
@@ -124,12 +121,13 @@ impl Drop for Mapping {
     }
 }
 
-/// The hardware that uses a range.
-pub(crate) struct Hardware {
-    stop: Stop,
+/// The hardware that uses a range. With what stops it in the same allocation.
+pub(crate) struct Hardware<F: ?Sized = dyn Fn() + Send + Sync> {
     /// Whether it writes the range, and so makes its pages dirty.
     writes: bool,
     mapping: Option<Mapping>,
+    /// Stops it, before user space takes the range away.
+    stop: F,
 }
 
 impl Hardware {
@@ -138,11 +136,10 @@ impl Hardware {
         stop: impl Fn() + Send + Sync + 'static,
         writes: bool,
     ) -> Result<KBox<Hardware>> {
-        let stop: Stop = KBox::new(stop, GFP_KERNEL_ACCOUNT)?;
         let new = Hardware {
-            stop,
             writes,
             mapping: None,
+            stop,
         };
         Ok(KBox::new(new, GFP_KERNEL_ACCOUNT)?)
     }
@@ -242,15 +239,9 @@ impl Pins {
         Ok(range)
     }
 
-    /// Ends what `range` is to `hardware`, whose pages are about to be unpinned; stops it first if
-    /// it may be `running`. Returns it.
+    /// Unpins `range`, which `hardware` uses; stops that first if it may be `running`.
     #[cold]
-    pub(super) fn dismiss(
-        &self,
-        mut hardware: KBox<Hardware>,
-        range: &Range,
-        running: bool,
-    ) -> KBox<Hardware> {
+    pub(super) fn dismiss(&self, mut hardware: KBox<Hardware>, range: &Arc<Range>, running: bool) {
         if running {
             hardware.stop();
         }
@@ -259,6 +250,9 @@ impl Pins {
         if hardware.writes {
             self.log.release(&range.span.all_numbers(PAGE_SIZE));
         }
-        hardware
+        self.unpin_and_forget(range);
+        // Its `stop` may own what owns the guard, whose drop waits until the range has left the
+        // table.
+        drop(hardware);
     }
 }

@@ -245,16 +245,21 @@ impl Pins {
     /// Unpins `range`, from which the caller has taken the `hardware`; stops it first if it may be
     /// `running`.
     fn unpin(&self, range: &Arc<Range>, hardware: Option<KBox<Hardware>>, running: bool) {
-        let hardware = hardware.map(|hardware| self.dismiss(hardware, range, running));
+        match hardware {
+            None => self.unpin_and_forget(range),
+            Some(hardware) => self.dismiss(hardware, range, running),
+        }
+    }
+
+    /// Unpins `range`, which no hardware uses, and removes it from the table.
+    #[inline(always)]
+    fn unpin_and_forget(&self, range: &Arc<Range>) {
         self.unpin_pages(range);
         self.forget(range);
         if trace::unpin_is_on() {
             let Span { start, pages, .. } = range.span;
             trace::unpin(self.device(), start, pages as u64, 0);
         }
-        // Its `stop` may own what owns the guard, whose drop waits until the range has left the
-        // table.
-        drop(hardware);
     }
 
     /// Unpins `range`, whose guard is dropped, or waits until another thread has done so.
