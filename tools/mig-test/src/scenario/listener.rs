@@ -9,6 +9,7 @@ use anyhow::{bail, ensure, Context, Result};
 use mig_common::message::Message;
 use regex_lite::Regex;
 
+use super::bed::{ensure_quiet, Host};
 use super::Ctx;
 use crate::kernel_log;
 use crate::patience;
@@ -54,6 +55,18 @@ impl Listener {
             passes: 0,
             ended: None,
         })
+    }
+
+    /// Follows the guest from a source that it has left to its destination: hears what it has said
+    /// there, and requires that neither QEMU complains.
+    pub fn follow(&mut self, source: &mut Host, destination: &mut Host) -> Result<()> {
+        source.vm.quit()?;
+        for message in source.vm.console().0.last_messages()? {
+            self.hear(&message)?;
+        }
+        destination.vm.continue_console(&mut source.vm);
+        ensure_quiet(source)?;
+        ensure_quiet(destination)
     }
 
     /// Waits for words of the guest.
@@ -118,7 +131,7 @@ impl Listener {
     }
 
     /// Takes a message of the guest. Returns its lines, or an error if they are a failure.
-    pub fn hear(&mut self, message: &Message) -> Result<Vec<String>> {
+    fn hear(&mut self, message: &Message) -> Result<Vec<String>> {
         let lines = match message {
             Message::Line { text } => vec![text.clone()],
             Message::Kernel { lines } => lines.clone(),

@@ -14,9 +14,9 @@ use anyhow::{bail, ensure, Result};
 use mig_common::modules::{OWN, PROGRAM};
 use serde::Serialize;
 
-use super::bed::{ensure_quiet, load, Bed, Card, Driver, Host};
+use super::bed::{ensure_quiet, load, Bed, Card, Host};
 use super::listener::Listener;
-use super::own_device::regex;
+use super::own_device::{regex, AUTHORS};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::mdev::{MdevType, PARENTS};
@@ -35,15 +35,6 @@ const SOFTWARE_TYPE: &str = "edu/edu-1";
 /// What the program says as long as all is well, and what it says otherwise.
 const OK: &str = "[1-9][0-9]* rounds, 0 wrong";
 const FAIL: &str = " has 0x|[1-9][0-9]* wrong|is wrong|does not end";
-
-/// The device as the test bed knows it.
-const EDU: Driver = Driver {
-    module: MODULE,
-    parent: "",
-    properties: "",
-    guest: "mig_own=1",
-    has_port: false,
-};
 
 /// The figures of one migration.
 #[derive(Serialize)]
@@ -101,7 +92,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         figures.push(guest.moves(ctx, &bed, number, card(second)?, second)?);
     }
     let software = Card {
-        driver: EDU,
+        driver: AUTHORS,
         mdev: MdevType::named(SOFTWARE_TYPE)?.create()?,
     };
     figures.push(guests[0].moves(ctx, &bed, 0, software, SOFTWARE)?);
@@ -131,7 +122,7 @@ fn cards() -> Result<Vec<String>> {
 
 fn card(parent: &str) -> Result<Card> {
     Ok(Card {
-        driver: EDU,
+        driver: AUTHORS,
         mdev: MdevType::find(parent, TYPE)?.create()?,
     })
 }
@@ -154,12 +145,7 @@ impl Guest {
         migration::listen(&mut there.vm, &socket)?;
         migration::start(&mut here.vm, &socket, migration::Stop::Never)?;
         let moved = migration::arrive(&mut here.vm, &mut there.vm)?;
-        here.vm.quit()?;
-        for message in here.vm.console().0.last_messages()? {
-            self.listener.hear(&message)?;
-        }
-        there.vm.continue_console(&mut here.vm);
-        ensure_quiet(here)?;
+        self.listener.follow(here, &mut there)?;
         self.listener.await_answer(&mut there.vm)?;
         ensure!(there.cards.len() == 1, "a VM has one card");
         self.host = there;

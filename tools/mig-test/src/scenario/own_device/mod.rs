@@ -54,7 +54,7 @@ const DOORBELLS: Example = Example {
 };
 
 /// The author's driver as the test bed knows it.
-const AUTHORS: Driver = Driver {
+pub const AUTHORS: Driver = Driver {
     module: "the author's device",
     parent: "",
     properties: "",
@@ -199,13 +199,7 @@ fn migrate(
     migration::start(&mut source.vm, &socket, migration::Stop::Never)?;
     let figures = migration::arrive(&mut source.vm, &mut destination.vm)?;
     let sent = source.vm.traffic()?.of(&source.cards[0].mdev.uuid);
-    source.vm.quit()?;
-    for message in source.vm.console().0.last_messages()? {
-        listener.hear(&message)?;
-    }
-    destination.vm.continue_console(&mut source.vm);
-    ensure_quiet(source)?;
-    ensure_quiet(destination)?;
+    listener.follow(source, destination)?;
     Ok(Move {
         number,
         total_ms: figures.total_ms,
