@@ -48,9 +48,9 @@ mod pci;
 
 pub use base::compat::parameter;
 pub use driver::{
-    crc32c, Budget, Codec, Context, Driver, Engine, FixedState, Migrate, ModelDriver, Modelled,
-    NewDevice, OpenModel, Operations, Parts, Pending, Phase, Plane, Progress, RecordWriter, Share,
-    Step, Task, Type,
+    crc32c, Attribute, Budget, Codec, Context, Driver, Engine, FixedState, Migrate, ModelDriver,
+    Modelled, NewDevice, OpenModel, Operations, Parts, Pending, Phase, Plane, Progress,
+    RecordWriter, Share, Step, Task, Type,
 };
 pub use mdev::{DriverRegistration, ParentRegistration, VirtualParent};
 pub use mdev_model as model;

@@ -8,6 +8,7 @@
 //! | `migrate`, `record` | the trait `Migrate`, and the writer of the records that it saves |
 //! | `fixed_state` | what `Migrate` is derived from if the state is one record of fixed size |
 //! | `modelled` | the driver of a device that is a model without a kernel, made of the others |
+//! | `attribute` | files in sysfs that a driver defines |
 //! | `budget` | what the mdevs of a parent share |
 //! | `context` | the SDK's part of an open device, which callbacks receive |
 //! | `open`, `parts` | an open device: the SDK's part and the driver's, and what of its BARs is memory |
@@ -16,6 +17,7 @@
 //! This layer knows `memory` and `irq`, and no protocol, file or ioctl. The session and VFIO's
 //! callbacks call the driver through it.
 
+mod attribute;
 mod budget;
 mod context;
 mod engine;
@@ -28,6 +30,7 @@ mod operations;
 mod parts;
 mod record;
 
+pub use attribute::Attribute;
 pub use budget::{Budget, Share};
 pub use context::Context;
 pub use engine::{Engine, Step, Task};
@@ -38,6 +41,7 @@ pub use operations::{Driver, NewDevice, Operations, Plane, Type};
 pub use parts::Parts;
 pub use record::{crc32c, RecordWriter};
 
+pub(crate) use attribute::MOST as MOST_ATTRIBUTES;
 pub(crate) use context::new_config;
 pub(crate) use open::Open;
 pub(crate) use parts::MOST as MOST_PARTS;

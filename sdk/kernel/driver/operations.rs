@@ -2,7 +2,7 @@
 
 //! The traits of a driver: [`Driver`], which creates mdevs, and [`Operations`], which a guest uses.
 
-use super::{Codec, Context, Migrate, Parts};
+use super::{Attribute, Codec, Context, Migrate, Parts};
 use kernel::{prelude::*, sync::Arc};
 use mdev_model::{
     config::Identity,
@@ -139,6 +139,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     const NAME: &'static CStr;
     /// The mdev types that a parent offers.
     const TYPES: &'static [Type];
+    /// Files of the driver's own that each mdev has in sysfs; at most 32.
+    const ATTRIBUTES: &'static [Attribute<Self>] = &[];
 
     /// The data that all mdevs of a parent share.
     type Parent: Send + Sync;

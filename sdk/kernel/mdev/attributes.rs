@@ -6,6 +6,7 @@
 //! C headers: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h),
 //! [`include/linux/device.h`](srctree/include/linux/device.h)
 
+use super::own_attributes::OfDriver;
 use crate::{
     base::raw,
     driver::{crc32c, new_config, Codec, Driver, Migrate, Type},
@@ -55,7 +56,7 @@ fn compatibility<D: Driver>(ty: &Type) -> Result<Option<Compatibility>> {
 /// # Safety
 ///
 /// `page` must be the page that sysfs passes to a [`Show`].
-unsafe fn emit(page: *mut c_char, value: Result<fmt::Arguments<'_>>) -> isize {
+pub(super) unsafe fn emit(page: *mut c_char, value: Result<fmt::Arguments<'_>>) -> isize {
     let value = match value {
         Ok(value) => value,
         Err(error) => return error.to_errno() as isize,
@@ -86,7 +87,7 @@ unsafe fn emit_match_data(page: *mut c_char, data: Result<Option<Compatibility>>
 }
 
 /// Returns a read-only attribute; `name` must live as long as it.
-const fn attribute(name: *const c_char, show: Show) -> raw::device_attribute {
+pub(super) const fn attribute(name: *const c_char, show: Show) -> raw::device_attribute {
     const { assert!(offset_of!(raw::device_attribute, attr) == 0) };
     let mut new: raw::device_attribute = pin_init::zeroed();
     new.attr.name = name;
@@ -108,7 +109,7 @@ fn without_lockdep(attribute: raw::device_attribute) -> raw::device_attribute {
 }
 
 /// Returns a folder `name` of the attributes up to a null; both must live as long as it.
-const fn group(
+pub(super) const fn group(
     name: *const c_char,
     attributes: *const *const raw::attribute,
 ) -> raw::attribute_group {
@@ -118,14 +119,14 @@ const fn group(
     new
 }
 
-/// The folder `migration` of an mdev of `D`.
+/// The folder `migration` of an mdev of `D`, and that of the driver's own attributes.
 pub(super) struct OfMdev<D: Driver>(PhantomData<D>);
 
 impl<D: Driver> OfMdev<D> {
     /// The value of `dev_groups` of the mdev driver: the driver core adds them after `probe` and
     /// removes them before `remove`.
-    pub(super) const GROUPS: &'static [*const raw::attribute_group; 2] =
-        &[from_ref(Self::GROUP), ptr::null()];
+    pub(super) const GROUPS: &'static [*const raw::attribute_group; 3] =
+        &[from_ref(Self::GROUP), OfDriver::<D>::GROUP, ptr::null()];
 
     const GROUP: &'static raw::attribute_group = &group(
         as_char_ptr_in_const_context(c"migration"),

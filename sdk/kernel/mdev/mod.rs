@@ -8,6 +8,7 @@
 
 mod attributes;
 mod module;
+mod own_attributes;
 mod registration;
 mod virtual_parent;
 

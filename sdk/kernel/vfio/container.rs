@@ -219,6 +219,16 @@ impl<D: Driver> Device<D> {
         unsafe { Self::body_of_mdev(dev) }.ty
     }
 
+    /// Returns the driver's value of an mdev.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be the `struct device` of an mdev that is bound to the driver of `D`, for `'a`.
+    pub(crate) unsafe fn driver_of_mdev<'a>(dev: *mut raw::device) -> &'a D {
+        // SAFETY: The caller guarantees that `dev` is bound to the driver of `D`.
+        &unsafe { Self::body_of_mdev(dev) }.driver
+    }
+
     /// Returns the bytes that STOP_COPY has yet to transfer for an mdev.
     ///
     /// # Errors
