@@ -54,7 +54,9 @@ pub use driver::{
 };
 pub use mdev::{DriverRegistration, ParentRegistration, VirtualParent};
 pub use mdev_model as model;
-pub use memory::{Access, DeviceMemory, Dma, GuestMemory, Pinned, Read, StagedMemory, Write};
+pub use memory::{
+    Access, DeviceMemory, Dma, GuestArray, GuestMemory, Pinned, Read, StagedMemory, Write,
+};
 pub use pci::{DmaBuffer, ParentBar, PciDriver, PciFunction, PciId, PciRegistration};
 
 /// The mistakes in the guide to compiler messages, each of which must not compile.

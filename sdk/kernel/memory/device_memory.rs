@@ -15,7 +15,8 @@
 
 use super::{
     atomic_pages::{page_set, Atomics},
-    mapping::{copy_from_page, copy_to_page, in_pages, Mapping},
+    mapping::Mapping,
+    page_access::{copy_from_page, copy_to_page, in_pages},
     wakeup::Wakeup,
 };
 use crate::base::{compat::smp_mb, raw};

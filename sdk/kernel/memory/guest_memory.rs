@@ -5,6 +5,8 @@
 //! | call | for | pages that the device's log counts as dirty |
 //! |---|---|---|
 //! | [`read`], [`write`] | small copies: descriptors, fences | the pages written |
+//! | [`read_value`], [`write_value`] | the same of a structure | the pages written |
+//! | [`GuestArray`](super::GuestArray) | rings and tables of structures | the pages written |
 //! | [`pin_read`] | reading for a while | none |
 //! | [`pin_write`] | reading and writing for a while | the pages written |
 //! | [`pin_dma`] | hardware, whose writes are not observed | all its pages, until unpinned |
@@ -17,6 +19,8 @@
 //!
 //! [`read`]: GuestMemory::read
 //! [`write`]: GuestMemory::write
+//! [`read_value`]: GuestMemory::read_value
+//! [`write_value`]: GuestMemory::write_value
 //! [`pin_read`]: GuestMemory::pin_read
 //! [`pin_write`]: GuestMemory::pin_write
 //! [`pin_dma`]: GuestMemory::pin_dma
@@ -26,9 +30,11 @@ use super::{
     dirty_log::Log,
     pinned::{Access, Dma, Pinned, Read, Write},
     pins::{Hardware, Pins},
+    value,
 };
 use crate::base::raw;
 use kernel::{prelude::*, sync::Arc};
+use mdev_model::record::Field;
 
 /// The guest memory of an open device.
 ///
@@ -108,6 +114,29 @@ impl GuestMemory {
             self.pins
                 .copy(self.opening, iova, data_ptr, data.len(), true)
         }
+    }
+
+    /// Returns the value at `iova`: an integer or a [`record!`](mdev_model::record!), of at most
+    /// 512 bytes.
+    ///
+    /// The bytes are copied in any order, so a guest that writes meanwhile may be seen halfway: for
+    /// values that the other side waits for, see [`GuestArray`](super::GuestArray).
+    ///
+    /// # Errors
+    ///
+    /// Those of [all calls](Self#errors); EBADMSG if the bytes there are no value of the type.
+    pub fn read_value<T: Field>(&self, iova: u64) -> Result<T> {
+        value::decoded(|bytes| self.read(iova, bytes))
+    }
+
+    /// Writes `value` to `iova`; for what a guest sees meanwhile, see
+    /// [`read_value`](Self::read_value).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write).
+    pub fn write_value<T: Field>(&self, iova: u64, value: &T) -> Result {
+        value::encoded(value, |bytes| self.write(iova, bytes))
     }
 
     /// Pins the pages of the `len` bytes at `iova` for reading.
@@ -199,7 +228,7 @@ impl GuestMemory {
         &self.pins.log
     }
 
-    fn pin<A: Access>(
+    pub(super) fn pin<A: Access>(
         &self,
         iova: u64,
         len: usize,

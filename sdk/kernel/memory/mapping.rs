@@ -11,10 +11,7 @@ use core::{
     ptr::{self, NonNull},
 };
 use kernel::{page::PAGE_SIZE, prelude::*};
-use mdev_model::{
-    paging::{self, Piece},
-    region,
-};
+use mdev_model::region;
 
 /// The mappings of a region's memory, in all processes that have the VFIO device's file.
 ///
@@ -107,37 +104,4 @@ pub(super) unsafe fn faulting<'a, T>(vmf: *mut raw::vm_fault) -> (&'a T, u64) {
         let info = (*vmf).__bindgen_anon_1;
         (&*(*info.vma).vm_private_data.cast(), offset_of(info.pgoff))
     }
-}
-
-/// Copies `piece` of a range of bytes from `page` to its place in `data`, which holds the range.
-///
-/// User space or another kernel thread may write the page meanwhile. The kernel's own copy allows
-/// that, and the bytes have no meaning to the kernel.
-///
-/// # Safety
-///
-/// `page` must not be freed during the call.
-#[inline]
-pub(super) unsafe fn copy_from_page(page: *mut raw::page, piece: &Piece, data: &mut [u8]) {
-    let data = &mut data[piece.bytes.clone()];
-    // SAFETY: The caller guarantees that `page` is not freed, and a piece is within one page.
-    unsafe { raw::memcpy_from_page(data.as_mut_ptr().cast(), page, piece.offset, data.len()) };
-}
-
-/// Copies `piece` of a range of bytes, which `data` holds, to `page`; for races see
-/// [`copy_from_page`].
-///
-/// # Safety
-///
-/// `page` must not be freed during the call.
-#[inline]
-pub(super) unsafe fn copy_to_page(page: *mut raw::page, piece: &Piece, data: &[u8]) {
-    let data = &data[piece.bytes.clone()];
-    // SAFETY: The caller guarantees that `page` is not freed, and a piece is within one page.
-    unsafe { raw::memcpy_to_page(page, piece.offset, data.as_ptr().cast(), data.len()) };
-}
-
-/// Calls `each` for the pieces of the `len` bytes at `offset`, and stops at the first error.
-pub(super) fn in_pages(offset: usize, len: usize, each: impl FnMut(Piece) -> Result) -> Result {
-    paging::pieces(PAGE_SIZE, offset, len).try_for_each(each)
 }

@@ -5,6 +5,8 @@
 //! | in | is |
 //! |---|---|
 //! | `guest_memory`, `pinned`, `pins` | guest memory that a driver copies and pins |
+//! | `guest_array`, `value` | structures in guest memory |
+//! | `page_access` | accesses to pages that others write meanwhile |
 //! | `dirty_log` | the log of the guest memory that the device writes |
 //! | `device_memory`, `part`, `window`, `mapping` | memory behind a region, and its mappings |
 //! | `staged_memory` | contents of device memory that arrive in a stream |
@@ -17,16 +19,20 @@
 mod atomic_pages;
 mod device_memory;
 mod dirty_log;
+mod guest_array;
 mod guest_memory;
 mod mapping;
+mod page_access;
 mod part;
 mod pinned;
 mod pins;
 mod staged_memory;
+mod value;
 mod wakeup;
 mod window;
 
 pub use device_memory::DeviceMemory;
+pub use guest_array::GuestArray;
 pub use guest_memory::GuestMemory;
 pub use pinned::{Access, Dma, Pinned, Read, Write};
 pub use staged_memory::StagedMemory;

@@ -3,8 +3,9 @@
 //! The guard of a pinned range of guest memory, and accesses through it.
 
 use super::{
-    mapping::{copy_from_page, copy_to_page},
+    page_access::{copy_from_page, copy_to_page, load_from_page, store_to_page},
     pins::{Pins, Range},
+    value,
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -12,6 +13,7 @@ use kernel::{
     prelude::*,
     sync::Arc,
 };
+use mdev_model::record::Field;
 
 /// The purpose of a pinned range: [`Read`], [`Write`] or [`Dma`].
 ///
@@ -154,6 +156,28 @@ impl<A: Access> Pinned<A> {
             })
     }
 
+    /// Returns the value at `offset` of the range: an integer or a
+    /// [`record!`](mdev_model::record!).
+    ///
+    /// If it has 1, 2, 4 or 8 bytes and its IOVA is a multiple of that, it is loaded at once, and
+    /// before all that follows (`smp_load_acquire()`): what a guest has written before it is seen
+    /// too. Others are copied in any order. It must have at most 512 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read); EBADMSG if the bytes there are no value of the type.
+    pub fn read_value<T: Field>(&self, offset: usize) -> Result<T> {
+        value::decoded(|bytes| {
+            let at = self.bound(offset, bytes.len())?;
+            let load = |page, piece| {
+                // SAFETY: `with_pieces` keeps the page pinned during the call.
+                unsafe { load_from_page(page, &piece, bytes) };
+                Ok(())
+            };
+            self.range.with_pieces(at, T::LEN, false, None, load)
+        })
+    }
+
     /// Returns the offset, from the first page, of the `len` bytes at `offset`; EINVAL if they are
     /// out of bounds.
     fn bound(&self, offset: usize, len: usize) -> Result<usize> {
@@ -179,6 +203,28 @@ impl Pinned<Write> {
                 unsafe { copy_to_page(page, &piece, data) };
                 Ok(())
             })
+    }
+
+    /// Writes `value` to `offset` of the range.
+    ///
+    /// If it has 1, 2, 4 or 8 bytes and its IOVA is a multiple of that, it is stored at once, and
+    /// after all that precedes (`smp_store_release()`): a guest that sees it sees also what was
+    /// written before. Others are copied in any order. It must have at most 512 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub fn write_value<T: Field>(&self, offset: usize, value: &T) -> Result {
+        value::encoded(value, |bytes| {
+            let at = self.bound(offset, bytes.len())?;
+            let written = Some(&self.pins.log);
+            let store = |page, piece| {
+                // SAFETY: `with_pieces` keeps the page pinned during the call.
+                unsafe { store_to_page(page, &piece, bytes) };
+                Ok(())
+            };
+            self.range.with_pieces(at, T::LEN, false, written, store)
+        })
     }
 }
 

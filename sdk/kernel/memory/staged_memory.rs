@@ -4,7 +4,7 @@
 
 use super::{
     device_memory::{zeroed_page, DeviceMemory},
-    mapping::{copy_to_page, in_pages},
+    page_access::{copy_to_page, in_pages},
 };
 use kernel::{
     page::{Page, PAGE_SIZE},

@@ -9,7 +9,10 @@
 //! User space may write a mapped page at any time, also while the kernel reads it. So the kernel
 //! reads each byte once, into its own memory, and checks only that copy.
 
-use super::mapping::{self, copy_from_page, in_pages, Mapping};
+use super::{
+    mapping::{self, Mapping},
+    page_access::{copy_from_page, in_pages},
+};
 use crate::base::raw;
 use core::ptr;
 use kernel::{

@@ -5,7 +5,7 @@
 pub use crate::{
     config::{Bar, Capability, Identity},
     device::{in_bounds, DeviceModel, Fault, Work},
-    record,
+    field, record,
     record::{require, Record},
     registers,
     registers::Register,

@@ -4,6 +4,10 @@
 //!
 //! A record is the fields of the struct in their order, little endian, without padding.
 
+mod member;
+
+pub use member::{is_same, Member};
+
 use crate::stream::LoadError;
 
 /// Returns the error `otherwise` unless `holds`: a line for each rule that a state obeys.
@@ -189,7 +193,8 @@ impl<T: Field, const N: usize> Field for [T; N] {
     }
 }
 
-/// Defines a struct as a [`Field`](crate::record::Field), with a method `encode`.
+/// Defines a struct as a [`Field`](crate::record::Field), with a method `encode`. For the place of
+/// one of its fields see [`field!`](crate::field!).
 ///
 /// It derives `Clone`, `Copy`, `Debug`, `PartialEq` and `Eq`. Implement
 /// [`Record`](crate::record::Record) for it: what a stream brings must be checked.
@@ -211,7 +216,22 @@ macro_rules! record {
             $($(#[$field_attribute])* $field_vis $field: $type),+
         }
 
+        #[allow(dead_code, reason = "not every record needs both")]
         impl $name {
+            /// Returns the offset of a field in the encoding, for `field!`.
+            #[doc(hidden)]
+            $vis const fn offset_of(field: &str) -> usize {
+                let at = 0;
+                $(
+                    if $crate::record::is_same(field, stringify!($field)) {
+                        return at;
+                    }
+                    let at = at + <$type as $crate::record::Field>::LEN;
+                )+
+                let _ = at;
+                panic!("the record has no such field")
+            }
+
             /// Returns the encoding of the record.
             $vis fn encode(&self) -> [u8; <Self as $crate::record::Field>::LEN] {
                 let mut out = [0; <Self as $crate::record::Field>::LEN];

@@ -3,6 +3,7 @@
 //! Records of fixed size: their layout, what they refuse, and that nothing is lost.
 
 use mdev_model::{
+    field,
     record::{Field, Record},
     stream::LoadError,
 };
@@ -60,6 +61,19 @@ fn fields_are_little_endian_in_their_order_without_padding() {
     expected.extend([10, 11, 12]);
     assert_eq!(State::LEN, LEN);
     assert_eq!(state.encode().to_vec(), expected);
+}
+
+#[test]
+fn a_member_is_where_the_encoding_has_its_field() {
+    let offsets = [
+        field!(State, a).offset(),
+        field!(State, b).offset(),
+        field!(State, c).offset(),
+        field!(State, channels).offset(),
+        field!(State, data).offset(),
+        field!(Channel, enabled).offset(),
+    ];
+    assert_eq!(offsets, [0, 1, 3, 7, 25, 8]);
 }
 
 #[test]

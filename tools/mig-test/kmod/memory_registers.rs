@@ -68,6 +68,33 @@ pub const PIN_OFTEN: u32 = 10;
 /// the number of successes.
 pub const PIN_MANY: u32 = 19;
 
+/// `GuestArray::<Entry>::new` of LENGTH entries; the channel keeps it until UNPIN. The next
+/// calls are for it; OFFSET is the index of the entry.
+pub const ARRAY: u32 = 23;
+/// The same with `new_read_only`.
+pub const ARRAY_READ_ONLY: u32 = 24;
+/// `GuestArray::read` into the buffer, encoded.
+pub const ENTRY_READ: u32 = 25;
+/// `GuestArray::write` from the buffer; not after ARRAY_READ_ONLY.
+pub const ENTRY_WRITE: u32 = 26;
+/// `GuestArray::read_field` of the entry's status. WALKED is the value.
+pub const STATUS_READ: u32 = 27;
+/// `GuestArray::write_field` of the entry's status, of LENGTH; not after ARRAY_READ_ONLY.
+pub const STATUS_WRITE: u32 = 28;
+/// `GuestArray::release`.
+pub const ARRAY_RELEASE: u32 = 29;
+/// `GuestMemory::read_value` of an entry at IOVA, into the buffer.
+pub const VALUE_READ: u32 = 30;
+/// `GuestMemory::write_value` of an entry, from the buffer.
+pub const VALUE_WRITE: u32 = 31;
+
+/// Bytes of an entry: 64 bits, 32 bits, the status of 16 bits, a byte, a flag, and 8 bytes.
+pub const ENTRY_LEN: usize = 24;
+/// Offset of the status in an entry.
+pub const STATUS_AT: usize = 12;
+/// Offset of the flag, which is 0 or 1.
+pub const FLAG_AT: usize = 15;
+
 /// `DeviceMemory::read` into the buffer.
 pub const DEVICE_READ: u32 = 11;
 /// `DeviceMemory::write` from the buffer.

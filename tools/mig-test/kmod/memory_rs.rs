@@ -8,6 +8,7 @@
 
 #[macro_use]
 mod no_migration;
+mod memory_array;
 mod memory_device;
 pub mod memory_registers;
 
@@ -21,9 +22,10 @@ use mdev_sdk::model::{
     stream::name,
 };
 use mdev_sdk::{
-    Codec, Context, DeviceMemory, Dma, Driver, Engine, NewDevice, Operations, Parts, Pinned, Read,
-    Step, Task, Type, Write,
+    Codec, Context, DeviceMemory, Dma, Driver, Engine, GuestArray, NewDevice, Operations, Parts,
+    Pinned, Read, Step, Task, Type, Write,
 };
+use memory_array::Entry;
 use memory_registers::*;
 
 mdev_sdk::module_mdev_driver! {
@@ -40,12 +42,14 @@ mdev_sdk::module_mdev_driver! {
 /// The number of available instances in sysfs; there is no limit.
 const CARDS: u32 = 16;
 
-/// The pin that a channel keeps.
+/// What a channel keeps.
 enum Kept {
     Nothing,
     Read(Pinned<Read>),
     Write(Pinned<Write>),
     Dma(Pinned<Dma>),
+    Array(GuestArray<Entry>),
+    ReadArray(GuestArray<Entry, Read>),
     Many(#[expect(dead_code, reason = "kept to be dropped")] KVVec<Pinned<Dma>>),
     Engine(#[expect(dead_code, reason = "kept to be dropped")] Engine<Reader>),
 }
@@ -156,7 +160,7 @@ impl Channel {
                     Kept::Read(range) => range.read(offset, &mut bytes)?,
                     Kept::Write(range) => range.read(offset, &mut bytes)?,
                     Kept::Dma(range) => range.read(offset, &mut bytes)?,
-                    Kept::Nothing | Kept::Many(_) | Kept::Engine(_) => return Err(ENOENT),
+                    _ => return Err(ENOENT),
                 }
                 self.registers.lock().buffer[..length].copy_from_slice(&bytes);
             }
@@ -209,6 +213,7 @@ impl Channel {
                 let pinned = pinned.count() as u32;
                 self.registers.lock().walked = pinned;
             }
+            ARRAY.. => self.call_array(cx, call)?,
             _ => self.call_device(&mdev.memories[0], call)?,
         }
         Ok(())

@@ -33,7 +33,7 @@ pub struct Selection {
     #[arg(long, value_name = "FOLDER", conflicts_with = "mdev")]
     device: Option<String>,
     /// Take a driver of this project: mtty_rs, mgpu_rs, or an example of the guide, scratch, edu,
-    /// doorbells; or mtty, the kernel's in C
+    /// doorbells, digest; or mtty, the kernel's in C
     #[arg(long, value_name = "NAME", conflicts_with_all = ["mdev", "device", "modules"])]
     driver: Option<String>,
     /// Load this in the lab VM: a module built for its kernel, or the folder of a driver's source

@@ -129,6 +129,13 @@ pub const DOORBELLS: Apart<'_> = Apart {
     folder: "kmod-doorbells",
 };
 
+/// The example with a ring in guest memory.
+pub const DIGEST: Apart<'_> = Apart {
+    what: "building the example digest",
+    source: "Documentation/examples/digest",
+    folder: "kmod-digest",
+};
+
 /// The driver that `mig-test new` copies.
 pub const SKELETON: Apart<'_> = Apart {
     what: "building the example skeleton",
@@ -145,10 +152,10 @@ pub const TESTS: Apart<'_> = Apart {
 };
 
 /// The drivers in Documentation/examples.
-pub const EXAMPLES: [Apart<'_>; 4] = [GUIDE, EDU, DOORBELLS, SKELETON];
+pub const EXAMPLES: [Apart<'_>; 5] = [GUIDE, EDU, DOORBELLS, DIGEST, SKELETON];
 
 /// This project's own that scenarios load.
-pub const OURS: [Apart<'_>; 4] = [TESTS, GUIDE, EDU, DOORBELLS];
+pub const OURS: [Apart<'_>; 5] = [TESTS, GUIDE, EDU, DOORBELLS, DIGEST];
 
 /// Returns those of [`OURS`] whose build is up to date, also with the project's modules.
 pub fn current(lab: &Lab, kernel: Kernel) -> Result<Vec<Apart<'static>>> {

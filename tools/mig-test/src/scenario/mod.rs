@@ -9,6 +9,7 @@ mod compat;
 mod config_space;
 mod conformance;
 mod demo;
+mod digest;
 mod doorbells;
 mod edu_parent;
 mod entry;

@@ -3,12 +3,12 @@
 
 use super::entry::{joined, migrates, plain, races};
 use super::{
-    bench, cancel, compat, config_space, conformance, demo, doorbells, edu_parent, file,
+    bench, cancel, compat, config_space, conformance, demo, digest, doorbells, edu_parent, file,
     guest_drivers, intx, live, memory, mgpu, own_device, parameter, refusal, sysfs, tracing,
     vectors, Scenario,
 };
 use crate::conform;
-use crate::lab::modules::{DOORBELLS, EDU, GUIDE, TESTS};
+use crate::lab::modules::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
 
 /// The scenarios.
 pub const ALL: &[Scenario] =
@@ -259,7 +259,7 @@ const PROOFS: &[Scenario] = &[
         3,
         conform::run,
     )
-    .loading(&[GUIDE, EDU, DOORBELLS]),
+    .loading(&[GUIDE, EDU, DOORBELLS, DIGEST]),
     plain(
         "conform-here",
         "mig-test conform --here: a device that keeps the rules, one that does not, and none",
@@ -315,6 +315,13 @@ const PROOFS: &[Scenario] = &[
         doorbells::run,
     )
     .loading(&[DOORBELLS]),
+    races(
+        "digest",
+        "a ring in guest memory: what is pinned for it, memory that goes, a move; a driver's attribute",
+        2,
+        digest::run,
+    )
+    .loading(&[DIGEST]),
     races(
         "guest-memory",
         "each call of the SDK's GuestMemory: copies, pins, limits, unmaps, the DMA log",

@@ -78,9 +78,9 @@ const OURS: [Sample; 3] = [
     },
 ];
 
-/// More examples, which only `conform` takes without being asked: that after QEMU's `edu`, and the
-/// card with doorbells.
-const EXAMPLES: [Sample; 2] = [
+/// More examples, which only `conform` takes without being asked: that after QEMU's `edu`, the card
+/// with doorbells, and the one with a ring in guest memory.
+const EXAMPLES: [Sample; 3] = [
     Sample {
         module: "edu",
         mdev: ["edu", "edu-1"],
@@ -102,6 +102,17 @@ const EXAMPLES: [Sample; 2] = [
         },
         is_uart: false,
         exercise: include_str!("../../../../../Documentation/examples/doorbells/exercise.toml"),
+    },
+    Sample {
+        module: "digest",
+        mdev: ["digest", "digest-1"],
+        mark: Mark {
+            bar: 0,
+            offset: 0x00,
+            width: 8,
+        },
+        is_uart: false,
+        exercise: include_str!("../../../../../Documentation/examples/digest/exercise.toml"),
     },
 ];
 

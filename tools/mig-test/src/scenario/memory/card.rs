@@ -244,6 +244,43 @@ impl Channel<'_> {
         self.call(register::KEPT_START, 0, 0, 0)
     }
 
+    /// Keeps an array of entries, to read and write them, or only to read.
+    pub fn array(&self, kind: Kind, iova: u64, len: usize) -> Result<(), Errno> {
+        let call = match kind {
+            Kind::Read => register::ARRAY_READ_ONLY,
+            _ => register::ARRAY,
+        };
+        self.call(call, iova, len, 0)
+    }
+
+    /// `GuestArray::read`.
+    pub fn entry(&self, index: usize) -> Result<Vec<u8>, Errno> {
+        self.call(register::ENTRY_READ, 0, 0, index)?;
+        self.take(register::ENTRY_LEN)
+    }
+
+    /// `GuestArray::write`.
+    pub fn set_entry(&self, index: usize, bytes: &[u8]) -> Result<(), Errno> {
+        self.put(bytes)?;
+        self.call(register::ENTRY_WRITE, 0, 0, index)
+    }
+
+    /// `GuestArray::read_field` of the status.
+    pub fn status(&self, index: usize) -> Result<u32, Errno> {
+        self.call(register::STATUS_READ, 0, 0, index)?;
+        self.get(register::WALKED)
+    }
+
+    /// `GuestArray::write_field` of the status.
+    pub fn set_status(&self, index: usize, status: u16) -> Result<(), Errno> {
+        self.call(register::STATUS_WRITE, 0, status.into(), index)
+    }
+
+    /// `GuestArray::release`.
+    pub fn release_array(&self) -> Result<(), Errno> {
+        self.call(register::ARRAY_RELEASE, 0, 0, 0)
+    }
+
     /// Has an engine of its own read a byte of guest memory; `unpin` drops it.
     pub fn start_engine(&self, iova: u64) -> Result<(), Errno> {
         self.call(register::ENGINE, iova, 0, 0)

@@ -2,6 +2,7 @@
 //! The SDK's `GuestMemory`, call by call: copies, pins and refusals, also of I/O memory, the state
 //! after an error, an unmap or a close, and the device's DMA log.
 
+mod array;
 mod calls;
 pub mod card;
 pub mod device;
@@ -40,11 +41,14 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         let card = Card::new(open, PAGES)?;
         calls::copies(&mut checks, &card)?;
         calls::pins(&mut checks, &card)?;
+        ctx.step("arrays of structures");
+        array::run(&mut checks, &card)?;
         ctx.step("pins of I/O memory");
         io_memory::run(&mut checks, &card)?;
         if card.device.has_log() {
             ctx.step("what the DMA log says of them");
             log::run(&mut checks, &card)?;
+            array::log(&mut checks, &card)?;
         }
         ctx.step("a device that is quiesced");
         quiesced::run(&mut checks, &card)?;
