@@ -2,8 +2,8 @@
 
 //! The digest card, without a kernel: its registers, its state, and the requests in its ring.
 //!
-//! A guest puts requests into a ring in its memory, and writes the index after the last one to TAIL.
-//! The card serves them in their order, and writes to each what came of it.
+//! A guest puts requests into a ring in its memory, and writes the index after the last one to
+//! TAIL. The card serves them in their order, and writes to each what came of it.
 //!
 //! | offset | register | bits | |
 //! |---|---|---:|---|

@@ -194,8 +194,8 @@ impl Operations for OpenDigest {
     }
 }
 
-/// What is pinned for the ring is not saved: the state says where the ring is, and the engine goes on
-/// with it at the destination.
+/// What is pinned for the ring is not saved: the state says where the ring is, and the engine goes
+/// on with it at the destination.
 #[vtable]
 impl FixedState for OpenDigest {
     const FORMAT: Format = Format::first("digest");

@@ -43,8 +43,8 @@ pub struct Attribute<D> {
 }
 
 impl<D> Attribute<D> {
-    /// Creates a file `name` that everybody can read. `show` writes its value, which the SDK ends with
-    /// a newline, and cuts off where a page ends.
+    /// Creates a file `name` that everybody can read. `show` writes its value, which the SDK ends
+    /// with a newline, and cuts off where a page ends.
     ///
     /// Names must differ: else no mdev can be created.
     pub const fn read_only(

@@ -89,8 +89,8 @@ impl<D: Driver> OfDriver<D> {
     ///
     /// # Safety
     ///
-    /// `dev` must be an mdev that is bound to the driver of `D` for `'a`, and `attribute` that of one
-    /// of [`FILES`](Self::FILES).
+    /// `dev` must be an mdev that is bound to the driver of `D` for `'a`, and `attribute` that of
+    /// one of [`FILES`](Self::FILES).
     unsafe fn of<'a>(
         dev: *mut raw::device,
         attribute: *mut raw::device_attribute,
@@ -110,8 +110,8 @@ impl<D: Driver> OfDriver<D> {
         attribute: *mut raw::device_attribute,
         page: *mut c_char,
     ) -> isize {
-        // SAFETY: The caller guarantees the device; sysfs has the attribute from `FILES`. The driver
-        // core removes the files before it unbinds the device.
+        // SAFETY: The caller guarantees the device; sysfs has the attribute from `FILES`. The
+        // driver core removes the files before it unbinds the device.
         let (driver, attribute) = unsafe { Self::of(dev, attribute) };
         let value = Value(driver, attribute);
         // SAFETY: sysfs has passed the page.

@@ -18,17 +18,17 @@ use mdev_model::record::{Field, Member};
 ///
 /// The page of the entry that was accessed last is pinned, or the two pages that it is on, until an
 /// entry on others is accessed. So a ring costs a pin a page, and type1's container reports no more
-/// pages as dirty than the device has come by. If user space takes the memory away, the next access
-/// pins what is there then. [`release`](Self::release) unpins, for when the device has nothing to
+/// pages as dirty than the device has come by. If user space takes the memory away, the next
+/// access pins what is there then. [`release`](Self::release) unpins, for a device with nothing to
 /// do.
 ///
 /// A value of 1, 2, 4 or 8 bytes whose IOVA is a multiple of that, be it an entry or a field, is
-/// loaded at once and before all that follows, and stored at once and after all that precedes, as by
+/// loaded at once and before all that follows, and stored at once and after all that precedes: by
 /// `smp_load_acquire()` and `smp_store_release()`. So an entry that is written before an index is
 /// there when the guest sees the index. Others are copied in any order.
 ///
-/// An array is not a part of what migrates: its IOVA and its length are, and the device makes
-/// it again of these. Making one accesses nothing.
+/// What migrates is not the array but its IOVA and length, of which the device makes it again.
+/// Making one accesses nothing.
 ///
 /// # Errors
 ///
@@ -50,12 +50,13 @@ use mdev_model::record::{Field, Member};
 ///     }
 /// }
 ///
-/// /// Reads a request of a ring, and writes a status to it, but nothing to the rest of it.
-/// fn refuse(memory: &GuestMemory, ring: u64, entries: usize, head: usize) -> Result {
+/// /// Clears the data of a request in a ring, and writes the request's status.
+/// fn clear(memory: &GuestMemory, ring: u64, entries: usize, head: usize) -> Result {
 ///     let mut ring = GuestArray::<Request>::new(memory, ring, entries)?;
 ///     let request = ring.read(head)?;
-///     pr_info!("{} bytes at {:#x}\n", request.len, request.address);
-///     ring.write_field(head, field!(Request, status), &2)
+///     let is_clear = memory.write(request.address, &[0; 4096][..request.len as usize & 0xfff]);
+///     let status = if is_clear.is_ok() { 1 } else { 2 };
+///     ring.write_field(head, field!(Request, status), &status)
 /// }
 /// ```
 pub struct GuestArray<T, A: Access = Write> {
@@ -105,7 +106,7 @@ impl<T: Field> GuestArray<T, Write> {
 }
 
 impl<T: Field> GuestArray<T, Read> {
-    /// Creates an array of `len` entries at `iova`, for reading; also in memory that allows no more.
+    /// Creates an array of `len` entries at `iova`, for reading; also where no more is allowed.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Accesses to bytes of pages that user space, a guest or another kernel thread may write meanwhile.
+//! Accesses to bytes of pages that user space or another kernel thread may write meanwhile.
 //!
 //! | function | for | accesses |
 //! |---|---|---|
@@ -43,8 +43,8 @@ pub(super) unsafe fn copy_to_page(page: *mut raw::page, piece: &Piece, data: &[u
     unsafe { raw::memcpy_to_page(page, piece.offset, data.as_ptr().cast(), data.len()) };
 }
 
-/// Evaluates `$access` with `$Integer` as the type of integer that is as wide as `$piece`, if there is
-/// one and the processor accesses the piece at once; else `$otherwise`.
+/// Evaluates `$access` with `$Integer` as the integer that is as wide as `$piece`, if there is one
+/// and the processor accesses the piece at once; else `$otherwise`.
 macro_rules! at_once {
     ($piece:expr, |$Integer:ident| $access:expr, else $otherwise:expr) => {
         match $piece.bytes.len() {

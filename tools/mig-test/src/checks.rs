@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{bail, Result};
 
 use crate::counts::Counts;
+use crate::lab::apart;
 use crate::lab::modules::{self, Goal};
 use crate::lab::{doc, format, run_logged, Choice, Kernel, Lab};
 use crate::{first_hour, layout, patch_series};
@@ -148,7 +149,7 @@ fn vendor_guide(lab: &Lab) -> Result<Done> {
     if !ok {
         bail!("{}", output.trim());
     }
-    for example in &modules::EXAMPLES {
+    for example in &apart::EXAMPLES {
         modules::build_ours(lab, lab.default_kernel(), example, Goal::Modules)?;
     }
     Ok(Done::Passed)
@@ -163,7 +164,7 @@ fn other_kernels(lab: &Lab) -> Result<Done> {
             return Ok(Done::Skipped(reason.into()));
         }
         modules::without_warnings(lab, kernel)?;
-        for example in &modules::EXAMPLES {
+        for example in &apart::EXAMPLES {
             modules::build_ours(lab, kernel, example, Goal::Modules)?;
         }
         examples(lab, kernel)?;

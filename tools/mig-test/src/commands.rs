@@ -12,7 +12,7 @@ use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
 use crate::lab::job::{self, News, Verdict, Watch};
-use crate::lab::{brought, modules, Accelerator, Lab, Machine, Platform, Seat};
+use crate::lab::{apart, brought, modules, Accelerator, Lab, Machine, Platform, Seat};
 use crate::narrator::Narrator;
 use crate::progress;
 use crate::series::{self, Counts, Load, SeriesArgs, Turn};
@@ -150,7 +150,7 @@ fn prepare(
 ) -> Result<BTreeMap<String, String>> {
     let kernel = platform.kernel;
     let apart = if no_build {
-        modules::OURS.into()
+        apart::OURS.into()
     } else {
         lab.build_test_modules(kernel, &scenario::modules(names))?;
         modules::current(lab, kernel)?

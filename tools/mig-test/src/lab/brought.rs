@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
 
-use super::modules::{self, Apart, Goal};
+use super::apart::Apart;
+use super::modules::{self, Goal};
 use super::{stage, stamp, Kernel, Lab};
 use crate::failure::unusable;
 use crate::scenario::source::{DEVICE, MDEV, MODULES};

@@ -3,6 +3,7 @@
 
 mod abi;
 mod accel;
+pub mod apart;
 mod apt;
 mod boot_image;
 mod bootstrap;
@@ -40,9 +41,10 @@ use anyhow::Result;
 
 use crate::failure::unusable;
 use crate::progress::Progress;
+use apart::Apart;
 use cache::{lock, Access, Cache, Entry};
 use component::{Components, ALL};
-use modules::{Apart, Goal};
+use modules::Goal;
 pub use platform::{Choice, Kernel, Platform};
 pub use seat::Seat;
 pub use vm::{Accelerator, Machine};
@@ -151,8 +153,8 @@ impl Lab {
 
     /// The same, with the modules that only scenarios need.
     pub fn install_test_modules(&self, kernel: Kernel) -> Result<()> {
-        self.build_test_modules(kernel, &modules::OURS)?;
-        stage::stage(self, kernel, &modules::OURS, &[])
+        self.build_test_modules(kernel, &apart::OURS)?;
+        stage::stage(self, kernel, &apart::OURS, &[])
     }
 
     /// Builds the modules that every scenario needs for a kernel, and those of `apart`.

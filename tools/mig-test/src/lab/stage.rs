@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::chroot::{place, Chroot};
-use super::modules::{self, Apart};
+use super::{apart::Apart, modules};
 use super::{cache, seat, stamp, task, Kernel, Lab};
 use crate::progress::Progress;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The example with a ring in guest memory: what it pins for the ring and when, memory that goes and
-//! comes while requests wait, a move between two requests, and the attribute of its own in sysfs.
+//! The example with a ring in guest memory: what it pins for the ring and when, memory that goes
+//! and comes, a move between two requests, and the attribute of its own in sysfs.
 
 use std::fs;
 use std::io;
@@ -125,8 +125,8 @@ fn memory_that_goes(checks: &mut Checks) -> Result<()> {
     Ok(())
 }
 
-/// A card that has served one of two requests goes on with the other one after a move. It is another
-/// card that has a ring of its own somewhere else.
+/// A card that has served one of two requests goes on with the other one after a move, on a card
+/// that has worked with a ring somewhere else.
 fn moved(checks: &mut Checks) -> Result<()> {
     let (source, other) = (Guest::new()?, Guest::new()?);
     source.start()?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{Ctx, Scenario};
 use crate::event::Outcome;
-use crate::lab::modules::Apart;
+use crate::lab::apart::Apart;
 
 /// The code of a scenario.
 pub type Run = fn(&mut Ctx) -> Result<Outcome>;

@@ -43,7 +43,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::event::{Event, Outcome};
-use crate::lab::modules::{self, Apart};
+use crate::lab::apart::{self, Apart};
 use crate::qemu::version::Qemu;
 
 pub use options::check as check_options;
@@ -116,7 +116,7 @@ pub fn modules(names: &[String]) -> Vec<Apart<'static>> {
             .flat_map(|one| one.modules)
             .any(|one| one == apart)
     };
-    modules::OURS.into_iter().filter(loaded).collect()
+    apart::OURS.into_iter().filter(loaded).collect()
 }
 
 /// Runs one scenario and turns an error into a failed outcome.

@@ -8,7 +8,7 @@ use super::{
     vectors, Scenario,
 };
 use crate::conform;
-use crate::lab::modules::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
+use crate::lab::apart::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
 
 /// The scenarios.
 pub const ALL: &[Scenario] =

@@ -2,7 +2,7 @@
 //! Every benchmark, in the order in which `mig-test bench` runs them.
 
 use super::{dirty, live_pins, pin, registers, vram, window};
-use crate::lab::modules::TESTS;
+use crate::lab::apart::TESTS;
 use crate::scenario::entry::plain;
 use crate::scenario::Scenario;
 

@@ -5,7 +5,7 @@ use super::{
     commands, dirty, guest, killed, late, log, migrate, moments, peer, rings, scope, unmap,
     unmap_dirty, viommu,
 };
-use crate::lab::modules::TESTS;
+use crate::lab::apart::TESTS;
 use crate::scenario::entry::{migrates, races};
 use crate::scenario::{demo, Scenario};
 
