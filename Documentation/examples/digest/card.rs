@@ -13,6 +13,7 @@
 //! | 0x10 | TAIL | 32 | index after the last request |
 //! | 0x14 | PENDING | 32 | number of requests to serve, read-only |
 //! | 0x18 | STATUS | 32 | DONE 1: caught up with TAIL; LOST 2: the ring is not in memory, and the card has dropped all requests. Ones acknowledge, and assert the interrupt |
+//! | 0x1c | DROPPED | 32 | number of requests that were dropped, read-only; since version 2 of the format |
 
 use mdev_model::prelude::*;
 
@@ -53,6 +54,7 @@ record! {
         head: u32,
         tail: u32,
         status: u32,
+        dropped: u32,
     }
 }
 
@@ -65,6 +67,47 @@ impl Record for Card {
     }
 }
 
+/// The name and version of the state.
+pub const FORMAT: Format = Format {
+    version: 2,
+    readable_by: 2,
+    ..Format::first("digest")
+};
+
+/// Version 1, which is still read.
+pub const OLDER: &[Older<Card>] = &[Older::of::<CardV1>(1)];
+
+record! {
+    /// The card of version 1.
+    pub struct CardV1 {
+        ring: u64,
+        entries: u32,
+        head: u32,
+        tail: u32,
+        status: u32,
+    }
+}
+
+impl Record for CardV1 {
+    fn check(&self) -> Result<(), &'static str> {
+        // All that there is to check is in Card, too.
+        Ok(())
+    }
+}
+
+impl From<CardV1> for Card {
+    fn from(old: CardV1) -> Self {
+        Card {
+            ring: old.ring,
+            entries: old.entries,
+            head: old.head,
+            tail: old.tail,
+            status: old.status,
+            dropped: 0,
+        }
+    }
+}
+
 /// The registers, all of them in BAR 0.
 pub const REGISTERS: &[Register<Card>] = registers! { Card {
     0x00: u64, keep ring, if Card::is_idle;
@@ -73,6 +116,7 @@ pub const REGISTERS: &[Register<Card>] = registers! { Card {
     0x10: u32, read |card| card.tail, write Card::set_tail;
     0x14: u32, read Card::pending;
     0x18: u32, read |card| card.status, write |card, ones| card.status &= !ones;
+    0x1c: u32, read |card| card.dropped;
 } };
 
 /// Where the next request is: entry `index` of a ring of `entries` at `ring`.
@@ -130,6 +174,7 @@ impl Card {
         match served {
             true => self.head = (self.head + 1) % self.entries.max(1),
             false => {
+                self.dropped = self.dropped.wrapping_add(self.pending());
                 self.head = self.tail;
                 self.status |= LOST;
             }

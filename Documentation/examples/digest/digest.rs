@@ -6,7 +6,7 @@
 
 pub mod card;
 
-use card::{Card, Next, Request, DATA_MAX, FAILED, REGISTERS, SUMMED};
+use card::{Card, Next, Request, DATA_MAX, FAILED, FORMAT, OLDER, REGISTERS, SUMMED};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -20,7 +20,7 @@ use mdev_sdk::{
     model::{
         config::{Bar, Identity},
         field,
-        record::Field,
+        record::{Field, Older},
         registers,
         stream::{name, Format},
     },
@@ -198,7 +198,8 @@ impl Operations for OpenDigest {
 /// on with it at the destination.
 #[vtable]
 impl FixedState for OpenDigest {
-    const FORMAT: Format = Format::first("digest");
+    const FORMAT: Format = FORMAT;
+    const OLDER: &'static [Older<Card>] = OLDER;
     type State = Card;
 
     fn state(&self) -> &Mutex<Card> {

@@ -28,7 +28,7 @@ record! {
     /// The state. All of it migrates, as it is written here: fields in this order, little endian,
     /// without padding. After power-on and reset it is zero.
     ///
-    /// Who adds a field later changes the format: FORMAT below has the version.
+    /// Who adds a field later raises the version of FORMAT below, and lists this struct in OLDER.
     pub struct Skeleton {
         last: u32,
         /// The number that is added next; 0 if no sum is under way.

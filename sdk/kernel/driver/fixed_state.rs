@@ -3,22 +3,56 @@
 //! The migration of a device whose state is one record of fixed size.
 
 use super::{Context, Migrate, Pending, Phase, Progress, RecordWriter};
+use core::marker::PhantomData;
 use kernel::{prelude::*, sync::Mutex};
 use mdev_model::{
-    record::{Field, Record},
+    record::{self, Field, Older, Record},
     stream::{Format, LoadError, Tag, HEADER_LEN},
 };
 
 /// The maximum size of a state in bytes: there is one on the kernel's stack during a load.
 pub(super) const MAX_STATE: usize = 5 << 10;
-/// The tag of the record.
-const STATE: Tag = Tag::FIRST_DRIVER;
+/// The most older versions of a state.
+const MOST_OLDER: usize = 15;
+
+/// Returns the tag of the record that version `version` saves: each has its own, because a load is
+/// not told the version of the stream.
+const fn tag(version: u16) -> Tag {
+    Tag(Tag::FIRST_DRIVER.0 + version as u32 - 1)
+}
+
+/// The records of all versions that `T` reads.
+struct Records<T>(PhantomData<T>);
+
+impl<T: FixedState> Records<T> {
+    /// [`Migrate::RECORDS`]; what is behind the versions is not used.
+    const ALL: [(Tag, usize); MOST_OLDER + 1] = {
+        assert!(
+            T::OLDER.len() <= MOST_OLDER,
+            "a FixedState has at most 15 older versions"
+        );
+        assert!(
+            record::is_complete(T::OLDER, &T::FORMAT),
+            "OLDER must have each version from FORMAT.oldest to the one before FORMAT.version, in \
+             this order, and FORMAT.readable_by must be FORMAT.version"
+        );
+        let mut records = [(tag(T::FORMAT.version), T::State::LEN); MOST_OLDER + 1];
+        let mut index = 0;
+        while index < T::OLDER.len() {
+            let older = &T::OLDER[index];
+            records[index] = (tag(older.version()), older.len());
+            index += 1;
+        }
+        records
+    };
+}
 
 /// The migration of a device whose state is one record of fixed size, instead of [`Migrate`], which
 /// the SDK implements from it.
 ///
-/// The record is saved when the device is stopped. For a state of more than some KiB implement
-/// [`Migrate`], which can save a part of it while the device runs.
+/// The record is saved when the device is stopped. Its tag is `Tag::FIRST_DRIVER` for version 1 of
+/// [`FORMAT`](Self::FORMAT), and the next one for each later version. For a state of more than some
+/// KiB implement [`Migrate`], which can save a part of it while the device runs.
 ///
 /// # Examples
 ///
@@ -82,8 +116,11 @@ const STATE: Tag = Tag::FIRST_DRIVER;
 pub trait FixedState {
     /// Name and version of the driver's record format.
     const FORMAT: Format;
+    /// The versions before that of [`FORMAT`](Self::FORMAT) whose streams the driver loads, from
+    /// the oldest on; at most 15.
+    const OLDER: &'static [Older<Self::State>] = &[];
     /// The state, whose encoding migrates.
-    type State: Record + Copy + Send + Unpin;
+    type State: Record + Copy + Send + Unpin + 'static;
 
     /// Returns the state of the device. While the device is stopped, only the guest's accesses may
     /// change it.
@@ -100,7 +137,7 @@ pub trait FixedState {
 #[vtable]
 impl<T: FixedState> Migrate for T {
     const FORMAT: Format = T::FORMAT;
-    const RECORDS: &'static [(Tag, usize)] = &[(STATE, T::State::LEN)];
+    const RECORDS: &'static [(Tag, usize)] = Records::<T>::ALL.split_at(T::OLDER.len() + 1).0;
 
     // 7.2 has no such type.
     #[cfg(linux_7_3)]
@@ -124,7 +161,7 @@ impl<T: FixedState> Migrate for T {
         if phase == Phase::StopCopy {
             let mut payload = KVec::from_elem(0, T::State::LEN, GFP_KERNEL)?;
             self.state().lock().put(&mut payload);
-            out.record(STATE, &payload)?;
+            out.record(tag(T::FORMAT.version), &payload)?;
         }
         Ok(Progress::Done)
     }
@@ -142,12 +179,17 @@ impl<T: FixedState> Migrate for T {
     fn load(
         &self,
         loading: &mut Self::Loading,
-        _tag: Tag,
+        arrived: Tag,
         payload: &[u8],
     ) -> Result<(), LoadError> {
         let state = KBox::new(T::State::ZERO, GFP_KERNEL_ACCOUNT);
         let state = loading.insert(state.map_err(|_| LoadError::NoMemory)?);
-        state.replace(payload)
+        let mut older = T::OLDER.iter();
+        match older.find(|older| tag(older.version()) == arrived) {
+            Some(older) => **state = older.load(payload)?,
+            None => state.replace(payload)?,
+        }
+        Ok(())
     }
 
     fn complete(&self, loading: &Self::Loading) -> Result<(), LoadError> {

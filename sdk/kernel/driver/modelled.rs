@@ -19,6 +19,7 @@ use kernel::{
 };
 use mdev_model::{
     device::{DeviceModel, Fault, Work, MAX_TRANSFER},
+    record::Older,
     registers,
     stream::Format,
 };
@@ -149,6 +150,7 @@ impl<M: ModelDriver> Operations for OpenModel<M> {
 #[vtable]
 impl<M: ModelDriver> FixedState for OpenModel<M> {
     const FORMAT: Format = M::FORMAT;
+    const OLDER: &'static [Older<M>] = M::OLDER;
 
     #[cfg(linux_7_3)]
     type OwnerModule = <M as ModelDriver>::OwnerModule;

@@ -7,7 +7,12 @@
 
 use core::{ops::Range, time::Duration};
 
-use crate::{config::Identity, record::Record, registers::Register, stream::Format};
+use crate::{
+    config::Identity,
+    record::{Older, Record},
+    registers::Register,
+    stream::Format,
+};
 
 /// The most bytes that a step may transfer between the device and guest memory.
 pub const MAX_TRANSFER: usize = 4096;
@@ -77,6 +82,9 @@ pub trait DeviceModel: Record + Copy + Send + Sync + Unpin + 'static {
     /// Name and version of the device's state in a stream. The name is also that of the device type
     /// which source and destination must have in common.
     const FORMAT: Format;
+    /// The versions before that of [`FORMAT`](Self::FORMAT) whose streams the device loads, from
+    /// the oldest on.
+    const OLDER: &'static [Older<Self>] = &[];
     /// The registers, all of them in BAR 0.
     const REGISTERS: &'static [Register<Self>];
 

@@ -6,7 +6,7 @@ pub use crate::{
     config::{Bar, Capability, Identity},
     device::{in_bounds, DeviceModel, Fault, Work},
     field, record,
-    record::{require, Record},
+    record::{require, Older, Record},
     registers,
     registers::Register,
     stream::Format,

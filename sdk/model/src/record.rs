@@ -5,8 +5,10 @@
 //! A record is the fields of the struct in their order, little endian, without padding.
 
 mod member;
+mod older;
 
 pub use member::{is_same, Member};
+pub use older::{is_complete, Older};
 
 use crate::stream::LoadError;
 

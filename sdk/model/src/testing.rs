@@ -150,6 +150,26 @@ impl<D: DeviceModel> Machine<D> {
         Ok(())
     }
 
+    /// Loads the state that a driver of version `version` has saved: `bytes` are the record.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the device refuses it.
+    ///
+    /// # Panics
+    ///
+    /// If the device does not read that version.
+    pub fn load(&mut self, version: u16, bytes: &[u8]) -> Result<(), LoadError> {
+        self.device = if version == D::FORMAT.version {
+            D::decode(bytes)?
+        } else {
+            let mut older = D::OLDER.iter();
+            let older = older.find(|older| older.version() == version);
+            older.expect("a version that is read").load(bytes)?
+        };
+        Ok(())
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut D)) {
         let before = self.device;
         change(&mut self.device);

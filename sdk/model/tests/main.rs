@@ -22,6 +22,7 @@ mod irq_disable;
 mod irq_random;
 mod irq_vectors;
 mod match_data;
+mod older;
 mod page_set;
 mod paging;
 mod part;

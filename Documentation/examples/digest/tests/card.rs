@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The digest card's registers and ring, on the host.
 
-use digest_model::{Card, Next, Request, REGISTERS};
+use digest_model::{Card, Next, Request, OLDER, REGISTERS};
 use mdev_model::record::{Field, Record};
 use mdev_model::{field, registers};
 
@@ -10,6 +10,7 @@ const HEAD: u64 = 0x0c;
 const TAIL: u64 = 0x10;
 const PENDING: u64 = 0x14;
 const STATUS: u64 = 0x18;
+const DROPPED: u64 = 0x1c;
 
 fn read(card: &Card, offset: u64) -> u32 {
     let mut bytes = [0; 4];
@@ -92,7 +93,22 @@ fn a_ring_that_is_lost_has_no_more_requests() {
     write(&mut card, TAIL, 3);
     card.finish(false);
     assert_eq!((card.next(), read(&card, STATUS)), (None, 3));
+    assert_eq!(read(&card, DROPPED), 3);
     assert!(card.interrupt());
+}
+
+#[test]
+fn a_state_of_version_1_is_one_of_today() {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&0x1_0000_0010u64.to_le_bytes());
+    (bytes[8], bytes[12], bytes[16], bytes[20]) = (4, 1, 3, 1);
+    let card = OLDER[0].load(&bytes).unwrap();
+    let found = [ENTRIES, HEAD, TAIL, STATUS, DROPPED].map(|at| read(&card, at));
+    assert_eq!(found, [4, 1, 3, 1, 0]);
+    // What is no state of today is refused, and so is another length.
+    bytes[16] = 4;
+    assert!(OLDER[0].load(&bytes).is_err());
+    assert!(OLDER[0].load(&card.encode()).is_err());
 }
 
 #[test]

@@ -30,6 +30,7 @@ const HEAD: u64 = 0x0c;
 const TAIL: u64 = 0x10;
 const PENDING: u64 = 0x14;
 const STATUS: u64 = 0x18;
+const DROPPED: u64 = 0x1c;
 const DONE: u32 = 1;
 const LOST: u32 = 2;
 /// Of a request.
@@ -70,6 +71,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     memory_that_goes(&mut checks)?;
     ctx.step("a move between two requests");
     moved(&mut checks)?;
+    ctx.step("a stream of version 1");
+    older(&mut checks)?;
     ctx.step("the attribute in sysfs");
     attribute(&mut checks)?;
     checks.equal("pages that stay pinned", pinned()?, before);
@@ -117,6 +120,7 @@ fn memory_that_goes(checks: &mut Checks) -> Result<()> {
     guest.wait()?;
     checks.equal("without memory", guest.read(STATUS)?, DONE | LOST);
     checks.equal("HEAD without memory", guest.read(HEAD)?, 3);
+    checks.equal("DROPPED", guest.read(DROPPED)?, 2);
     guest.map()?;
     guest.request(3, DATA, TEXT.len() as u32);
     guest.serve(4)?;
@@ -155,6 +159,34 @@ fn moved(checks: &mut Checks) -> Result<()> {
     other.wait()?;
     checks.equal("the answer after a move", other.answer(1), (SUMMED, SUM));
     checks.equal("HEAD after a move", other.read(HEAD)?, 2);
+    Ok(())
+}
+
+/// A stream that the driver has saved in version 1, with a request that is pending.
+fn older(checks: &mut Checks) -> Result<()> {
+    const STREAM: &str =
+        include_str!("../../../../Documentation/examples/digest/tests/version-1.hex");
+    let digits: Vec<u8> = STREAM.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let bytes = digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair)?, 16).context("a stream in hex"));
+    let stream = bytes.collect::<Result<Vec<u8>>>()?;
+    let guest = Guest::new()?;
+    guest.request(1, DATA, TEXT.len() as u32);
+    guest.device.set_state(State::Stop)?;
+    let file = guest.device.set_state(State::Resuming)?;
+    file.context("no data file")?.write_split(&stream, &[100])?;
+    guest.device.set_state(State::Running)?;
+    guest.wait()?;
+    checks.equal("the answer to version 1", guest.answer(1), (SUMMED, SUM));
+    checks.equal("HEAD of version 1", guest.read(HEAD)?, 2);
+    checks.equal("DROPPED of version 1", guest.read(DROPPED)?, 0);
+    // A driver of version 1 refuses what this one saves, before it takes anything of it.
+    let data = fs::read_to_string(guest.mdev.path().join("migration/match_data"))?;
+    let has = |line| data.lines().any(|other| other == line);
+    for line in ["version 2", "readable_by 2", "oldest 1"] {
+        checks.that(format!("no {line} in match_data"), has(line));
+    }
     Ok(())
 }
 
