@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use mdev_model::stream::Compatibility;
+use mgpu_model::uapi::BAR_VRAM;
 use rustix::io::Errno;
 
 use super::bed::load;
 use super::conformance::checks::Checks;
 use super::Ctx;
-use crate::compat::of_type;
+use crate::compat::{of_type, stop_phase};
 use crate::event::Outcome;
 use crate::kernel_log::KernelLog;
 use crate::mdev::{Mdev, MdevType};
@@ -106,8 +107,51 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     let mdev = MdevType::find(WITHOUT.0, WITHOUT.1)?.create()?;
     let without = errno(fs::read_to_string(of_mdev(&mdev, "match_data")));
     checks.refused("match data of the mdev", without, Some(Errno::NODATA));
+    ctx.step("the length of the stop phase");
+    length(&mut checks)?;
     ctx.step(format!("{} checks made", checks.made()));
     Ok(checks.outcome())
+}
+
+/// What the command says of the stop phase: of a closed device, an open one, and one whose first
+/// pass of PRE_COPY was read.
+fn length(checks: &mut Checks) -> Result<()> {
+    let mdev = MdevType::find("mgpu_rs", "mgpu-16")?.create()?;
+    let says = |rate| stop_phase(&mdev.uuid, rate);
+    let closed = format!(
+        "{} is not in use, so it has nothing to transfer\n",
+        mdev.uuid
+    );
+    checks.equal("a closed device", says(None)?, closed);
+    let device = Device::open(mdev.path())?;
+    let vram = device.region(BAR_VRAM as u32, None)?;
+    device.write(vram.offset, &[1])?;
+    let size = device.stop_copy_length()?;
+    let now = format!(
+        "{} would transfer {size} bytes if it was stopped now\n",
+        mdev.uuid
+    );
+    checks.equal("an open device", says(None)?, now.clone());
+    let rate = "that has changed by +0 bytes a second in the last 1 s\n";
+    checks.equal("a rate", says(Some(1))?, format!("{now}{rate}"));
+    let file = device.set_state(State::PreCopy)?.context("no data file")?;
+    let begun = device.stop_copy_length()?;
+    file.read_to_end(1 << 16)?;
+    let left = device.stop_copy_length()?;
+    checks.that("PRE_COPY leaves as much as there was", left < begun);
+    let now = format!(
+        "{} would transfer {left} bytes if it was stopped now\n",
+        mdev.uuid
+    );
+    checks.equal("after a pass of PRE_COPY", says(None)?, now);
+    checks.equal(
+        "what is no mdev",
+        stop_phase("mgpu_rs/mgpu-16", None)?,
+        String::new(),
+    );
+    let without = stop_phase("mgpu_rs/mgpu-16", Some(1));
+    checks.that("a rate of what is no mdev", without.is_err());
+    Ok(())
 }
 
 /// Compares what sysfs and the stream itself say of a source and a destination.
