@@ -8,12 +8,10 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::memory::Memory;
-use crate::patience;
 use crate::pci;
+use crate::round;
 
 /// The ids of the card, as in Documentation/examples/doorbells/doorbells.rs.
 const IDS: (u16, u16) = (0x4442, 0x4c4c);
@@ -27,10 +25,6 @@ const SLOTS_AT: usize = 0x2000;
 const SIZE: usize = 0x4000;
 /// Rounds from one report to the next.
 const ROUNDS: u64 = 64;
-/// The interval at which the card is asked whether it has finished.
-const LOOK: Duration = Duration::from_millis(1);
-/// The time for a round: some hundred times what it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns whether the guest has the card.
 pub fn is_there() -> bool {
@@ -86,7 +80,10 @@ impl Driver {
                 self.bar.store(TAILS + queue * 4, tail);
             }
         }
-        self.await_all()?;
+        // Until the card has heard all rings.
+        let pending = || self.bar.load(PENDING);
+        let state = || format!("the queues {:#b} are pending", pending());
+        round::wait(self.rounds, || pending() == 0, state)?;
         for queue in 0..QUEUES {
             let (found, wanted) = (self.bar.load_u64(queue * 0x10), self.sums[queue]);
             self.compare(&format!("sum of queue {queue}"), found, wanted);
@@ -94,22 +91,6 @@ impl Driver {
         let slot = self.rounds as usize % self.slots.len();
         let (found, wanted) = (self.bar.load(SLOTS_AT + slot * 4), self.slots[slot]);
         self.compare(&format!("slot {slot}"), found.into(), wanted.into());
-        Ok(())
-    }
-
-    /// Waits until the card has heard all rings.
-    fn await_all(&self) -> io::Result<()> {
-        let deadline = Instant::now() + patience::of(PATIENCE);
-        while self.bar.load(PENDING) != 0 {
-            if Instant::now() > deadline {
-                return Err(io::Error::other(format!(
-                    "round {} does not end: the queues {:#b} are pending",
-                    self.rounds,
-                    self.bar.load(PENDING)
-                )));
-            }
-            thread::sleep(LOOK);
-        }
         Ok(())
     }
 

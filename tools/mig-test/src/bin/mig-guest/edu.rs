@@ -11,13 +11,11 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::gpu::dma::{Dma, PAGE};
 use crate::memory::Memory;
-use crate::patience;
 use crate::pci;
+use crate::round::{self, number};
 
 /// The ids of the card.
 const IDS: (u16, u16) = (0x1234, 0x11e8);
@@ -37,10 +35,6 @@ const KEPT: u64 = 64;
 /// Rounds from one report to the next.
 const ROUNDS: u64 = 2;
 const WORDS: usize = PAGE / 8;
-/// The interval at which the card is asked whether it has finished.
-const LOOK: Duration = Duration::from_millis(1);
-/// The time for a copy: some hundred times what it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns whether the guest has the card.
 pub fn is_there() -> bool {
@@ -111,18 +105,9 @@ impl Card {
 
     /// Waits until a bit of a register is clear.
     fn wait(&self, register: usize, bit: u32) -> io::Result<()> {
-        let deadline = Instant::now() + patience::of(PATIENCE);
-        while self.registers.load(register) & bit != 0 {
-            if Instant::now() > deadline {
-                return Err(io::Error::other(format!(
-                    "round {} does not end: register {register:#x} is {:#x}",
-                    self.rounds,
-                    self.registers.load(register)
-                )));
-            }
-            thread::sleep(LOOK);
-        }
-        Ok(())
+        let value = || self.registers.load(register);
+        let state = || format!("register {register:#x} is {:#x}", value());
+        round::wait(self.rounds, || value() & bit == 0, state)
     }
 
     /// Checks the page that a round was copied to. Prints the first word that is wrong.
@@ -145,9 +130,4 @@ impl Card {
 /// The place of the page that a round is copied to.
 fn place(round: u64) -> usize {
     (1 + (round % KEPT) as usize) * PAGE
-}
-
-/// Returns a number for a word of the page of a round, different for all of them.
-fn number(round: u64, word: usize) -> u64 {
-    round << 16 | word as u64
 }

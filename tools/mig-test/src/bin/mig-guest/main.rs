@@ -32,6 +32,7 @@ mod own;
 #[allow(dead_code)] // what mig-test alone uses of it
 mod patience;
 mod pci;
+mod round;
 mod scratch;
 mod serial;
 mod tty;

@@ -10,13 +10,11 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::gpu::dma::{Dma, PAGE};
 use crate::memory::Memory;
-use crate::patience;
 use crate::pci;
+use crate::round::{self, number};
 
 /// The ids of the card, as in Documentation/examples/scratch/scratch.rs.
 const IDS: (u16, u16) = (0x5343, 0x5254);
@@ -32,11 +30,6 @@ const PAGES: usize = 16;
 const ROUNDS: u64 = 32;
 /// Words of a page.
 const WORDS: usize = PAGE / 8;
-/// The interval at which the card is asked whether it has finished. Its interrupt would need a
-/// driver in the guest's kernel.
-const LOOK: Duration = Duration::from_millis(1);
-/// The time for a copy: some hundred times what it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Drives the card, for ever.
 pub fn run() -> io::Result<Infallible> {
@@ -95,7 +88,12 @@ impl Card {
         let address = self.guest.address(from);
         self.registers.store_u64(self.base + ADDRESS, address);
         self.registers.store(self.base + DOORBELL, page as u32);
-        let status = self.await_copy()?;
+        let status = || self.registers.load(self.base + STATUS);
+        let is_done = || status() & BUSY == 0 && status() != 0;
+        round::wait(self.rounds, is_done, || {
+            format!("STATUS is {:#x}", status())
+        })?;
+        let status = status();
         self.registers.store(self.base + INTERRUPT_CLEAR, 1);
         if status != DONE {
             return Err(io::Error::other(format!(
@@ -106,24 +104,6 @@ impl Card {
         self.filled[page] = self.rounds;
         self.check(page);
         Ok(())
-    }
-
-    /// Waits until the card has finished; returns its status.
-    fn await_copy(&self) -> io::Result<u32> {
-        let deadline = Instant::now() + patience::of(PATIENCE);
-        loop {
-            let status = self.registers.load(self.base + STATUS);
-            if status != 0 && status & BUSY == 0 {
-                return Ok(status);
-            }
-            if Instant::now() > deadline {
-                return Err(io::Error::other(format!(
-                    "round {} does not end: STATUS is {status:#x}",
-                    self.rounds
-                )));
-            }
-            thread::sleep(LOOK);
-        }
     }
 
     /// Checks a page of the card. Prints the first word that is wrong.
@@ -145,11 +125,6 @@ impl Card {
             );
         }
     }
-}
-
-/// Returns a number for a word of the page that a round fills, different for all of them.
-fn number(round: u64, word: usize) -> u64 {
-    round << 16 | word as u64
 }
 
 /// Returns the offset of BAR 0 in its page: it is smaller than a page.

@@ -54,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct User {
     device: Device,
     guest: Arc<Mapping>,
-    _read_only: Arc<Mapping>,
+    read_only: Arc<Mapping>,
     mdev: Mdev,
 }
 
@@ -285,15 +285,15 @@ impl User {
         let user = User {
             device: Device::open(mdev.path())?,
             guest: Arc::new(Mapping::anonymous(PAGES * PAGE)?),
-            _read_only: Arc::new(Mapping::anonymous(PAGES * PAGE)?),
+            read_only: Arc::new(Mapping::anonymous(PAGES * PAGE)?),
             mdev,
         };
-        user._read_only.write(0, &[0x5a; PAGES * PAGE]);
+        user.read_only.write(0, &[0x5a; PAGES * PAGE]);
         user.device.enable_bus_master()?;
         user.map()?;
         user.device.space.map_dma(Dma {
             iova: READ_ONLY,
-            memory: &user._read_only,
+            memory: &user.read_only,
             offset: 0,
             len: PAGES * PAGE,
             access: Access::Read,
