@@ -150,6 +150,14 @@ fn bounds(checks: &mut Checks, card: &Card) -> Result<()> {
         let read = channel.entry(index);
         checks.refused(format!("an entry {what}"), read, Errno::INVAL);
     }
+    // Where there is memory behind the last one.
+    channel.array(Kind::Write, iova(AT), ENTRIES)?;
+    for index in [ENTRIES, ENTRIES + 1] {
+        let read = channel.entry(index);
+        checks.refused("an entry behind the last", read, Errno::INVAL);
+        let write = channel.set_status(index, 1);
+        checks.refused("a write behind the last", write, Errno::INVAL);
+    }
     channel.array(Kind::Write, READ_ONLY, 8)?;
     checks.refused("a read for writing", channel.entry(0), Errno::PERM);
     checks.refused("a write", channel.set_status(0, 1), Errno::PERM);
