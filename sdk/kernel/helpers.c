@@ -57,6 +57,12 @@ void rust_helper_vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 	vm_flags_set(vma, flags);
 }
 
+void rust_helper_mdev_map_uncached(struct vm_area_struct *vma);
+void rust_helper_mdev_map_uncached(struct vm_area_struct *vma)
+{
+	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
+}
+
 void rust_helper_lock_page(struct page *page);
 void rust_helper_lock_page(struct page *page)
 {

@@ -55,7 +55,7 @@ pub use driver::{
 pub use mdev::{DriverRegistration, ParentRegistration, VirtualParent};
 pub use mdev_model as model;
 pub use memory::{
-    Access, DeviceMemory, Dma, GuestArray, GuestMemory, Pinned, Read, StagedMemory, Write,
+    Access, DeviceMemory, Dma, GuestArray, GuestMemory, IoMemory, Pinned, Read, StagedMemory, Write,
 };
 pub use pci::{DmaBuffer, ParentBar, PciDriver, PciFunction, PciId, PciRegistration};
 

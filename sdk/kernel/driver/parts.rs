@@ -3,7 +3,7 @@
 //! What a driver says of its BARs at the open: which parts of them are memory.
 
 use super::{Context, Engine, Task};
-use crate::memory::{DeviceMemory, Part, Written};
+use crate::memory::{Content, DeviceMemory, IoMemory, Part};
 use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use mdev_model::config;
 
@@ -61,7 +61,8 @@ impl<'a> Parts<'a> {
     ///
     /// Those of [all calls](Self#errors).
     pub fn memory(&mut self, bar: usize, offset: u64, memory: &Arc<DeviceMemory>) -> Result {
-        self.add(bar, offset, memory, None)
+        let content = Content::Memory(memory.clone(), None);
+        self.add(bar, offset, memory.size(), content)
     }
 
     /// Adds `memory` as for [`memory`](Self::memory), and kicks `engine` when user space writes to
@@ -84,19 +85,36 @@ impl<'a> Parts<'a> {
     ) -> Result {
         let kick = engine.kicker();
         let written = KBox::new(move || kick.kick(), GFP_KERNEL_ACCOUNT)?;
-        self.add(bar, offset, memory, Some(written))
+        let content = Content::Memory(memory.clone(), Some(written));
+        self.add(bar, offset, memory.size(), content)
     }
 
-    fn add(
-        &mut self,
-        bar: usize,
-        offset: u64,
-        memory: &Arc<DeviceMemory>,
-        written: Option<Written>,
-    ) -> Result {
+    /// Adds I/O memory of the mdev's parent at `offset` of BAR `bar`: the guest accesses the
+    /// hardware itself, mapped without an exit to the kernel or to user space, and trapped in one
+    /// access of the width that it uses.
+    ///
+    /// So the pages must have what this guest alone may use, such as its own doorbells, and nothing
+    /// by which it reaches another guest or memory that is not its own. The SDK does not save their
+    /// state, and does not keep user space from them while the device is stopped: `quiesce` must
+    /// leave the hardware in a state in which they have no effect.
+    ///
+    /// # Errors
+    ///
+    /// Those of [all calls](Self#errors); EINVAL, and a line in the log, also if the memory is not
+    /// that of the mdev's parent.
+    pub fn io_memory(&mut self, bar: usize, offset: u64, memory: &Arc<IoMemory>) -> Result {
+        if !memory.is_of_parent(self.cx.device()) {
+            self.cx
+                .report_mistake(fmt!("I/O memory of another device than the mdev's parent"));
+            return Err(EINVAL);
+        }
+        self.add(bar, offset, memory.len(), Content::Io(memory.clone()))
+    }
+
+    fn add(&mut self, bar: usize, offset: u64, len: usize, content: Content) -> Result {
         let place = config::Part {
             bar,
-            bytes: offset..offset.saturating_add(memory.size() as u64),
+            bytes: offset..offset.saturating_add(len as u64),
         };
         let bars = &self.cx.identity().bars;
         let others = self.parts.iter().map(|part| &part.place);
@@ -113,11 +131,8 @@ impl<'a> Parts<'a> {
             ));
             return Err(EINVAL);
         }
-        let part = Part {
-            place,
-            memory: memory.clone(),
-            written,
-        };
-        Ok(self.parts.push(part, GFP_KERNEL_ACCOUNT)?)
+        Ok(self
+            .parts
+            .push(Part::new(place, content), GFP_KERNEL_ACCOUNT)?)
     }
 }

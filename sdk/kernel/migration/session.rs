@@ -162,7 +162,7 @@ impl<O: Operations> MigrationState<O> {
         if let Some(open) = &session.open {
             self.wakeup.arm();
             let parts = open.parts().iter();
-            parts.for_each(|part| part.memory.watch(&self.wakeup));
+            parts.for_each(|part| part.watch(&self.wakeup));
         }
     }
 

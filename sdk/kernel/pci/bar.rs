@@ -2,8 +2,18 @@
 
 //! Registers of a parent: a BAR of a PCI function.
 
-use crate::base::compat::DevresBar;
-use kernel::{io::Io, pci::Bar, prelude::*};
+use crate::{
+    base::compat::DevresBar,
+    memory::{IoMemory, Registers},
+};
+use core::ops::Range;
+use kernel::{
+    device::{Bound, Device},
+    io::Io,
+    pci::{self, Bar},
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
 
 /// The registers in a memory BAR of the parent.
 ///
@@ -21,11 +31,27 @@ use kernel::{io::Io, pci::Bar, prelude::*};
 ///     Ok(events)
 /// }
 /// ```
-pub struct ParentBar(DevresBar);
+pub struct ParentBar {
+    bar: Arc<DevresBar>,
+    device: ARef<Device>,
+    /// Its physical addresses.
+    place: Range<u64>,
+}
 
 impl ParentBar {
-    pub(super) fn new(bar: Bar<'_>) -> Result<Self> {
-        Ok(ParentBar(bar.into_devres()?))
+    /// Takes over `bar`, which has number `index` of the `function`.
+    pub(super) fn new(function: &pci::Device<Bound>, index: u32, bar: Bar<'_>) -> Result<Self> {
+        let (start, len) = (
+            function.resource_start(index)?,
+            function.resource_len(index)?,
+        );
+        let device: &Device<Bound> = function.as_ref();
+        let device: &Device = device;
+        Ok(ParentBar {
+            bar: Arc::new(bar.into_devres()?, GFP_KERNEL)?,
+            device: device.into(),
+            place: start..start + len,
+        })
     }
 
     /// Reads the 32-bit register at `offset`, which hardware that is gone answers with ones.
@@ -34,7 +60,7 @@ impl ParentBar {
     ///
     /// EINVAL if it is out of bounds or not aligned; ENODEV if the function is unbound.
     pub fn read32(&self, offset: usize) -> Result<u32> {
-        self.0.try_access().ok_or(ENODEV)?.try_read32(offset)
+        self.bar.try_access().ok_or(ENODEV)?.try_read32(offset)
     }
 
     /// Writes the 32-bit register at `offset`.
@@ -43,10 +69,8 @@ impl ParentBar {
     ///
     /// EINVAL if it is out of bounds or not aligned; ENODEV if the function is unbound.
     pub fn write32(&self, offset: usize, value: u32) -> Result {
-        self.0
-            .try_access()
-            .ok_or(ENODEV)?
-            .try_write32(value, offset)
+        let bar = self.bar.try_access().ok_or(ENODEV)?;
+        bar.try_write32(value, offset)
     }
 
     /// Writes the 64-bit register at `offset`, in one access.
@@ -56,9 +80,87 @@ impl ParentBar {
     /// EINVAL if it is out of bounds or not aligned; ENODEV if the function is unbound.
     #[cfg(CONFIG_64BIT)]
     pub fn write64(&self, offset: usize, value: u64) -> Result {
-        self.0
-            .try_access()
-            .ok_or(ENODEV)?
-            .try_write64(value, offset)
+        let bar = self.bar.try_access().ok_or(ENODEV)?;
+        bar.try_write64(value, offset)
+    }
+
+    /// Returns whole pages of the BAR that a guest may access itself, as a part of a BAR of its
+    /// mdev: [`Parts::io_memory`](crate::Parts::io_memory).
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if `bytes` are no pages of the BAR; ENOMEM.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kernel::{prelude::*, sync::Arc};
+    /// # use mdev_sdk::{IoMemory, ParentBar};
+    /// /// Returns the page of doorbells that a card has for its mdev number `slot`.
+    /// fn doorbells(bar: &ParentBar, slot: usize) -> Result<Arc<IoMemory>> {
+    ///     let start = 0x10000 + slot * 0x1000;
+    ///     bar.io_memory(start..start + 0x1000)
+    /// }
+    /// ```
+    pub fn io_memory(&self, bytes: Range<usize>) -> Result<Arc<IoMemory>> {
+        let size = self.place.end - self.place.start;
+        if bytes.start > bytes.end || bytes.end as u64 > size {
+            return Err(EINVAL);
+        }
+        let registers = Pages {
+            bar: self.bar.clone(),
+            first: bytes.start,
+            len: bytes.len(),
+        };
+        let start = self.place.start + bytes.start as u64;
+        // SAFETY: The bytes are within the function's BAR, as are those of `registers`.
+        unsafe { IoMemory::new(&self.device, start, bytes.len(), registers) }
+    }
+}
+
+/// Some bytes of a BAR.
+struct Pages {
+    bar: Arc<DevresBar>,
+    first: usize,
+    len: usize,
+}
+
+impl Pages {
+    /// Returns the offset in the BAR of an access to `len` bytes at `offset`.
+    fn place(&self, offset: usize, len: usize) -> Result<usize> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(self.first + offset),
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+impl Registers for Pages {
+    fn read(&self, offset: usize, data: &mut [u8]) -> Result {
+        let at = self.place(offset, data.len())?;
+        let bar = self.bar.try_access().ok_or(ENODEV)?;
+        match data.len() {
+            1 => data.copy_from_slice(&bar.try_read8(at)?.to_le_bytes()),
+            2 => data.copy_from_slice(&bar.try_read16(at)?.to_le_bytes()),
+            4 => data.copy_from_slice(&bar.try_read32(at)?.to_le_bytes()),
+            #[cfg(CONFIG_64BIT)]
+            8 => data.copy_from_slice(&bar.try_read64(at)?.to_le_bytes()),
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: usize, data: &[u8]) -> Result {
+        let at = self.place(offset, data.len())?;
+        let bar = self.bar.try_access().ok_or(ENODEV)?;
+        match *data {
+            [byte] => bar.try_write8(byte, at),
+            [a, b] => bar.try_write16(u16::from_le_bytes([a, b]), at),
+            [a, b, c, d] => bar.try_write32(u32::from_le_bytes([a, b, c, d]), at),
+            #[cfg(CONFIG_64BIT)]
+            _ => bar.try_write64(u64::from_le_bytes(data.try_into().map_err(|_| EINVAL)?), at),
+            #[cfg(not(CONFIG_64BIT))]
+            _ => Err(EINVAL),
+        }
     }
 }

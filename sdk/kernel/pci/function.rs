@@ -44,7 +44,8 @@ impl<'a> PciFunction<'a> {
     ///
     /// EINVAL if there is no such BAR; EBUSY if another driver has it; ENOMEM.
     pub fn bar(&self, bar: u32) -> Result<ParentBar> {
-        ParentBar::new(self.function.iomap_region(bar, self.name)?)
+        let mapped = self.function.iomap_region(bar, self.name)?;
+        ParentBar::new(self.function, bar, mapped)
     }
 
     /// Has `handle` called after each interrupt, by a thread that may sleep, until the function is

@@ -92,6 +92,24 @@ fn types() -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Returns the names of the parents that have a type.
+pub fn parents_with(kind: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(PARENTS).into_iter().flatten() {
+        let entry = entry?;
+        if entry
+            .path()
+            .join("mdev_supported_types")
+            .join(kind)
+            .exists()
+        {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Returns the names of all devices.
 pub fn devices() -> Result<Vec<String>> {
     match fs::read_dir(DEVICES) {

@@ -211,6 +211,8 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
         // still.
         qemu.args(["-device", "intel-iommu,intremap=off"]);
         qemu.args(["-device", "edu", "-device", "edu"]);
+        // Two whose registers count accesses, for devices that show a page of them.
+        qemu.args(["-device", "pci-testdev", "-device", "pci-testdev"]);
     }
     if extra {
         qemu.arg("-fsdev")

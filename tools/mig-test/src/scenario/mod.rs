@@ -16,6 +16,7 @@ mod entry;
 mod file;
 mod guest_drivers;
 mod intx;
+mod io_memory;
 mod listener;
 mod live;
 mod memory;

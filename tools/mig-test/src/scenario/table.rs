@@ -4,8 +4,8 @@
 use super::entry::{joined, migrates, plain, races};
 use super::{
     bench, cancel, compat, config_space, conformance, demo, digest, doorbells, edu_parent, file,
-    guest_drivers, intx, live, memory, mgpu, own_device, parameter, refusal, sysfs, tracing,
-    vectors, Scenario,
+    guest_drivers, intx, io_memory, live, memory, mgpu, own_device, parameter, refusal, sysfs,
+    tracing, vectors, Scenario,
 };
 use crate::conform;
 use crate::lab::apart::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
@@ -315,6 +315,13 @@ const PROOFS: &[Scenario] = &[
         doorbells::run,
     )
     .loading(&[DOORBELLS]),
+    races(
+        "io-memory",
+        "a page of the parent's own registers in a BAR: mapped, trapped, and of no other parent",
+        2,
+        io_memory::run,
+    )
+    .loading(&[TESTS]),
     races(
         "digest",
         "a ring in guest memory: what is pinned for it, memory that goes, a move; a driver's attribute",

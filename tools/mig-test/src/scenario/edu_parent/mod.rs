@@ -19,7 +19,7 @@ use super::listener::Listener;
 use super::own_device::{regex, AUTHORS};
 use super::Ctx;
 use crate::event::Outcome;
-use crate::mdev::{MdevType, PARENTS};
+use crate::mdev::{parents_with, MdevType};
 use crate::qemu::image::Image;
 use crate::qemu::migration;
 use crate::qemu::vm::Role;
@@ -56,7 +56,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     for module in ["vfio_iommu_type1", MODULE, SOFTWARE] {
         load(module)?;
     }
-    let cards = cards()?;
+    let cards = parents_with(TYPE)?;
     let [first, second] = cards.as_slice() else {
         bail!("the lab VM has two cards, but these are parents: {cards:?}");
     };
@@ -104,20 +104,6 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     }
     ctx.report(figures)?;
     Ok(Outcome::Passed)
-}
-
-/// Returns the names of the parents that are cards.
-fn cards() -> Result<Vec<String>> {
-    let mut cards = Vec::new();
-    for entry in fs::read_dir(PARENTS)? {
-        let entry = entry?;
-        let kind = entry.path().join("mdev_supported_types").join(TYPE);
-        if kind.exists() {
-            cards.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    cards.sort();
-    Ok(cards)
 }
 
 fn card(parent: &str) -> Result<Card> {

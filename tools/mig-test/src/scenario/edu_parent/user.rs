@@ -14,11 +14,11 @@ use vfio_bindings::bindings::vfio::{
     VFIO_PCI_REQ_IRQ_INDEX as REQUEST,
 };
 
-use super::{cards, MODULE, TYPE};
+use super::{MODULE, TYPE};
 use crate::event::Outcome;
 use crate::health::pinned;
 use crate::kernel_log::KernelLog;
-use crate::mdev::{Mdev, MdevType, PARENTS};
+use crate::mdev::{parents_with, Mdev, MdevType, PARENTS};
 use crate::scenario::bed::{load, unload};
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::{until, Ctx};
@@ -62,7 +62,7 @@ struct User {
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     load("vfio_iommu_type1")?;
     load(MODULE)?;
-    let cards = cards()?;
+    let cards = parents_with(TYPE)?;
     let [first, second] = cards.as_slice() else {
         bail!("the lab VM has two cards, but these are parents: {cards:?}");
     };
@@ -85,7 +85,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     load(MODULE)?;
     checks.equal(
         "the parents of the module loaded anew",
-        super::cards()?,
+        parents_with(TYPE)?,
         cards,
     );
     Ok(checks.outcome())
