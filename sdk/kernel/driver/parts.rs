@@ -62,7 +62,8 @@ impl<'a> Parts<'a> {
     /// Those of [all calls](Self#errors).
     pub fn memory(&mut self, bar: usize, offset: u64, memory: &Arc<DeviceMemory>) -> Result {
         let content = Content::Memory(memory.clone(), None);
-        self.add(bar, offset, memory.size(), content)
+        // SAFETY: It is no I/O memory.
+        unsafe { self.add(bar, offset, memory.size(), content) }
     }
 
     /// Adds `memory` as for [`memory`](Self::memory), and kicks `engine` when user space writes to
@@ -86,7 +87,8 @@ impl<'a> Parts<'a> {
         let kick = engine.kicker();
         let written = KBox::new(move || kick.kick(), GFP_KERNEL_ACCOUNT)?;
         let content = Content::Memory(memory.clone(), Some(written));
-        self.add(bar, offset, memory.size(), content)
+        // SAFETY: It is no I/O memory.
+        unsafe { self.add(bar, offset, memory.size(), content) }
     }
 
     /// Adds I/O memory of the mdev's parent at `offset` of BAR `bar`: the guest accesses the
@@ -108,10 +110,14 @@ impl<'a> Parts<'a> {
                 .report_mistake(fmt!("I/O memory of another device than the mdev's parent"));
             return Err(EINVAL);
         }
-        self.add(bar, offset, memory.len(), Content::Io(memory.clone()))
+        // SAFETY: It belongs to the parent of this mdev.
+        unsafe { self.add(bar, offset, memory.len(), Content::Io(memory.clone())) }
     }
 
-    fn add(&mut self, bar: usize, offset: u64, len: usize, content: Content) -> Result {
+    /// # Safety
+    ///
+    /// As for [`Part::new`].
+    unsafe fn add(&mut self, bar: usize, offset: u64, len: usize, content: Content) -> Result {
         let place = config::Part {
             bar,
             bytes: offset..offset.saturating_add(len as u64),
@@ -131,8 +137,8 @@ impl<'a> Parts<'a> {
             ));
             return Err(EINVAL);
         }
-        Ok(self
-            .parts
-            .push(Part::new(place, content), GFP_KERNEL_ACCOUNT)?)
+        // SAFETY: As guaranteed by the caller.
+        let part = unsafe { Part::new(place, content) };
+        Ok(self.parts.push(part, GFP_KERNEL_ACCOUNT)?)
     }
 }

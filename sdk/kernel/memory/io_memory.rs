@@ -5,8 +5,12 @@
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use crate::base::raw;
-use core::ptr::NonNull;
-use kernel::{device::Device, page::PAGE_SIZE, prelude::*, sync::Arc};
+use kernel::{
+    device::Device,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
 
 /// How the kernel accesses I/O memory.
 pub(crate) trait Registers: Send + Sync {
@@ -20,6 +24,9 @@ pub(crate) trait Registers: Send + Sync {
 
     /// Writes `data`, with the rules and errors of [`read`](Self::read).
     fn write(&self, offset: usize, data: &[u8]) -> Result;
+
+    /// Returns whether the hardware is bound, as it was when the registers were asked for.
+    fn is_bound(&self) -> bool;
 }
 
 /// Pages of I/O memory of a parent, for [`Parts::io_memory`](crate::Parts::io_memory).
@@ -28,20 +35,15 @@ pub(crate) trait Registers: Send + Sync {
 ///
 /// # Invariants
 ///
-/// The `len` bytes at physical address `start` belong to `parent` while it is bound to its driver.
-/// `start` and `len` are multiples of the page size.
+/// The `len` bytes at physical address `start` belong to `parent` until the binding ends that
+/// `registers` is of. `start` and `len` are multiples of the page size.
 pub struct IoMemory {
-    /// Address of the parent, for comparison only.
-    parent: NonNull<raw::device>,
+    /// Referenced, so that no other device gets its address.
+    parent: ARef<Device>,
     start: u64,
     len: usize,
     registers: KBox<dyn Registers>,
 }
-
-// SAFETY: The pointer is only compared.
-unsafe impl Send for IoMemory {}
-// SAFETY: As for `Send`.
-unsafe impl Sync for IoMemory {}
 
 impl IoMemory {
     /// Creates the I/O memory of the `len` bytes at physical address `start`.
@@ -52,8 +54,8 @@ impl IoMemory {
     ///
     /// # Safety
     ///
-    /// The bytes must belong to `parent` while it is bound to its driver, and `registers` must be
-    /// these bytes.
+    /// The bytes must belong to `parent` until its present binding to a driver ends, and
+    /// `registers` must be these bytes of that binding.
     pub(crate) unsafe fn new(
         parent: &Device,
         start: u64,
@@ -67,7 +69,7 @@ impl IoMemory {
         let registers: KBox<dyn Registers> = KBox::new(registers, GFP_KERNEL_ACCOUNT)?;
         // INVARIANT: The bytes are whole pages; the caller guarantees the rest.
         let new = IoMemory {
-            parent: NonNull::from(parent).cast(),
+            parent: parent.into(),
             start,
             len,
             registers,
@@ -81,12 +83,13 @@ impl IoMemory {
         self.len
     }
 
-    /// Returns whether it belongs to the parent of `mdev`. Then it is that of a bound device as
-    /// long as `mdev` is there.
+    /// Returns whether it belongs to the parent of `mdev`, in its present binding. Then it is that
+    /// of a bound device as long as `mdev` is there.
     pub(crate) fn is_of_parent(&self, mdev: &Device) -> bool {
-        let mdev: *mut raw::device = core::ptr::from_ref(mdev).cast_mut().cast();
+        let raw = |device: *const Device| device.cast_mut().cast::<raw::device>();
         // SAFETY: The reference is to a device that is registered, whose parent does not change.
-        unsafe { (*mdev).parent == self.parent.as_ptr() }
+        let parent = unsafe { (*raw(mdev)).parent };
+        parent == raw(&raw const *self.parent) && self.registers.is_bound()
     }
 
     pub(super) fn read(&self, offset: usize, data: &mut [u8]) -> Result {

@@ -25,16 +25,20 @@ pub(crate) enum Content {
 ///
 /// # Invariants
 ///
-/// I/O memory is that of the mdev's parent.
+/// I/O memory is that of the mdev's parent, which is bound as long as the mdev is there.
 pub(crate) struct Part {
     pub(crate) place: config::Part,
     content: Content,
 }
 
 impl Part {
-    /// Creates a part; I/O memory must be that of the mdev's parent.
-    pub(crate) fn new(place: config::Part, content: Content) -> Self {
-        // INVARIANT: As the caller guarantees.
+    /// Creates a part of an mdev's BAR.
+    ///
+    /// # Safety
+    ///
+    /// I/O memory must [be that of the mdev's parent](IoMemory::is_of_parent).
+    pub(crate) unsafe fn new(place: config::Part, content: Content) -> Self {
+        // INVARIANT: As guaranteed by the caller.
         Part { place, content }
     }
 

@@ -113,7 +113,8 @@ impl ParentBar {
             len: bytes.len(),
         };
         let start = self.place.start + bytes.start as u64;
-        // SAFETY: The bytes are within the function's BAR, as are those of `registers`.
+        // SAFETY: The bytes are within the function's BAR, and are those of `registers`, which end
+        // with the binding in which this was made.
         unsafe { IoMemory::new(&self.device, start, bytes.len(), registers) }
     }
 }
@@ -162,5 +163,9 @@ impl Registers for Pages {
             #[cfg(not(CONFIG_64BIT))]
             _ => Err(EINVAL),
         }
+    }
+
+    fn is_bound(&self) -> bool {
+        self.bar.try_access().is_some()
     }
 }
