@@ -4,7 +4,7 @@
 
 use super::{bar::ParentBar, buffer::DmaBuffer, interrupt};
 use crate::base::raw;
-use core::ptr::NonNull;
+use core::{cell::Cell, ptr::NonNull};
 use kernel::{
     device::{Bound, Device},
     pci,
@@ -21,11 +21,17 @@ pub struct PciFunction<'a> {
     function: &'a pci::Device<Bound>,
     /// The name of its driver.
     name: &'static CStr,
+    /// Whether its interrupts have a handler.
+    has_handler: Cell<bool>,
 }
 
 impl<'a> PciFunction<'a> {
     pub(super) fn new(function: &'a pci::Device<Bound>, name: &'static CStr) -> Self {
-        PciFunction { function, name }
+        PciFunction {
+            function,
+            name,
+            has_handler: Cell::new(false),
+        }
     }
 
     /// Returns the function's device, for messages in the kernel log.
@@ -57,10 +63,36 @@ impl<'a> PciFunction<'a> {
     ///
     /// # Errors
     ///
-    /// ENOSPC without an interrupt; EBUSY if its line cannot be shared; ENOMEM.
+    /// ENOSPC without an interrupt; EBUSY if its line cannot be shared, or after another call of
+    /// this or of [`on_interrupts`](Self::on_interrupts); ENOMEM.
     pub fn on_interrupt(&self, handle: impl Fn() -> bool + Send + Sync + 'static) -> Result {
+        self.handle(1, move |_| handle())
+    }
+
+    /// Has `handle(vector)` called after each interrupt of one of `count` vectors of MSI-X, or else
+    /// of MSI, by a thread of that vector. The rules of [`on_interrupt`](Self::on_interrupt) apply.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for no vector; ENOSPC if the function, or the machine, has fewer; else as for
+    /// [`on_interrupt`](Self::on_interrupt).
+    pub fn on_interrupts(
+        &self,
+        count: u32,
+        handle: impl Fn(usize) -> bool + Send + Sync + 'static,
+    ) -> Result {
+        match count {
+            0 => Err(EINVAL),
+            _ => self.handle(count, handle),
+        }
+    }
+
+    fn handle(&self, count: u32, handle: impl Fn(usize) -> bool + Send + Sync + 'static) -> Result {
+        if self.has_handler.replace(true) {
+            return Err(EBUSY);
+        }
         let function = NonNull::from(self.function).cast::<raw::pci_dev>();
-        interrupt::handle(function, self.device(), self.name, handle)
+        interrupt::handle(function, self.device(), self.name, count, handle)
     }
 
     /// Allocates `len` bytes that the hardware reaches.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interrupt of a parent.
+//! The interrupts of a parent.
 //!
 //! The kernel crate's registrations differ between the supported series, and the newest one's must
 //! not be leaked, which it leaves to `unsafe` code of the driver. Here the function owns it.
@@ -14,6 +14,7 @@ use kernel::{
     devres,
     error::to_result,
     prelude::*,
+    sync::Arc,
 };
 
 /// The interrupt vectors of a function.
@@ -34,24 +35,31 @@ impl Drop for Vectors {
     }
 }
 
-/// A handler that is called in the interrupt's thread.
+/// A handler of one vector, which is called in the interrupt's thread.
 ///
 /// # Invariants
 ///
 /// It is registered for `irq`, with the address of `self`, which is pinned.
 #[pin_data(PinnedDrop)]
-struct Handler<F: Fn() -> bool + Send + Sync + 'static> {
+struct Handler<F: Fn(usize) -> bool + Send + Sync + 'static> {
     irq: c_uint,
-    handle: F,
+    vector: usize,
+    handle: Arc<F>,
     #[pin]
     _pin: PhantomPinned,
 }
 
-impl<F: Fn() -> bool + Send + Sync + 'static> Handler<F> {
-    fn new(irq: c_uint, name: &'static CStr, handle: F) -> impl PinInit<Self, Error> {
+impl<F: Fn(usize) -> bool + Send + Sync + 'static> Handler<F> {
+    fn new(
+        irq: c_uint,
+        vector: usize,
+        name: &'static CStr,
+        handle: Arc<F>,
+    ) -> impl PinInit<Self, Error> {
         // INVARIANT: The registration comes last.
         try_pin_init!(&this in Self {
             irq,
+            vector,
             handle,
             _pin: PhantomPinned,
             _: {
@@ -76,13 +84,13 @@ impl<F: Fn() -> bool + Send + Sync + 'static> Handler<F> {
     /// The interrupt's thread must be the caller, with the cookie of a registered `Self`.
     unsafe extern "C" fn run(_irq: c_int, cookie: *mut c_void) -> raw::irqreturn_t {
         // SAFETY: The caller guarantees that this is a registered handler.
-        let handled = (unsafe { &*cookie.cast::<Self>() }.handle)();
-        compat::irq_return(handled)
+        let this = unsafe { &*cookie.cast::<Self>() };
+        compat::irq_return((this.handle)(this.vector))
     }
 }
 
 #[pinned_drop]
-impl<F: Fn() -> bool + Send + Sync + 'static> PinnedDrop for Handler<F> {
+impl<F: Fn(usize) -> bool + Send + Sync + 'static> PinnedDrop for Handler<F> {
     fn drop(self: Pin<&mut Self>) {
         let cookie = (&raw const *self).cast_mut();
         // SAFETY: By the type invariant it is registered with its address. The function waits for
@@ -91,24 +99,31 @@ impl<F: Fn() -> bool + Send + Sync + 'static> PinnedDrop for Handler<F> {
     }
 }
 
-/// Has `handle` called after each interrupt of the function, until that is unbound.
+/// Has `handle(vector)` called after each interrupt of one of `count` vectors of the function,
+/// until that is unbound. One vector may be INTx.
 pub(super) fn handle(
     function: NonNull<raw::pci_dev>,
     device: &Device<Bound>,
     name: &'static CStr,
-    handle: impl Fn() -> bool + Send + Sync + 'static,
+    count: u32,
+    handle: impl Fn(usize) -> bool + Send + Sync + 'static,
 ) -> Result {
-    let types = raw::PCI_IRQ_MSIX | raw::PCI_IRQ_MSI | raw::PCI_IRQ_INTX;
+    let messages = raw::PCI_IRQ_MSIX | raw::PCI_IRQ_MSI;
+    let types = match count {
+        1 => messages | raw::PCI_IRQ_INTX,
+        _ => messages,
+    };
     // SAFETY: `function` is bound.
-    to_result(unsafe { raw::pci_alloc_irq_vectors(function.as_ptr(), 1, 1, types) })?;
+    to_result(unsafe { raw::pci_alloc_irq_vectors(function.as_ptr(), count, count, types) })?;
     // INVARIANT: They were just allocated.
     devres::register(device, Vectors(function), GFP_KERNEL)?;
-    // SAFETY: `function` is bound.
-    let irq = unsafe { raw::pci_irq_vector(function.as_ptr(), 0) };
-    to_result(irq)?;
-    devres::register(
-        device,
-        Handler::new(irq as c_uint, name, handle),
-        GFP_KERNEL,
-    )
+    let handle = Arc::new(handle, GFP_KERNEL)?;
+    for vector in 0..count {
+        // SAFETY: `function` is bound.
+        let irq = unsafe { raw::pci_irq_vector(function.as_ptr(), vector) };
+        to_result(irq)?;
+        let handler = Handler::new(irq as c_uint, vector as usize, name, handle.clone());
+        devres::register(device, handler, GFP_KERNEL)?;
+    }
+    Ok(())
 }

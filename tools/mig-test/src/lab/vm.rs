@@ -213,6 +213,8 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
         qemu.args(["-device", "edu", "-device", "edu"]);
         // Two whose registers count accesses, for devices that show a page of them.
         qemu.args(["-device", "pci-testdev", "-device", "pci-testdev"]);
+        // A function with several vectors, which a register sends.
+        qemu.args(["-device", "e1000e,romfile="]);
     }
     if extra {
         qemu.arg("-fsdev")

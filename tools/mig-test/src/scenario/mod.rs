@@ -24,6 +24,7 @@ pub mod mgpu;
 mod options;
 pub mod own_device;
 mod parameter;
+mod parent_interrupts;
 mod physical;
 mod refusal;
 mod sysfs;

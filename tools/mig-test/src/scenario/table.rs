@@ -4,8 +4,8 @@
 use super::entry::{joined, migrates, plain, races};
 use super::{
     bench, cancel, compat, config_space, conformance, demo, digest, doorbells, edu_parent, file,
-    guest_drivers, intx, io_memory, live, memory, mgpu, own_device, parameter, refusal, sysfs,
-    tracing, vectors, Scenario,
+    guest_drivers, intx, io_memory, live, memory, mgpu, own_device, parameter, parent_interrupts,
+    refusal, sysfs, tracing, vectors, Scenario,
 };
 use crate::conform;
 use crate::lab::apart::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
@@ -320,6 +320,13 @@ const PROOFS: &[Scenario] = &[
         "a page of the parent's own registers in a BAR: mapped, trapped, and of no other parent",
         2,
         io_memory::run,
+    )
+    .loading(&[TESTS]),
+    races(
+        "parent-interrupts",
+        "several interrupt vectors of a PCI function, each with its own calls of the driver",
+        2,
+        parent_interrupts::run,
     )
     .loading(&[TESTS]),
     races(
