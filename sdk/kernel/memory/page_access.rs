@@ -48,7 +48,7 @@ pub(super) unsafe fn copy_to_page(page: *mut raw::page, piece: &Piece, data: &[u
 macro_rules! at_once {
     ($piece:expr, |$Integer:ident| $access:expr, else $otherwise:expr) => {
         match $piece.bytes.len() {
-            width if $piece.offset % width.max(1) != 0 => $otherwise,
+            width if !width.is_power_of_two() || $piece.offset & (width - 1) != 0 => $otherwise,
             1 => at_once!(as i8, $Integer, $access),
             2 => at_once!(as i16, $Integer, $access),
             4 => at_once!(as u32, $Integer, $access),
