@@ -46,7 +46,12 @@ impl PciDriver for IoRs {
 
     fn probe(function: &PciFunction<'_>) -> Result<Arc<IoMemory>> {
         let bar: ParentBar = function.bar(0)?;
-        for bytes in [0..0, 0..PAGE_SIZE - 1, 1..PAGE_SIZE, PAGE_SIZE..2 * PAGE_SIZE] {
+        for bytes in [
+            0..0,
+            0..PAGE_SIZE - 1,
+            1..PAGE_SIZE,
+            PAGE_SIZE..2 * PAGE_SIZE,
+        ] {
             if bar.io_memory(bytes).err() != Some(EINVAL) {
                 dev_err!(function.device(), "io_rs: pages that the BAR has not\n");
                 return Err(ENXIO);
