@@ -81,17 +81,17 @@ pub fn stop_phase(mdev: &str, rate: Option<u64>) -> Result<String> {
         }
         first => first?,
     };
-    let now = format!("{mdev} would transfer {first} bytes if it was stopped now\n");
+    let now = |size| format!("{mdev} would transfer {size} bytes if it was stopped now\n");
     let Some(seconds) = rate else {
-        return Ok(now);
+        return Ok(now(first));
     };
     let begin = Instant::now();
     thread::sleep(Duration::from_secs(seconds));
     let last = size()?;
     let rate = (last - first) as f64 / begin.elapsed().as_secs_f64();
-    let now = format!("{mdev} would transfer {last} bytes if it was stopped now\n");
     Ok(format!(
-        "{now}that has changed by {rate:+.0} bytes a second in the last {seconds} s\n"
+        "{}that has changed by {rate:+.0} bytes a second in the last {seconds} s\n",
+        now(last)
     ))
 }
 

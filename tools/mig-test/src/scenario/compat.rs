@@ -118,6 +118,10 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 fn length(checks: &mut Checks) -> Result<()> {
     let mdev = MdevType::find("mgpu_rs", "mgpu-16")?.create()?;
     let says = |rate| stop_phase(&mdev.uuid, rate);
+    let would_transfer = |size: u64| {
+        let mdev = &mdev.uuid;
+        format!("{mdev} would transfer {size} bytes if it was stopped now\n")
+    };
     let closed = format!(
         "{} is not in use, so it has nothing to transfer\n",
         mdev.uuid
@@ -127,10 +131,7 @@ fn length(checks: &mut Checks) -> Result<()> {
     let vram = device.region(BAR_VRAM as u32, None)?;
     device.write(vram.offset, &[1])?;
     let size = device.stop_copy_length()?;
-    let now = format!(
-        "{} would transfer {size} bytes if it was stopped now\n",
-        mdev.uuid
-    );
+    let now = would_transfer(size);
     checks.equal("an open device", says(None)?, now.clone());
     let rate = "that has changed by +0 bytes a second in the last 1 s\n";
     checks.equal("a rate", says(Some(1))?, format!("{now}{rate}"));
@@ -139,11 +140,11 @@ fn length(checks: &mut Checks) -> Result<()> {
     file.read_to_end(1 << 16)?;
     let left = device.stop_copy_length()?;
     checks.that("PRE_COPY leaves as much as there was", left < begun);
-    let now = format!(
-        "{} would transfer {left} bytes if it was stopped now\n",
-        mdev.uuid
+    checks.equal(
+        "after a pass of PRE_COPY",
+        says(None)?,
+        would_transfer(left),
     );
-    checks.equal("after a pass of PRE_COPY", says(None)?, now);
     checks.equal(
         "what is no mdev",
         stop_phase("mgpu_rs/mgpu-16", None)?,

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::bed::load;
 use super::conformance::checks::Checks;
+use super::conformance::session::load as load_stream;
 use super::{until, Ctx};
 use crate::event::Outcome;
 use crate::health::pinned;
@@ -152,9 +153,7 @@ fn moved(checks: &mut Checks) -> Result<()> {
     let mut bytes = vec![0; PAGES * PAGE];
     source.memory.read(0, &mut bytes);
     other.memory.write(0, &bytes);
-    other.device.set_state(State::Stop)?;
-    let file = other.device.set_state(State::Resuming)?;
-    file.context("no data file")?.write_split(&stream, &[100])?;
+    load_stream(&other.device, &stream)?;
     other.device.set_state(State::Running)?;
     other.wait()?;
     checks.equal("the answer after a move", other.answer(1), (SUMMED, SUM));
@@ -173,9 +172,7 @@ fn older(checks: &mut Checks) -> Result<()> {
     let stream = bytes.collect::<Result<Vec<u8>>>()?;
     let guest = Guest::new()?;
     guest.request(1, DATA, TEXT.len() as u32);
-    guest.device.set_state(State::Stop)?;
-    let file = guest.device.set_state(State::Resuming)?;
-    file.context("no data file")?.write_split(&stream, &[100])?;
+    load_stream(&guest.device, &stream)?;
     guest.device.set_state(State::Running)?;
     guest.wait()?;
     checks.equal("the answer to version 1", guest.answer(1), (SUMMED, SUM));
