@@ -233,7 +233,7 @@ impl GuestMemory {
         iova: u64,
         len: usize,
         prot: u32,
-        hardware: Option<KBox<Hardware>>,
+        hardware: Option<Hardware>,
     ) -> Result<Pinned<A>> {
         let range = self.pins.pin(self.opening, iova, len, prot, hardware)?;
         Ok(Pinned::new(range, self.pins.clone(), iova, len))

@@ -5,6 +5,7 @@
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
+use super::super::dirty_log;
 use super::{pages::Pages, range::Range, Pins};
 use crate::base::{raw, trace};
 use core::ptr::NonNull;
@@ -43,7 +44,7 @@ impl DmaParent {
 ///
 /// `table` was allocated and is mapped for `parent` in `direction`.
 struct Mapping {
-    table: KBox<Opaque<raw::sg_table>>,
+    table: Opaque<raw::sg_table>,
     parent: DmaParent,
     direction: DataDirection,
 }
@@ -79,7 +80,7 @@ impl Mapping {
             )
         };
         let most = segment.min(u32::try_from(mapping).unwrap_or(u32::MAX));
-        let table = KBox::new(Opaque::<raw::sg_table>::zeroed(), GFP_KERNEL_ACCOUNT)?;
+        let table = Opaque::<raw::sg_table>::zeroed();
         // SAFETY: `table` is valid for writes. The function only reads the pointers to pages, of
         // which there is at least one; the caller guarantees that they hold the bytes.
         to_result(unsafe {
@@ -100,7 +101,8 @@ impl Mapping {
             unsafe { raw::sg_free_table(table.get()) };
             return Err(error);
         }
-        // INVARIANT: The table is allocated and mapped.
+        // INVARIANT: The table is allocated and mapped. It may be moved: only what it points to is
+        // known to the DMA API.
         Ok(Mapping {
             table,
             parent,
@@ -121,27 +123,28 @@ impl Drop for Mapping {
     }
 }
 
-/// The hardware that uses a range. With what stops it in the same allocation.
-pub(crate) struct Hardware<F: ?Sized = dyn Fn() + Send + Sync> {
+/// The hardware that uses a range.
+pub(crate) struct Hardware {
+    /// Stops it, before user space takes the range away.
+    stop: KBox<dyn Fn() + Send + Sync>,
+    mapping: Option<KBox<Mapping>>,
     /// Whether it writes the range, and so makes its pages dirty.
     writes: bool,
-    mapping: Option<Mapping>,
-    /// Stops it, before user space takes the range away.
-    stop: F,
 }
 
 impl Hardware {
     /// Creates the hardware that `stop` stops, without a mapping.
-    pub(crate) fn new(
-        stop: impl Fn() + Send + Sync + 'static,
-        writes: bool,
-    ) -> Result<KBox<Hardware>> {
-        let new = Hardware {
-            writes,
+    pub(crate) fn new(stop: impl Fn() + Send + Sync + 'static, writes: bool) -> Result<Hardware> {
+        Ok(Hardware {
+            stop: KBox::new(stop, GFP_KERNEL_ACCOUNT)?,
             mapping: None,
-            stop,
-        };
-        Ok(KBox::new(new, GFP_KERNEL_ACCOUNT)?)
+            writes,
+        })
+    }
+
+    /// Whether the log must know of its writes.
+    fn is_logged(&self) -> bool {
+        dirty_log::OFFERED && self.writes
     }
 
     /// Stops it.
@@ -172,7 +175,8 @@ impl Hardware {
             false => DataDirection::ToDevice,
         };
         // SAFETY: As guaranteed by the caller.
-        self.mapping = Some(unsafe { Mapping::new(parent, pages, offset, len, direction)? });
+        let mapping = unsafe { Mapping::new(parent, pages, offset, len, direction)? };
+        self.mapping = Some(KBox::new(mapping, GFP_KERNEL_ACCOUNT)?);
         Ok(())
     }
 
@@ -203,15 +207,14 @@ impl Pins {
     #[cold]
     pub(super) fn admit(
         &self,
-        mut hardware: KBox<Hardware>,
+        mut hardware: Hardware,
         range: Arc<Range>,
         pages: Pages,
         iova: u64,
         len: usize,
     ) -> Result<Arc<Range>> {
-        let numbers = range.span.all_numbers(PAGE_SIZE);
-        let held = match hardware.writes {
-            true => self.log.hold(&numbers),
+        let held = match hardware.is_logged() {
+            true => self.log.hold(&range.span.all_numbers(PAGE_SIZE)),
             false => Ok(()),
         };
         let mapped = held.and_then(|()| {
@@ -223,8 +226,8 @@ impl Pins {
             // mapping.
             let mapped = unsafe { hardware.map(parent, pages, offset, len) };
             mapped.inspect_err(|_| {
-                if hardware.writes {
-                    self.log.release(&numbers);
+                if hardware.is_logged() {
+                    self.log.release(&range.span.all_numbers(PAGE_SIZE));
                 }
             })
         });
@@ -232,7 +235,7 @@ impl Pins {
             self.unpin_pages(&range);
             return self.give_up(&range, error);
         }
-        range.state.lock().pinned(pages, Some(hardware));
+        range.state.lock().pinned_for(hardware, pages);
         if trace::pin_is_on() {
             self.trace_pin(&range.span, 0);
         }
@@ -241,13 +244,13 @@ impl Pins {
 
     /// Unpins `range`, which `hardware` uses; stops that first if it may be `running`.
     #[cold]
-    pub(super) fn dismiss(&self, mut hardware: KBox<Hardware>, range: &Arc<Range>, running: bool) {
+    pub(super) fn dismiss(&self, mut hardware: Hardware, range: &Arc<Range>, running: bool) {
         if running {
             hardware.stop();
         }
         // This may be what writes the pages, so it comes before they are released.
         hardware.unmap();
-        if hardware.writes {
+        if hardware.is_logged() {
             self.log.release(&range.span.all_numbers(PAGE_SIZE));
         }
         self.unpin_and_forget(range);

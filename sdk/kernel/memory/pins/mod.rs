@@ -172,7 +172,7 @@ impl Pins {
         iova: u64,
         len: usize,
         prot: u32,
-        hardware: Option<KBox<Hardware>>,
+        hardware: Option<Hardware>,
     ) -> Result<Arc<Range>> {
         let span = Span::of(PAGE_SIZE, iova, len).ok_or(EINVAL)?;
         let (range, thread) = {
@@ -181,14 +181,14 @@ impl Pins {
             table.enter(span).inspect_err(|_| self.activity.end())?
         };
         let mut pages = match Pages::fit_in_place(range.span.pages) {
-            true => Pages::new(),
+            true => Pages::few(),
             false => range.state.lock().spare_pages(),
         };
         let pinned = self.pin_pages(&range, prot, &mut pages);
         self.end_call(thread);
         let result = match (pinned, hardware) {
             (Ok(()), None) => {
-                range.state.lock().pinned(pages, None);
+                range.state.lock().pinned(pages);
                 if trace::pin_is_on() {
                     self.trace_pin(&range.span, 0);
                 }
@@ -244,7 +244,8 @@ impl Pins {
 
     /// Unpins `range`, from which the caller has taken the `hardware`; stops it first if it may be
     /// `running`.
-    fn unpin(&self, range: &Arc<Range>, hardware: Option<KBox<Hardware>>, running: bool) {
+    #[inline(always)]
+    fn unpin(&self, range: &Arc<Range>, hardware: Option<Hardware>, running: bool) {
         match hardware {
             None => self.unpin_and_forget(range),
             Some(hardware) => self.dismiss(hardware, range, running),

@@ -11,21 +11,23 @@ use kernel::prelude::*;
 /// How many are kept in place.
 const FEW: usize = 2;
 
-/// Pointers to pinned pages. It owns the pointers and not the pages.
-pub(crate) struct Pages {
-    few: [*mut raw::page; FEW],
-    many: KVVec<*mut raw::page>,
+/// Pointers to the pages of a range. It owns the pointers and not the pages.
+///
+/// Every range has one, so its size counts: in place, they are where the vector would be.
+pub(crate) enum Pages {
+    /// Of a range that [fits in place](Pages::fit_in_place), or of none.
+    Few([*mut raw::page; FEW]),
+    /// Of a longer range.
+    Many(KVVec<*mut raw::page>),
 }
 
 // SAFETY: A pinned page may be reached and unpinned from any thread.
 unsafe impl Send for Pages {}
 
 impl Pages {
-    pub(crate) fn new() -> Self {
-        Self {
-            few: [ptr::null_mut(); FEW],
-            many: KVVec::new(),
-        }
+    /// Returns room for the pointers of a range that fits in place.
+    pub(crate) fn few() -> Self {
+        Pages::Few([ptr::null_mut(); FEW])
     }
 
     /// Returns whether the pointers of a range of `total` pages fit in place.
@@ -34,23 +36,28 @@ impl Pages {
         total <= FEW
     }
 
-    /// Removes the pointers, and keeps the memory for as many as one call of VFIO needs.
-    pub(crate) fn emptied(mut self) -> Self {
-        if self.many.capacity() > MAX_PAGES {
-            return Self::new();
+    /// Returns room for the pointers of a longer range: the memory of these, which are removed, if
+    /// it is for no more than one call of VFIO needs.
+    pub(crate) fn reused(self) -> Self {
+        match self {
+            Pages::Many(mut many) if many.capacity() <= MAX_PAGES => {
+                many.clear();
+                Pages::Many(many)
+            }
+            _ => Pages::Many(KVVec::new()),
         }
-        self.many.clear();
-        self
     }
 
-    /// Returns room for `more` pointers after the present ones, in a range of `total` pages. A
-    /// range of at most [`FEW`] pages must be filled at once.
-    pub(crate) fn room(&mut self, total: usize, more: usize) -> Result<*mut *mut raw::page> {
-        if Self::fit_in_place(total) {
-            return Ok(self.few.as_mut_ptr());
+    /// Returns room for `more` pointers after the present ones. A range that fits in place must be
+    /// filled at once.
+    pub(crate) fn room(&mut self, more: usize) -> Result<*mut *mut raw::page> {
+        match self {
+            Pages::Few(few) => Ok(few.as_mut_ptr()),
+            Pages::Many(many) => {
+                many.reserve(more, GFP_KERNEL_ACCOUNT)?;
+                Ok(many.spare_capacity_mut().as_mut_ptr().cast())
+            }
         }
-        self.many.reserve(more, GFP_KERNEL_ACCOUNT)?;
-        Ok(self.many.spare_capacity_mut().as_mut_ptr().cast())
     }
 
     /// Takes `count` pointers that were written to the room.
@@ -60,17 +67,17 @@ impl Pages {
     /// The last [`room`](Self::room) must have been for at least `count`, and the caller must have
     /// written them.
     pub(crate) unsafe fn fill(&mut self, count: usize) {
-        if self.many.capacity() > 0 {
+        if let Pages::Many(many) = self {
             // SAFETY: The caller guarantees the capacity, and that the pointers are written.
-            unsafe { self.many.inc_len(count) };
+            unsafe { many.inc_len(count) };
         }
     }
 
     /// Returns the pointers of a range of `total` pages.
     pub(crate) fn get(&self, total: usize) -> &[*mut raw::page] {
-        match self.few.get(..total) {
-            Some(few) => few,
-            None => &self.many,
+        match self {
+            Pages::Few(few) => few.get(..total).unwrap_or(&[]),
+            Pages::Many(many) => many,
         }
     }
 }

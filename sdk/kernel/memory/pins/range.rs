@@ -21,7 +21,7 @@ pub(super) struct State {
     /// The pages while the range is pinned, and the memory for them afterwards.
     pages: Pages,
     /// The hardware that uses the range while it is pinned.
-    hardware: Option<KBox<Hardware>>,
+    hardware: Option<Hardware>,
 }
 
 impl State {
@@ -30,7 +30,7 @@ impl State {
         State {
             live: false,
             refusals: Refusals::NONE,
-            pages: Pages::new(),
+            pages: Pages::few(),
             hardware: None,
         }
     }
@@ -42,18 +42,24 @@ impl State {
 
     /// Takes the memory that a recycled range has for its pages, which are unpinned.
     pub(super) fn spare_pages(&mut self) -> Pages {
-        mem::replace(&mut self.pages, Pages::new()).emptied()
+        mem::replace(&mut self.pages, Pages::few()).reused()
     }
 
-    /// Makes the range live.
-    pub(super) fn pinned(&mut self, pages: Pages, hardware: Option<KBox<Hardware>>) {
+    /// Makes the range live; no hardware uses it.
+    #[inline]
+    pub(super) fn pinned(&mut self, pages: Pages) {
         self.pages = pages;
-        self.hardware = hardware;
         self.live = true;
     }
 
+    /// Makes the range live, for `hardware`.
+    pub(super) fn pinned_for(&mut self, hardware: Hardware, pages: Pages) {
+        self.hardware = Some(hardware);
+        self.pinned(pages);
+    }
+
     /// Makes the range busy, if it is pinned, and returns its hardware.
-    pub(super) fn take(&mut self) -> Option<Option<KBox<Hardware>>> {
+    pub(super) fn take(&mut self) -> Option<Option<Hardware>> {
         mem::take(&mut self.live).then(|| self.hardware.take())
     }
 

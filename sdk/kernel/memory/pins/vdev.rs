@@ -40,7 +40,7 @@ impl Vdev {
             if some == 0 {
                 return Ok(());
             }
-            let room = match pages.room(span.pages, some) {
+            let room = match pages.room(some) {
                 Ok(room) => room,
                 Err(error) => break error,
             };
@@ -73,13 +73,14 @@ impl Vdev {
     /// The device must be open, and the pages pinned by this device once more than unpinned.
     #[inline(always)]
     pub(super) unsafe fn unpin(&self, start: u64, pages: usize) {
-        let mut first = 0;
-        while first < pages {
-            let some = (pages - first).min(MAX_PAGES);
-            let iova = start + (first * PAGE_SIZE) as u64;
+        let (mut iova, mut left) = (start, pages);
+        while left > 0 {
+            let some = left.min(MAX_PAGES);
             // SAFETY: As guaranteed by the caller.
             unsafe { raw::vfio_unpin_pages(self.0.as_ptr(), iova, some as c_int) };
-            first += some;
+            left -= some;
+            // The last page may be that at the end of the address space.
+            iova = iova.wrapping_add((some * PAGE_SIZE) as u64);
         }
     }
 
