@@ -4,6 +4,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/eventfd.h>
 #include <linux/highmem.h>
+#include <linux/iommu.h>
 #include <linux/iova_bitmap.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -23,6 +24,22 @@ unsigned int rust_helper_dma_get_max_seg_size(struct device *dev);
 unsigned int rust_helper_dma_get_max_seg_size(struct device *dev)
 {
 	return dma_get_max_seg_size(dev);
+}
+
+u64 rust_helper_mdev_dma_reach(struct device *dev);
+u64 rust_helper_mdev_dma_reach(struct device *dev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (domain && domain->type & __IOMMU_DOMAIN_PAGING)
+		return U64_MAX;
+	return min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
+}
+
+phys_addr_t rust_helper_page_to_phys(struct page *page);
+phys_addr_t rust_helper_page_to_phys(struct page *page)
+{
+	return page_to_phys(page);
 }
 
 void rust_helper_eventfd_signal(struct eventfd_ctx *ctx);

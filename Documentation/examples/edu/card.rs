@@ -78,7 +78,7 @@ impl Card {
         Ok(true)
     }
 
-    /// Copies guest memory at `iova` into `data`.
+    /// Copies guest memory at `iova` into `data`; by the processor if the engine cannot reach it.
     ///
     /// # Errors
     ///
@@ -92,7 +92,10 @@ impl Card {
     ) -> Result {
         let _engine = self.engine.try_lock().ok_or(EBUSY)?;
         let card = self.clone();
-        let guest = memory.pin_dma_read(iova, data.len(), move || card.wait())?;
+        let guest = match memory.pin_dma_read(iova, data.len(), move || card.wait()) {
+            Err(error) if error == EIO => return memory.read(iova, data),
+            pinned => pinned?,
+        };
         self.copy_all(&guest, START)?;
         drop(guest);
         self.start(BUFFER, self.host.address(), data.len(), START | FROM_CARD)?;
@@ -100,18 +103,21 @@ impl Card {
         self.host.read(0, data)
     }
 
-    /// Copies `data` into guest memory at `iova`.
+    /// Copies `data` into guest memory at `iova`; by the processor if the engine cannot reach it.
     ///
     /// # Errors
     ///
     /// As for [`read`](Self::read).
     pub(crate) fn write(self: &Arc<Self>, memory: &GuestMemory, iova: u64, data: &[u8]) -> Result {
         let _engine = self.engine.try_lock().ok_or(EBUSY)?;
+        let card = self.clone();
+        let guest = match memory.pin_dma(iova, data.len(), move || card.wait()) {
+            Err(error) if error == EIO => return memory.write(iova, data),
+            pinned => pinned?,
+        };
         self.host.write(0, data)?;
         self.start(self.host.address(), BUFFER, data.len(), START)?;
         self.wait();
-        let card = self.clone();
-        let guest = memory.pin_dma(iova, data.len(), move || card.wait())?;
         self.copy_all(&guest, START | FROM_CARD)
     }
 

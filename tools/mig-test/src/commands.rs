@@ -12,7 +12,7 @@ use crate::cli::RunArgs;
 use crate::event::{Event, Outcome};
 use crate::failure::unusable;
 use crate::lab::job::{self, News, Verdict, Watch};
-use crate::lab::{apart, brought, modules, Accelerator, Lab, Machine, Platform, Seat};
+use crate::lab::{apart, brought, modules, Accelerator, Hardware, Lab, Machine, Platform, Seat};
 use crate::narrator::Narrator;
 use crate::progress;
 use crate::series::{self, Counts, Load, SeriesArgs, Turn};
@@ -59,7 +59,7 @@ pub fn demo(lab: &Lab, platform: Platform, args: &SeriesArgs) -> Result<()> {
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform,
-        has_cards: false,
+        hardware: Hardware::Usual,
     };
     let names = &["demo".into()];
     let file = report_file(lab, "demo", platform);
@@ -110,7 +110,7 @@ pub fn run(lab: &Lab, args: &RunArgs, options: &BTreeMap<String, String>) -> Res
     let machine = Machine {
         accelerator,
         platform,
-        has_cards: false,
+        hardware: Hardware::Usual,
     };
     let report = args.report.as_deref();
     run_all(lab, machine, &args.names, options, &args.series, report)
@@ -172,7 +172,7 @@ pub fn brought(
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform,
-        has_cards: false,
+        hardware: Hardware::Usual,
     };
     narrated(lab, machine, names, &options)
 }
@@ -189,7 +189,7 @@ pub fn bench(lab: &Lab, platform: Platform, report: Option<&Path>) -> Result<()>
     let machine = Machine {
         accelerator: Accelerator::Icount,
         platform,
-        has_cards: false,
+        hardware: Hardware::Usual,
     };
     let verdicts = narrated(lab, machine, &names, &BTreeMap::new())?;
     show(&verdicts);
@@ -257,26 +257,24 @@ pub struct Part {
     pub names: Vec<String>,
 }
 
-/// Returns the scenarios of each VM: those that race threads have one of their own, and those whose
-/// guests share cards.
+/// Returns the scenarios of each VM: those that race threads have one of their own, and those that
+/// need other hardware.
 pub fn parts(machine: Machine, names: &[String]) -> Vec<Part> {
     let racing = machine.accelerator.racing();
-    let kinds = [
-        (machine.accelerator, false, false),
-        (machine.accelerator, false, true),
-        (racing, true, false),
-    ];
-    let parts = kinds.into_iter().map(|(accelerator, races, has_cards)| {
-        let is_it = |name: &&String| {
-            let found = scenario::find(name);
-            let (races_too, wants_cards) =
-                found.map_or((false, false), |one| (one.races, one.has_cards));
-            races_too == races && (races || wants_cards == has_cards)
+    let accelerators = [(machine.accelerator, false), (racing, true)];
+    let hardware = [Hardware::Usual, Hardware::Cards, Hardware::CardsAlone];
+    let kinds = accelerators
+        .into_iter()
+        .flat_map(|kind| hardware.map(|hardware| (kind, hardware)));
+    let parts = kinds.map(|((accelerator, races), hardware)| {
+        let is_it = |name: &&String| match scenario::find(name) {
+            Some(found) => (found.races, found.hardware) == (races, hardware),
+            None => !races && hardware == Hardware::Usual,
         };
         Part {
             machine: Machine {
                 accelerator,
-                has_cards,
+                hardware,
                 ..machine
             },
             names: names.iter().filter(is_it).cloned().collect(),

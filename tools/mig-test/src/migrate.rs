@@ -13,7 +13,7 @@ use crate::author::Author;
 use crate::cli::PlatformArgs;
 use crate::commands;
 use crate::failure::unusable;
-use crate::lab::{brought, job, modules, Kernel, Lab, Machine};
+use crate::lab::{brought, job, modules, Hardware, Kernel, Lab, Machine};
 use crate::scenario::own_device::{regex, FAIL, GUEST, MOVES, OK, READY};
 use crate::scenario::source::MDEV;
 use crate::series::SeriesArgs;
@@ -209,7 +209,7 @@ pub fn run(lab: &Lab, args: &MigrateArgs) -> Result<()> {
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform,
-        has_cards: false,
+        hardware: Hardware::Usual,
     };
     let names = [SCENARIO.to_owned()];
     let report = args.report.as_deref();

@@ -13,7 +13,7 @@ use crate::commands::{parts, Part};
 use crate::counts::Counts;
 use crate::event::{Event, Outcome};
 use crate::lab::job::{self, News};
-use crate::lab::{Lab, Machine, Seat};
+use crate::lab::{Hardware, Lab, Machine, Seat};
 use crate::narrator::Narrator;
 use crate::plan::Batch;
 use crate::progress;
@@ -73,7 +73,7 @@ fn prepared(lab: &Lab, batch: &Batch) -> Result<Vec<Part>> {
     let machine = Machine {
         accelerator: lab.accelerator()?,
         platform: batch.platform,
-        has_cards: false,
+        hardware: Hardware::Usual,
     };
     Ok(parts(machine, &batch.names()))
 }

@@ -1,127 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a pinned range is to hardware: how the hardware is stopped, and at which addresses of its
-//! own it finds the range.
-//!
-//! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
+//! What a pinned range is to hardware: how that is stopped, and whether it writes the range.
 
-use super::super::dirty_log;
-use super::{pages::Pages, range::Range, Pins};
-use crate::base::{raw, trace};
-use core::ptr::NonNull;
-use kernel::{
-    device::Device, dma::DataDirection, error::to_result, page::PAGE_SIZE, prelude::*,
-    scatterlist::SGTable, sync::Arc, types::Opaque,
+use super::{
+    super::dirty_log,
+    dma::{DmaParent, Mapping},
+    pages::Pages,
+    range::Range,
+    Pins,
 };
-
-/// The parent device of an mdev, whose hardware accesses guest memory.
-///
-/// # Invariants
-///
-/// The device is bound to its driver, and its DMA mask is set, as long as the mdev lives.
-#[derive(Clone, Copy)]
-pub(crate) struct DmaParent(NonNull<raw::device>);
-
-// SAFETY: The DMA API may be called from any thread.
-unsafe impl Send for DmaParent {}
-// SAFETY: As for `Send`.
-unsafe impl Sync for DmaParent {}
-
-impl DmaParent {
-    /// # Safety
-    ///
-    /// `device` must be bound to its driver, with its DMA mask set, as long as the mdev lives whose
-    /// parent it is.
-    pub(crate) unsafe fn new(device: &Device) -> Self {
-        // INVARIANT: As guaranteed by the caller.
-        DmaParent(NonNull::from(device).cast())
-    }
-}
-
-/// A mapping of pinned pages for the hardware of the parent.
-///
-/// # Invariants
-///
-/// `table` was allocated and is mapped for `parent` in `direction`.
-struct Mapping {
-    table: Opaque<raw::sg_table>,
-    parent: DmaParent,
-    direction: DataDirection,
-}
-
-// SAFETY: The DMA API may be called from any thread, and the table never changes.
-unsafe impl Send for Mapping {}
-// SAFETY: As for `Send`.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    /// Maps `len` bytes of `pages`, from `offset` bytes into the first one on.
-    ///
-    /// # Errors
-    ///
-    /// ENOMEM; EIO if the hardware cannot reach the pages.
-    ///
-    /// # Safety
-    ///
-    /// The bytes must be within `pages`, which must be pinned until the mapping is dropped.
-    unsafe fn new(
-        parent: DmaParent,
-        pages: &[*mut raw::page],
-        offset: usize,
-        len: usize,
-        direction: DataDirection,
-    ) -> Result<Self> {
-        let device = parent.0.as_ptr();
-        // SAFETY: By its invariant the parent is a bound device.
-        let (segment, mapping) = unsafe {
-            (
-                raw::dma_get_max_seg_size(device),
-                raw::dma_max_mapping_size(device),
-            )
-        };
-        let most = segment.min(u32::try_from(mapping).unwrap_or(u32::MAX));
-        let table = Opaque::<raw::sg_table>::zeroed();
-        // SAFETY: `table` is valid for writes. The function only reads the pointers to pages, of
-        // which there is at least one; the caller guarantees that they hold the bytes.
-        to_result(unsafe {
-            raw::sg_alloc_table_from_pages_segment(
-                table.get(),
-                pages.as_ptr().cast_mut(),
-                u32::try_from(pages.len())?,
-                u32::try_from(offset)?,
-                len,
-                most,
-                raw::GFP_KERNEL_ACCOUNT,
-            )
-        })?;
-        // SAFETY: By its invariant the parent is bound with its mask set, and `table` is allocated.
-        let mapped = unsafe { raw::dma_map_sgtable(device, table.get(), direction.into(), 0) };
-        if let Err(error) = to_result(mapped) {
-            // SAFETY: The table was allocated above, and is not used after this.
-            unsafe { raw::sg_free_table(table.get()) };
-            return Err(error);
-        }
-        // INVARIANT: The table is allocated and mapped. It may be moved: only what it points to is
-        // known to the DMA API.
-        Ok(Mapping {
-            table,
-            parent,
-            direction,
-        })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        let (device, table) = (self.parent.0.as_ptr(), self.table.get());
-        // SAFETY: By the type invariants the table is mapped for the parent, which is bound, and
-        // was allocated. It is not used after this.
-        unsafe {
-            raw::dma_unmap_sgtable(device, table, self.direction.into(), 0);
-            raw::sg_free_table(table);
-        }
-    }
-}
+use crate::base::{raw, trace};
+use kernel::{dma::DataDirection, page::PAGE_SIZE, prelude::*, sync::Arc};
 
 /// The hardware that uses a range.
 pub(crate) struct Hardware {
@@ -190,14 +79,9 @@ impl Hardware {
     /// # Errors
     ///
     /// ENODEV without a mapping; else the error of `each`, at which it stops.
-    pub(super) fn segments(&self, mut each: impl FnMut(u64, usize) -> Result) -> Result {
+    pub(super) fn segments(&self, each: impl FnMut(u64, usize) -> Result) -> Result {
         let mapping = self.mapping.as_ref().ok_or(ENODEV)?;
-        // SAFETY: By the type invariant the table is allocated, and it does not change.
-        let table = unsafe { SGTable::from_raw(mapping.table.get()) };
-        for segment in table.iter() {
-            each(segment.dma_address(), segment.dma_len() as usize)?;
-        }
-        Ok(())
+        mapping.segments(each)
     }
 }
 

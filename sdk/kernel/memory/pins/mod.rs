@@ -14,6 +14,7 @@
 
 mod activity;
 mod copy;
+mod dma;
 mod hardware;
 mod pages;
 mod range;
@@ -26,7 +27,7 @@ use super::dirty_log::Log;
 use crate::base::{raw, trace, wait::KernelThread};
 use activity::Activity;
 use core::{mem::MaybeUninit, ops::RangeInclusive, ptr::NonNull};
-pub(crate) use hardware::DmaParent;
+pub(crate) use dma::DmaParent;
 pub(super) use hardware::Hardware;
 use kernel::{
     device::Device,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
 use super::component::Components;
-use super::vm::{Accelerator, Machine};
+use super::vm::{Accelerator, Hardware, Machine};
 use super::{job, qemu_root, Lab};
 use crate::progress::Progress;
 
@@ -108,7 +108,7 @@ fn try_it(lab: &Lab) -> Result<bool> {
     let machine = Machine {
         accelerator: Accelerator::Kvm,
         platform: lab.simplest(),
-        has_cards: false,
+        hardware: Hardware::Usual,
     };
     let trial = Trial {
         works: job::nests(lab, machine)?,

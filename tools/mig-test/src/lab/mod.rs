@@ -47,7 +47,7 @@ use component::{Components, ALL};
 use modules::Goal;
 pub use platform::{Choice, Kernel, Platform};
 pub use seat::Seat;
-pub use vm::{Accelerator, Machine};
+pub use vm::{Accelerator, Hardware, Machine};
 
 /// A lab that is set up. While this exists, no other process changes what it uses.
 pub struct Lab {
@@ -137,7 +137,7 @@ impl Lab {
         let machine = Machine {
             accelerator: self.accelerator()?,
             platform,
-            has_cards: false,
+            hardware: Hardware::Usual,
         };
         let seat = self.seat(1);
         job::prepare_shell(&seat)?;

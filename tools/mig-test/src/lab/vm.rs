@@ -87,6 +87,17 @@ impl Accelerator {
     }
 }
 
+/// The hardware of a lab VM that drivers can share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Hardware {
+    /// What its accelerator can afford.
+    Usual,
+    /// Two cards behind an IOMMU.
+    Cards,
+    /// Two cards that reach all of its memory, and no IOMMU.
+    CardsAlone,
+}
+
 /// The VM to boot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Machine {
@@ -94,8 +105,8 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// Its kernel, and the QEMU that runs its guests.
     pub platform: Platform,
-    /// Whether it has two cards of hardware to share, behind an IOMMU, though it runs guests.
-    pub has_cards: bool,
+    /// Its hardware.
+    pub hardware: Hardware,
 }
 
 /// A message from a lab VM.
@@ -179,7 +190,11 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
         "-M",
         "q35",
         "-m",
-        "4G",
+        // The engine of an `edu` has addresses of 28 bits.
+        match machine.hardware {
+            Hardware::CardsAlone => "256M",
+            _ => "4G",
+        },
     ])
     .args(machine.accelerator.arguments())
     .args(["-cpu", &processor])
@@ -204,12 +219,14 @@ fn qemu(lab: &Components, seat: &Seat, machine: Machine) -> Command {
     .arg(share("job", &format!("{}/job", place::OUT)))
     .args(["-device", "virtio-9p-pci,fsdev=job,mount_tag=job"])
     .args(["-device", "virtio-rng-pci"]);
-    if machine.accelerator != Accelerator::Tcg || machine.has_cards {
+    if machine.accelerator != Accelerator::Tcg || machine.hardware != Hardware::Usual {
         // Two devices that an IOMMU keeps from memory, as vfio-pci wants it; others are not behind
         // it. Not where guests run on a translated processor, without need. Interrupts are not
         // remapped: with that, a VM on a busy machine was seen to lose its timer's and to stand
         // still.
-        qemu.args(["-device", "intel-iommu,intremap=off"]);
+        if machine.hardware != Hardware::CardsAlone {
+            qemu.args(["-device", "intel-iommu,intremap=off"]);
+        }
         qemu.args(["-device", "edu", "-device", "edu"]);
         // Two whose registers count accesses, for devices that show a page of them.
         qemu.args(["-device", "pci-testdev", "-device", "pci-testdev"]);

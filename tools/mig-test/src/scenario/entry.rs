@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::{Ctx, Scenario};
 use crate::event::Outcome;
 use crate::lab::apart::Apart;
+use crate::lab::Hardware;
 
 /// The code of a scenario.
 pub type Run = fn(&mut Ctx) -> Result<Outcome>;
@@ -19,7 +20,7 @@ pub const fn plain(name: &'static str, about: &'static str, minutes: u64, run: R
         about,
         deadline: Duration::from_secs(60 * minutes),
         races: false,
-        has_cards: false,
+        hardware: Hardware::Usual,
         migrates: false,
         only_with_all: false,
         modules: &[],
@@ -28,12 +29,9 @@ pub const fn plain(name: &'static str, about: &'static str, minutes: u64, run: R
 }
 
 impl Scenario {
-    /// Creates the same for a VM with cards of hardware.
-    pub const fn with_cards(self) -> Self {
-        Scenario {
-            has_cards: true,
-            ..self
-        }
+    /// Creates the same for a VM with this hardware.
+    pub const fn with(self, hardware: Hardware) -> Self {
+        Scenario { hardware, ..self }
     }
 
     /// Creates the same with separate modules.
@@ -50,10 +48,11 @@ impl Scenario {
     }
 }
 
-/// Creates one that races threads.
+/// Creates one that races threads, for a VM with cards.
 pub const fn races(name: &'static str, about: &'static str, minutes: u64, run: Run) -> Scenario {
     Scenario {
         races: true,
+        hardware: Hardware::Cards,
         ..plain(name, about, minutes, run)
     }
 }

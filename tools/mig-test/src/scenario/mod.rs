@@ -46,6 +46,7 @@ use serde::Serialize;
 
 use crate::event::{Event, Outcome};
 use crate::lab::apart::{self, Apart};
+use crate::lab::Hardware;
 use crate::qemu::version::Qemu;
 
 pub use options::check as check_options;
@@ -63,8 +64,8 @@ pub struct Scenario {
     pub deadline: Duration,
     /// Whether it races threads, and so needs several processors and starts no guest.
     pub races: bool,
-    /// Whether its guests share cards of the lab VM. One that races threads always has them.
-    pub has_cards: bool,
+    /// The hardware that the lab VM must have.
+    pub hardware: Hardware,
     /// Whether it migrates guests, and so runs under each QEMU.
     pub migrates: bool,
     /// Whether `mig-test test` leaves it out without `--all`.

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::conform;
 use crate::lab::apart::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
+use crate::lab::Hardware;
 
 /// The scenarios.
 pub const ALL: &[Scenario] =
@@ -115,7 +116,7 @@ const PROOFS: &[Scenario] = &[
         8,
         edu_parent::run,
     )
-    .with_cards()
+    .with(Hardware::Cards)
     .only_with_all()
     .loading(&[EDU]),
     races(
@@ -124,6 +125,14 @@ const PROOFS: &[Scenario] = &[
         3,
         edu_parent::used,
     )
+    .loading(&[EDU]),
+    races(
+        "edu-parent-direct",
+        "the same on a machine without an IOMMU, whose memory the card reaches at its addresses",
+        3,
+        edu_parent::used,
+    )
+    .with(Hardware::CardsAlone)
     .loading(&[EDU]),
     plain(
         "sysfs-limits",

@@ -5,6 +5,7 @@
 //! Each guest has a program that checks every page that the card has copied for it
 //! (`bin/mig-guest/edu.rs`). A page that goes to the wrong guest, or is lost on the way, is wrong.
 
+mod identity;
 mod user;
 
 use std::fs;

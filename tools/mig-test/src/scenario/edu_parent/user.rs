@@ -14,6 +14,7 @@ use vfio_bindings::bindings::vfio::{
     VFIO_PCI_REQ_IRQ_INDEX as REQUEST,
 };
 
+use super::identity::Identity;
 use super::{MODULE, TYPE};
 use crate::event::Outcome;
 use crate::health::pinned;
@@ -78,6 +79,10 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     stopped(&mut checks, first)?;
     ctx.step("a card that is unbound while it copies");
     unbound(&mut checks, first)?;
+    ctx.step("a card whose IOMMU translates nothing");
+    if let Some(_without) = Identity::of(first)? {
+        copies(&mut checks, first)?;
+    }
     checks.equal("pages that stay pinned", pinned()?, before);
     checks.equal("faults", log.lines_with(&[FAULT])?, Vec::new());
     ctx.step("unloading the module");
