@@ -291,10 +291,8 @@ impl Guest {
     }
 
     fn read(&self, register: u64) -> Result<u32> {
-        let mut bytes = [0; 4];
-        let count = self.device.read(register, &mut bytes)?;
-        ensure!(count == 4, "register {register:#x} has {count} bytes");
-        Ok(u32::from_le_bytes(bytes))
+        let value = self.device.read_u32(register);
+        value.with_context(|| format!("read the register {register:#x}"))
     }
 
     fn write(&self, register: u64, value: u32) -> Result<()> {

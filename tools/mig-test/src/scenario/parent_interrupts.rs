@@ -41,9 +41,7 @@ impl Card {
     fn counts(&self) -> Result<[u32; VECTORS]> {
         let mut counts = [0; VECTORS];
         for (vector, count) in counts.iter_mut().enumerate() {
-            let mut bytes = [0; 4];
-            self.device.read(COUNT + 4 * vector as u64, &mut bytes)?;
-            *count = u32::from_le_bytes(bytes);
+            *count = self.device.read_u32(COUNT + 4 * vector as u64)?;
         }
         Ok(counts)
     }

@@ -283,6 +283,14 @@ impl Device {
         self.read(position, &mut byte).map(|_| byte[0])
     }
 
+    /// Reads 32 bits; EIO if there are fewer.
+    pub fn read_u32(&self, position: u64) -> Result<u32, Errno> {
+        let mut bytes = [0; 4];
+        let count = self.read(position, &mut bytes)?;
+        let is_whole = count == bytes.len();
+        is_whole.then(|| u32::from_le_bytes(bytes)).ok_or(Errno::IO)
+    }
+
     /// Writes one byte.
     pub fn write_byte(&self, position: u64, byte: u8) -> Result<(), Errno> {
         self.write(position, &[byte]).map(drop)

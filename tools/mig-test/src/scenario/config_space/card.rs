@@ -80,9 +80,7 @@ impl Card {
 
     /// Reads 32 bits of configuration space.
     pub fn config(&self, offset: u64) -> Result<u32, Errno> {
-        let mut bytes = [0; 4];
-        self.read(offset, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
+        self.device.read_u32(self.config + offset)
     }
 
     /// Returns all of configuration space.
@@ -105,9 +103,7 @@ impl Card {
 
     /// Reads a register. BAR 0 is at the beginning of the device file.
     pub fn get(&self, register: u64) -> Result<u32, Errno> {
-        let mut bytes = [0; 4];
-        self.device.read(register, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
+        self.device.read_u32(register)
     }
 
     /// Writes a register.

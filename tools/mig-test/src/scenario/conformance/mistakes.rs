@@ -145,13 +145,8 @@ fn transfer(target: &Target) -> Result<u32> {
     let device = target.open()?;
     let register = device.region(0, None)?.offset;
     device.write(register, &(TIMES as u32).to_le_bytes())?;
-    let faults = || -> Result<u32> {
-        let mut bytes = [0; 4];
-        device.read(register, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    };
-    until(PATIENCE, || Ok(faults()? == TIMES as u32))?;
-    faults()
+    until(PATIENCE, || Ok(device.read_u32(register)? == TIMES as u32))?;
+    Ok(device.read_u32(register)?)
 }
 
 /// Opens a device and closes it.

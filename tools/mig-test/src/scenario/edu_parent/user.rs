@@ -328,10 +328,8 @@ impl User {
 
     /// Reads a register of 32 bits. BAR 0 is the first region, at position 0.
     fn read(&self, register: u64) -> Result<u32> {
-        let mut bytes = [0; 4];
-        let count = self.device.read(register, &mut bytes)?;
-        ensure!(count == 4, "register {register:#x} has {count} bytes");
-        Ok(u32::from_le_bytes(bytes))
+        let value = self.device.read_u32(register);
+        value.with_context(|| format!("read the register {register:#x}"))
     }
 
     /// Writes a register, of 64 bits from SOURCE to COUNT.

@@ -317,9 +317,7 @@ impl Channel<'_> {
 
     /// Reads a register of 32 bits.
     pub fn get(&self, register: u64) -> Result<u32, Errno> {
-        let mut bytes = [0; 4];
-        self.device.read(self.base + register, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
+        self.device.read_u32(self.base + register)
     }
 
     fn set(&self, register: u64, bytes: &[u8]) -> Result<(), Errno> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use mgpu_model::uapi::{control, reg, status, BAR_VRAM, COMMAND_LEN};
 
 use crate::mdev::{Mdev, MdevType};
@@ -143,10 +143,8 @@ impl Card {
 
     /// Reads a register. BAR 0 is at the beginning of the device file.
     pub fn get(&self, register: u64) -> Result<u32> {
-        let mut bytes = [0; 4];
-        let count = self.device.read(register, &mut bytes)?;
-        ensure!(count == 4, "a register of {count} bytes");
-        Ok(u32::from_le_bytes(bytes))
+        let value = self.device.read_u32(register);
+        value.with_context(|| format!("read the register {register:#x}"))
     }
 
     /// Writes a register.
