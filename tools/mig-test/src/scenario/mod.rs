@@ -13,6 +13,7 @@ mod digest;
 mod doorbells;
 mod edu_parent;
 mod entry;
+mod fail_nth;
 mod file;
 mod guest_drivers;
 mod intx;

@@ -3,9 +3,9 @@
 
 use super::entry::{joined, migrates, plain, races};
 use super::{
-    bench, cancel, compat, config_space, conformance, demo, digest, doorbells, edu_parent, file,
-    guest_drivers, intx, io_memory, live, memory, mgpu, own_device, parameter, parent_interrupts,
-    refusal, sysfs, tracing, vectors, Scenario,
+    bench, cancel, compat, config_space, conformance, demo, digest, doorbells, edu_parent,
+    fail_nth, file, guest_drivers, intx, io_memory, live, memory, mgpu, own_device, parameter,
+    parent_interrupts, refusal, sysfs, tracing, vectors, Scenario,
 };
 use crate::conform;
 use crate::lab::apart::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
@@ -119,6 +119,14 @@ const PROOFS: &[Scenario] = &[
     .with(Hardware::Cards)
     .only_with_all()
     .loading(&[EDU]),
+    plain(
+        "fail-nth",
+        "each allocation and user copy of each call fails once, and nothing is lost",
+        8,
+        fail_nth::run,
+    )
+    .only_with_all()
+    .loading(&[TESTS]),
     races(
         "edu-parent-used",
         "a card's engine copies what it should, and stops for unmaps, resets, closes and an unbind",

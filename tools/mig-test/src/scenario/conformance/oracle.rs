@@ -87,12 +87,13 @@ impl Oracle {
 
     /// Returns the names of all direct arcs.
     pub fn names(&self) -> BTreeSet<String> {
-        let from = |from: &State| {
-            self.arcs(*from)
-                .map(|(to, _)| arc(*from, to))
-                .collect::<Vec<_>>()
-        };
-        State::TARGETS.iter().flat_map(from).collect()
+        self.direct().map(|(from, to)| arc(from, to)).collect()
+    }
+
+    /// Returns all direct arcs.
+    pub fn direct(&self) -> impl Iterator<Item = (State, State)> + '_ {
+        let arcs_of = |from| self.arcs(from).map(move |(to, _)| (from, to));
+        State::TARGETS.into_iter().flat_map(arcs_of)
     }
 
     fn arcs(&self, from: State) -> impl Iterator<Item = (State, File)> + '_ {

@@ -42,8 +42,11 @@ fn group(card: &str) -> String {
 /// Changes what the IOMMU does for `card`, which its driver must not have meanwhile.
 fn translate(card: &str, how: &str) -> Result<()> {
     let driver = format!("/sys/bus/pci/drivers/{MODULE}");
-    fs::write(format!("{driver}/unbind"), card).context("unbind the card")?;
+    if Path::new(&format!("{driver}/{card}")).exists() {
+        fs::write(format!("{driver}/unbind"), card).context("unbind the card")?;
+    }
     let changed = fs::write(format!("{}/type", group(card)), how);
-    fs::write(format!("{driver}/bind"), card).context("bind the card again")?;
+    fs::write(format!("{driver}/bind"), card)
+        .with_context(|| format!("bind the card again, whose IOMMU is to do {how}"))?;
     changed.with_context(|| format!("have the IOMMU of {card} do {how}"))
 }
