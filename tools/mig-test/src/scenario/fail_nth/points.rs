@@ -31,8 +31,9 @@ const SETTINGS: [(&str, &str); 8] = [
 ];
 /// A function of mainline in which nothing fails: it warns (Documentation/findings.md, 11).
 const SPARED: &str = "vfio_create_group";
-/// What a call may say of an allocation, or of a copy.
-const ERRNOS: [Errno; 2] = [Errno::NOMEM, Errno::FAULT];
+/// What a call may say of an allocation, or of a copy; and the kernel of memory that this program
+/// shares with it for the call, if that has no inode.
+const ERRNOS: [Errno; 3] = [Errno::NOMEM, Errno::FAULT, Errno::NOSPC];
 /// So many points of a call fail one after the other; then every [`STRIDE`]th, up to the last ones:
 /// a call that makes thousands of allocations makes equal ones.
 const EACH: u32 = 200;

@@ -178,5 +178,6 @@ fn version_1(points: &mut Points<'_, '_>, stream: &[u8]) -> Result<()> {
 
 fn region(open: &Open) -> Result<MigrationRegion<'_>, Errno> {
     let device = super::device(open)?;
-    device.migration_region()?.ok_or(Errno::NODEV)
+    // A region whose capabilities cannot be read is passed over.
+    device.migration_region()?.ok_or(Errno::NOMEM)
 }
