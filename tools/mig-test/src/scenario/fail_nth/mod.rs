@@ -20,7 +20,7 @@ use super::Ctx;
 use crate::event::Outcome;
 use crate::health::pinned;
 use crate::mdev::{random_uuid, Mdev, MdevType};
-use crate::vfio::device::{Device, Group};
+use crate::vfio::device::{Device, Group, RegionInfo};
 use crate::vfio::irq::Event;
 use crate::vfio::migration::State;
 use points::Points;
@@ -28,7 +28,7 @@ use points::Points;
 /// A device whose open allocates 4,096 pages, and one with few allocations.
 const LARGE: &str = "mgpu_rs/mgpu-16";
 const SMALL: &str = "mtty_rs/mtty-1";
-/// The BAR that a guest maps.
+/// The index of the BAR that a guest maps.
 const VRAM: u32 = 2;
 
 /// An open device. Removed when dropped, device first.
@@ -50,8 +50,14 @@ impl Open {
         })
     }
 
-    fn device(&self) -> Result<&Device> {
-        self.device.as_ref().context("the device is closed")
+    /// The device; EBADF once it is closed.
+    fn device(&self) -> Result<&Device, Errno> {
+        self.device.as_ref().ok_or(Errno::BADF)
+    }
+
+    /// The BAR that a guest maps.
+    fn vram(&self) -> Result<RegionInfo, Errno> {
+        self.device()?.region(VRAM, None)
     }
 
     /// The device after a call that may have failed: in a state of the header, and fit for work
@@ -153,7 +159,7 @@ fn uses(points: &mut Points<'_, '_>) -> Result<()> {
     points.of(
         "SET_IRQS",
         Open::new,
-        |open| device(open)?.connect_all(MSIX, TRIGGER, &fds),
+        |open| open.device()?.connect_all(MSIX, TRIGGER, &fds),
         |open, _| {
             let device = open.device()?;
             device.connect_all(MSIX, TRIGGER, &fds).context("again")?;
@@ -165,11 +171,11 @@ fn uses(points: &mut Points<'_, '_>) -> Result<()> {
         "mmap",
         || {
             let open = Open::new()?;
-            let region = open.device()?.region(VRAM, None)?;
+            let region = open.vram()?;
             Ok((open, region))
         },
         |(open, region)| {
-            device(open)?
+            open.device()?
                 .map(region.offset, region.size as usize)
                 .map(drop)
         },
@@ -179,7 +185,7 @@ fn uses(points: &mut Points<'_, '_>) -> Result<()> {
         "faults",
         || {
             let open = Open::new()?;
-            let region = open.device()?.region(VRAM, None)?;
+            let region = open.vram()?;
             let mapping = open.device()?.map(region.offset, 64 << 10)?;
             Ok((open, mapping))
         },
@@ -194,7 +200,7 @@ fn uses(points: &mut Points<'_, '_>) -> Result<()> {
     points.of(
         "reset",
         Open::new,
-        |open| device(open)?.reset(),
+        |open| open.device()?.reset(),
         |open, _| open.is_fit(),
     )
 }
@@ -213,7 +219,7 @@ fn arcs(points: &mut Points<'_, '_>) -> Result<()> {
                 let file = session::enter(open.device()?, &oracle, from, &stream)?;
                 Ok((open, file))
             },
-            |(open, _)| device(open)?.set_state(to).map(drop),
+            |(open, _)| open.device()?.set_state(to).map(drop),
             |(open, _file), answer| {
                 let state = open.device()?.state()?;
                 // VFIO's own copy to user space comes after the change.
@@ -227,9 +233,4 @@ fn arcs(points: &mut Points<'_, '_>) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// The device, for a call that says an errno.
-fn device(open: &Open) -> Result<&Device, Errno> {
-    open.device.as_ref().ok_or(Errno::BADF)
 }

@@ -19,8 +19,7 @@ const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 const SYMBOLS: &str = "/proc/kallsyms";
 const DEBUGFS: &str = "/sys/kernel/debug";
 /// What else decides whether an allocation fails: those that may sleep must, too.
-const SETTINGS: [(&str, &str); 8] = [
-    ("failslab/reject-start", "0"),
+const SETTINGS: [(&str, &str); 7] = [
     ("failslab/ignore-gfp-wait", "N"),
     ("failslab/verbose", "0"),
     ("fail_page_alloc/ignore-gfp-wait", "N"),
@@ -64,20 +63,22 @@ pub struct Points<'a, 'b> {
 impl<'a, 'b> Points<'a, 'b> {
     /// Prepares the failures of this thread; `None` if this kernel has none.
     pub fn of_this_thread(ctx: &'a mut Ctx<'b>) -> Result<Option<Self>> {
-        let settings = SETTINGS.map(|(name, value)| (Path::new(DEBUGFS).join(name), value));
+        let spared = place(SPARED)?;
+        let ends = [("reject-start", spared.start), ("reject-end", spared.end)];
+        let rejected = ["failslab", "fail_page_alloc", "fail_usercopy"]
+            .into_iter()
+            .flat_map(|kind| ends.map(|(end, at)| (format!("{kind}/{end}"), format!("{at:#x}"))));
+        let settings: Vec<_> = SETTINGS
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .chain(rejected)
+            .map(|(name, value)| (Path::new(DEBUGFS).join(name), value))
+            .collect();
         if settings.iter().any(|(path, _)| !path.exists()) {
             return Ok(None);
         }
         for (path, value) in settings {
             fs::write(&path, value).with_context(|| format!("{}", path.display()))?;
-        }
-        let spared = place(SPARED)?;
-        for attribute in ["failslab", "fail_page_alloc", "fail_usercopy"] {
-            for (name, address) in [("reject-start", spared.start), ("reject-end", spared.end)] {
-                let path = Path::new(DEBUGFS).join(attribute).join(name);
-                let address = format!("{address:#x}");
-                fs::write(&path, address).with_context(|| format!("{}", path.display()))?;
-            }
         }
         let fail_nth = File::options().read(true).write(true).open(FAIL_NTH);
         Ok(Some(Points {
