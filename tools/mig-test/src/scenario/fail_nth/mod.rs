@@ -31,6 +31,9 @@ const SMALL: &str = "mtty_rs/mtty-1";
 /// The index of the BAR that a guest maps.
 const VRAM: u32 = 2;
 
+/// It warns if it fails (Documentation/findings.md, 11).
+const CREATES_GROUP: &str = "vfio_create_group";
+
 /// An open device. Removed when dropped, device first.
 struct Open {
     device: Option<Device>,
@@ -106,6 +109,7 @@ fn errno(answer: std::io::Result<()>) -> Result<(), Errno> {
 /// create, open, close, remove.
 fn lives(points: &mut Points<'_, '_>) -> Result<()> {
     let kind = MdevType::named(SMALL)?;
+    points.spare(CREATES_GROUP)?;
     points.of(
         "create",
         random_uuid,

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use rustix::io::{pread, pwrite, Errno};
 use serde::Serialize;
 
@@ -28,11 +28,15 @@ const SETTINGS: [(&str, &str); 7] = [
     ("fail_page_alloc/verbose", "0"),
     ("fail_usercopy/verbose", "0"),
 ];
-/// A function of mainline in which nothing fails: it warns (Documentation/findings.md, 11).
-const SPARED: &str = "vfio_create_group";
+/// What each way to fail has two settings of: where the function is in which nothing fails.
+const WAYS: [&str; 3] = ["failslab", "fail_page_alloc", "fail_usercopy"];
 /// What a call may say of an allocation, or of a copy; and the kernel of memory that this program
 /// shares with it for the call, if that has no inode.
-const ERRNOS: [Errno; 3] = [Errno::NOMEM, Errno::FAULT, Errno::NOSPC];
+const ERRNOS: [(Errno, &str); 3] = [
+    (Errno::NOMEM, "ENOMEM"),
+    (Errno::FAULT, "EFAULT"),
+    (Errno::NOSPC, "ENOSPC"),
+];
 /// So many points of a call fail one after the other; then every [`STRIDE`]th, up to the last ones:
 /// a call that makes thousands of allocations makes equal ones.
 const EACH: u32 = 200;
@@ -50,7 +54,7 @@ pub struct Row {
     /// At how many of these it has succeeded nevertheless.
     succeeded: u32,
     /// What it has said at the others.
-    errnos: BTreeSet<String>,
+    errnos: BTreeSet<&'static str>,
 }
 
 /// Makes calls fail.
@@ -63,22 +67,12 @@ pub struct Points<'a, 'b> {
 impl<'a, 'b> Points<'a, 'b> {
     /// Prepares the failures of this thread; `None` if this kernel has none.
     pub fn of_this_thread(ctx: &'a mut Ctx<'b>) -> Result<Option<Self>> {
-        let spared = place(SPARED)?;
-        let ends = [("reject-start", spared.start), ("reject-end", spared.end)];
-        let rejected = ["failslab", "fail_page_alloc", "fail_usercopy"]
-            .into_iter()
-            .flat_map(|kind| ends.map(|(end, at)| (format!("{kind}/{end}"), format!("{at:#x}"))));
-        let settings: Vec<_> = SETTINGS
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .chain(rejected)
-            .map(|(name, value)| (Path::new(DEBUGFS).join(name), value))
-            .collect();
-        if settings.iter().any(|(path, _)| !path.exists()) {
+        let is_offered = SETTINGS.iter().all(|(name, _)| setting(name).exists());
+        if !is_offered || !setting(&format!("{}/reject-start", WAYS[0])).exists() {
             return Ok(None);
         }
-        for (path, value) in settings {
-            fs::write(&path, value).with_context(|| format!("{}", path.display()))?;
+        for (name, value) in SETTINGS {
+            set(name, value)?;
         }
         let fail_nth = File::options().read(true).write(true).open(FAIL_NTH);
         Ok(Some(Points {
@@ -86,6 +80,16 @@ impl<'a, 'b> Points<'a, 'b> {
             fail_nth: fail_nth.context(FAIL_NTH)?,
             rows: Vec::new(),
         }))
+    }
+
+    /// Lets nothing fail in `function`, and whatever it calls, in place of the last such function.
+    pub fn spare(&self, function: &str) -> Result<()> {
+        let Range { start, end } = place(function)?;
+        for way in WAYS {
+            set(&format!("{way}/reject-start"), &format!("{start:#x}"))?;
+            set(&format!("{way}/reject-end"), &format!("{end:#x}"))?;
+        }
+        Ok(())
     }
 
     /// Makes `call` fail at each of its points, each time with something else of `prepare`, which
@@ -113,9 +117,11 @@ impl<'a, 'b> Points<'a, 'b> {
             let mut state = prepare().with_context(what)?;
             let (answer, has_failed) = self.at(nth, || call(&mut state));
             if let Err(errno) = answer {
-                let is_clean = has_failed && ERRNOS.contains(&errno);
-                ensure!(is_clean, "{}: it says {errno}", what());
-                row.errnos.insert(format!("{errno:?}"));
+                let clean = ERRNOS
+                    .iter()
+                    .find(|(clean, _)| has_failed && *clean == errno);
+                let (_, name) = clean.with_context(|| format!("{}: it says {errno}", what()))?;
+                row.errnos.insert(name);
             }
             after(state, answer).with_context(what)?;
             if has_failed {
@@ -154,6 +160,15 @@ impl<'a, 'b> Points<'a, 'b> {
         let has_failed = nth > 0 && armed.is_ok() && read.is_ok() && left.starts_with(b"0");
         (answer, has_failed)
     }
+}
+
+fn setting(name: &str) -> PathBuf {
+    Path::new(DEBUGFS).join(name)
+}
+
+fn set(name: &str, value: &str) -> Result<()> {
+    let path = setting(name);
+    fs::write(&path, value).with_context(|| format!("{}", path.display()))
 }
 
 /// Returns where a function of the kernel is.
