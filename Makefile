@@ -5,7 +5,7 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MIG_TEST := $(TARGET)/x86_64-unknown-linux-gnu/debug/mig-test
 
-.PHONY: modules modules_install demo test test-all bench doc rust-analyzer series clean help programs \
+.PHONY: modules modules_install demo test test-all test-faults bench doc rust-analyzer series clean help programs \
 	mig-test
 
 ifdef KDIR
@@ -55,6 +55,9 @@ test: mig-test
 	@$(MIG_TEST) test --tree
 test-all: mig-test
 	@$(MIG_TEST) test --tree --all
+test-faults: mig-test
+	$(MIG_TEST) run fail-nth --kernel debug
+	$(MIG_TEST) run killed-client --option kills=334
 bench: mig-test
 	$(MIG_TEST) bench
 
@@ -76,6 +79,7 @@ help:
 	@echo 'make demo            migrate a running guest with a device of each driver; figures'
 	@echo 'make test            every test; the last line counts them'
 	@echo 'make test-all        the same, and what takes long: QEMU 11.1, the debug kernel'
+	@echo 'make test-faults     every allocation and user copy fails once; 1,002 processes are killed'
 	@echo 'make bench           what registers, pins, dirty pages, VRAM and protocol v1 cost, beside a peer'
 	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
 	@echo 'make doc             write the documentation of the SDK: target/doc/mdev_sdk/index.html'

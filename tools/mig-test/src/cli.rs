@@ -14,6 +14,7 @@ use crate::lab_command::{self, LabCommand};
 use crate::migrate::{self, MigrateArgs};
 use crate::new::{self, NewArgs};
 use crate::qemu::version::Qemu;
+use crate::scenario::killed_client::client;
 use crate::scenario::mgpu::killed::{vmm, Order, Way};
 use crate::series::SeriesArgs;
 use crate::{agent, commands, plan, tree};
@@ -127,6 +128,17 @@ Exit codes: 0 it would, 1 it would not, 2 one of the two cannot be asked.")]
         way: Way,
         /// Which of its files it opens first
         order: Order,
+    },
+    /// A process of `killed-client` there
+    #[command(hide = true)]
+    Client {
+        /// The device's folder
+        device: PathBuf,
+        /// What decides what it does
+        seed: u64,
+        /// Whether the device has calls for pins
+        #[arg(action = clap::ArgAction::Set)]
+        has_pins: bool,
     },
 }
 
@@ -308,6 +320,11 @@ pub fn main() -> Result<()> {
         Command::Lab(command) => lab_command::run(command, open),
         Command::Agent => agent::main(),
         Command::Vmm { way, order } => vmm(way, order),
+        Command::Client {
+            device,
+            seed,
+            has_pins,
+        } => client(&device, seed, has_pins),
     }
 }
 

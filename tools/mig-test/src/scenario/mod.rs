@@ -18,6 +18,7 @@ mod file;
 mod guest_drivers;
 mod intx;
 mod io_memory;
+pub mod killed_client;
 mod listener;
 mod live;
 mod memory;
@@ -32,6 +33,7 @@ mod sysfs;
 mod table;
 mod tracing;
 mod vectors;
+mod victim;
 mod waiting;
 
 pub use bed::{kernel_release, load};

@@ -4,8 +4,8 @@
 use super::entry::{joined, migrates, plain, races};
 use super::{
     bench, cancel, compat, config_space, conformance, demo, digest, doorbells, edu_parent,
-    fail_nth, file, guest_drivers, intx, io_memory, live, memory, mgpu, own_device, parameter,
-    parent_interrupts, refusal, sysfs, tracing, vectors, Scenario,
+    fail_nth, file, guest_drivers, intx, io_memory, killed_client, live, memory, mgpu, own_device,
+    parameter, parent_interrupts, refusal, sysfs, tracing, vectors, Scenario,
 };
 use crate::conform;
 use crate::lab::apart::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
@@ -126,6 +126,13 @@ const PROOFS: &[Scenario] = &[
         fail_nth::run,
     )
     .only_with_all()
+    .loading(&[TESTS]),
+    races(
+        "killed-client",
+        "a process that uses a device is killed at random moments: the device is free at once",
+        4,
+        killed_client::run,
+    )
     .loading(&[TESTS]),
     races(
         "edu-parent-used",

@@ -145,10 +145,7 @@ impl Card {
 
     /// One of the card's channels.
     pub fn channel(&self, number: usize) -> Channel<'_> {
-        Channel {
-            device: &self.device,
-            base: register::CHANNEL * number as u64,
-        }
+        Channel::of(&self.device, number)
     }
 
     /// Returns the number of calls to stop hardware since the card was made.
@@ -193,7 +190,15 @@ pub struct Channel<'a> {
     base: u64,
 }
 
-impl Channel<'_> {
+impl<'a> Channel<'a> {
+    /// A channel of a card of `memory_rs`.
+    pub fn of(device: &'a Device, number: usize) -> Channel<'a> {
+        Channel {
+            device,
+            base: register::CHANNEL * number as u64,
+        }
+    }
+
     /// `GuestMemory::read`.
     pub fn read(&self, iova: u64, len: usize) -> Result<Vec<u8>, Errno> {
         self.call(register::READ, iova, len, 0)?;

@@ -8,11 +8,8 @@
 //! thread that waits for the lock cannot be killed, whichever driver copies
 //! (Documentation/threat-model.md).
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::iter;
 use std::os::fd::AsFd;
-use std::path::Path;
-use std::process::{Command as Program, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::Arc;
 use std::thread;
@@ -21,20 +18,19 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use clap::builder::PossibleValue;
 use clap::ValueEnum;
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
-use rustix::process::{pidfd_open, Pid, PidfdFlags};
+use rustix::process::Pid;
 use rustix::thread::gettid;
 
 use super::card::{Card, Command, IOVA, MODULE};
 use crate::event::Outcome;
 use crate::health::pinned;
 use crate::mdev::Mdev;
-use crate::patience;
 use crate::scenario::bed::unload;
 use crate::scenario::conformance::checks::Checks;
 use crate::scenario::memory::card::Card as Calls;
+use crate::scenario::victim::Victim;
 use crate::scenario::{waiting, Ctx};
 use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma, PAGE};
@@ -44,8 +40,6 @@ use crate::vfio::Mapping;
 
 /// The IOVA of the page that is never provided.
 const AREA: u64 = IOVA + (64 << 20);
-/// The timeout for a killed process to exit.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The timeout for the VMM to begin to wait.
 const PREPARATION: Duration = Duration::from_secs(60);
 
@@ -99,36 +93,10 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 fn killed(way: Way, order: Order) -> Result<Mdev> {
     let (way, order) = (way.to_possible_value(), order.to_possible_value());
     let values = way.iter().chain(&order).map(PossibleValue::get_name);
-    let mut vmm = Program::new("/proc/self/exe")
-        .arg("vmm")
-        .args(values)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("start a VMM")?;
-    let mut line = String::new();
-    let output = vmm.stdout.take().context("its output")?;
-    BufReader::new(output).read_line(&mut line)?;
-    let mdev = Mdev::named(line.trim())?;
-    let pid = Pid::from_child(&vmm);
-    let file = pidfd_open(pid, PidfdFlags::empty())?;
+    let (vmm, mdev) = Victim::start(iter::once("vmm").chain(values))?;
+    let mdev = Mdev::named(&mdev)?;
     vmm.kill()?;
-    let timeout = Timespec::try_from(patience::of(PATIENCE))?;
-    poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&timeout))?;
-    ensure!(
-        vmm.try_wait()?.is_some(),
-        "it has not gone {PATIENCE:?} after it was killed: {}",
-        stuck(pid)
-    );
     Ok(mdev)
-}
-
-/// Returns what the threads of a process wait for.
-fn stuck(pid: Pid) -> String {
-    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
-    let stack = |path: &Path| fs::read_to_string(path.join("stack")).unwrap_or_default();
-    let entries = fs::read_dir(tasks).into_iter().flatten().flatten();
-    let stacks: Vec<String> = entries.map(|entry| stack(&entry.path())).collect();
-    stacks.join("\n")
 }
 
 /// Runs the VMM: begins to wait, prints the name of its mdev, and is killed.
