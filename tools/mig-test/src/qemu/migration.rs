@@ -173,6 +173,11 @@ pub fn cancel(source: &mut Vm, from: &str) -> Result<()> {
 /// Waits until a migration is cancelled and QEMU reports that the guest runs.
 pub fn await_cancelled(source: &mut Vm) -> Result<()> {
     await_status(source, "cancelled")?;
+    await_running(source)
+}
+
+/// Waits until QEMU reports that the guest runs.
+pub fn await_running(source: &mut Vm) -> Result<()> {
     if source.command("query-status", json!({}))?["running"] != true {
         source.await_event("RESUME", |name, _| (name == "RESUME").then_some(()))?;
     }

@@ -97,6 +97,13 @@ impl Process {
         }
     }
 
+    /// Kills the process, and waits for its end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Waits for the process to end.
     pub fn await_exit(&mut self, deadline: Deadline) -> Result<ExitStatus> {
         while let Some(left) = deadline.remaining() {

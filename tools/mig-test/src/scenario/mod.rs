@@ -19,6 +19,7 @@ mod guest_drivers;
 mod intx;
 mod io_memory;
 pub mod killed_client;
+mod killed_qemu;
 mod listener;
 mod live;
 mod memory;

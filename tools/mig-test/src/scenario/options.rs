@@ -27,7 +27,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("mgpu-unmap", &["seed"]),
     ("mgpu-late-memory", &["seed"]),
     ("guest-memory", &["seed"]),
-    ("killed-client", &["seed", "kills"]),
+    ("killed-", &["seed", "kills"]),
     ("intx-in-flight", &["driver", "moves"]),
     (
         "conform",

@@ -4,8 +4,8 @@
 use super::entry::{joined, migrates, plain, races};
 use super::{
     bench, cancel, compat, config_space, conformance, demo, digest, doorbells, edu_parent,
-    fail_nth, file, guest_drivers, intx, io_memory, killed_client, live, memory, mgpu, own_device,
-    parameter, parent_interrupts, refusal, sysfs, tracing, vectors, Scenario,
+    fail_nth, file, guest_drivers, intx, io_memory, killed_client, killed_qemu, live, memory, mgpu,
+    own_device, parameter, parent_interrupts, refusal, sysfs, tracing, vectors, Scenario,
 };
 use crate::conform;
 use crate::lab::apart::{DIGEST, DOORBELLS, EDU, GUIDE, TESTS};
@@ -127,6 +127,12 @@ const PROOFS: &[Scenario] = &[
     )
     .only_with_all()
     .loading(&[TESTS]),
+    migrates(
+        "killed-qemu",
+        "a QEMU is killed at a random moment of a migration: the guest is whole, on one side at most",
+        8,
+        killed_qemu::run,
+    ),
     races(
         "killed-client",
         "a process that uses a device is killed at random moments: the device is free at once",
