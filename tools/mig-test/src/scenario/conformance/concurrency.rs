@@ -37,10 +37,7 @@ pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     target.mark(&device, MARK)?;
     let stream = capture(&device)?;
 
-    let wanted = State::TARGETS
-        .into_iter()
-        .filter(|state| oracle.supports(*state));
-    let wanted = wanted.map(|state| format!("{state:?}"));
+    let wanted = oracle.states().map(|state| format!("{state:?}"));
     let others = ["reset", "read", "write", "saving", "loading"];
     let wanted: Vec<_> = wanted.chain(others.map(String::from)).collect();
 

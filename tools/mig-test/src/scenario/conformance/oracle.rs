@@ -85,6 +85,13 @@ impl Oracle {
             }
     }
 
+    /// Returns the states that the device has.
+    pub fn states(&self) -> impl Iterator<Item = State> + '_ {
+        State::TARGETS
+            .into_iter()
+            .filter(|state| self.supports(*state))
+    }
+
     /// Returns the names of all direct arcs.
     pub fn names(&self) -> BTreeSet<String> {
         self.direct().map(|(from, to)| arc(from, to)).collect()

@@ -51,10 +51,7 @@ pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
     }
     let device = target.open()?;
     let oracle = Oracle::new(device.migration_flags()?);
-    let states = State::TARGETS
-        .into_iter()
-        .filter(|state| oracle.supports(*state));
-    let states: Vec<State> = states.collect();
+    let states: Vec<State> = oracle.states().collect();
     let mut checks = Checks::default();
     let (over, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
     let read = || -> Result<(), String> {

@@ -34,9 +34,7 @@ pub fn test(ctx: &mut Ctx, target: Target) -> Result<Outcome> {
         Ok(State::Running),
     );
 
-    let states = State::TARGETS
-        .into_iter()
-        .filter(|state| oracle.supports(*state));
+    let states = oracle.states();
     for from in states {
         for to in State::TARGETS {
             let file = enter(&device, &oracle, from, &stream)?;
