@@ -83,10 +83,7 @@ fn reports(ctx: &mut Ctx) -> Result<Vec<Report>> {
     let choice = Choice {
         rules: names.unwrap_or_else(groups),
         is_short: false,
-        seed: match ctx.options.get("seed") {
-            Some(text) => text.parse().context("the option seed is a number")?,
-            None => 1,
-        },
+        seed: ctx.number("seed", 1)?,
         found: None,
     };
     let mut reports = Vec::new();

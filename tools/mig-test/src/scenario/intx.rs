@@ -44,10 +44,7 @@ const MAINLINE: Paths = Paths {
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let moves = match ctx.options.get("moves") {
-        Some(text) => text.parse().context("the option moves is a number")?,
-        None => MOVES,
-    };
+    let moves = ctx.number("moves", MOVES)?;
     let paths = match ctx.options.get("driver").map(String::as_str) {
         None | Some("mtty_rs") => OURS,
         Some("mtty") => {

@@ -43,9 +43,10 @@ pub use conformance::{source, target, UAPI, V1};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::event::{Event, Outcome};
@@ -100,6 +101,15 @@ impl Ctx<'_> {
     /// Reports the current activity.
     pub fn step(&mut self, text: impl Into<String>) {
         (self.emit)(Event::Step { text: text.into() });
+    }
+
+    /// Returns the option `name`, which is a number; `default` if it is not given.
+    pub fn number<T: FromStr>(&self, name: &str, default: T) -> Result<T> {
+        let Some(text) = self.options.get(name) else {
+            return Ok(default);
+        };
+        let number = text.parse().ok();
+        number.with_context(|| format!("the option {name} is a number, not \"{text}\""))
     }
 
     /// Reports the scenario's figures to the host.

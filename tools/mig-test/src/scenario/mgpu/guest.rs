@@ -209,10 +209,7 @@ struct Workloads {
 /// Random workloads, each with a migration at a random moment.
 pub fn random(ctx: &mut Ctx) -> Result<Outcome> {
     let seed = seed(ctx)?;
-    let workloads = match ctx.options.get("workloads") {
-        Some(text) => text.parse().context("the option workloads is a number")?,
-        None => WORKLOADS,
-    };
+    let workloads = ctx.number("workloads", WORKLOADS)?;
     let mut random = Random::new(seed);
     let mut journey = Journey::begin(ctx)?;
     let mut report = Workloads {

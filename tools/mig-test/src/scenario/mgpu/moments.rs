@@ -48,10 +48,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     Card::load(ctx)?;
     let mut report = Report {
         seed: seed(ctx)?,
-        workloads: match ctx.options.get("workloads") {
-            Some(text) => text.parse().context("the option workloads is a number")?,
-            None => WORKLOADS,
-        },
+        workloads: ctx.number("workloads", WORKLOADS)?,
         ..Report::default()
     };
     let mut random = Random::new(report.seed);

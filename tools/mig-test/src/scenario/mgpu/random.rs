@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The random numbers of a run, whose seed is an option.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mig_common::random::Random;
 
 use crate::scenario::Ctx;
@@ -11,10 +11,7 @@ const SEED: u64 = 0x6d67_7075;
 
 /// Returns and reports the seed of this run.
 pub fn seed(ctx: &mut Ctx) -> Result<u64> {
-    let seed = match ctx.options.get("seed") {
-        Some(text) => text.parse().context("the option seed is a number")?,
-        None => SEED,
-    };
+    let seed = ctx.number("seed", SEED)?;
     ctx.step(format!("seed {seed}"));
     Ok(seed)
 }

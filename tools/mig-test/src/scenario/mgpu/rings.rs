@@ -54,10 +54,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     let mut checks = Checks::default();
     let mut report = Report {
         seed: seed(ctx)?,
-        moves: match ctx.options.get("moves") {
-            Some(text) => text.parse().context("the option moves is a number")?,
-            None => MOVES,
-        },
+        moves: ctx.number("moves", MOVES)?,
         ..Report::default()
     };
     let mut random = Random::new(report.seed);
