@@ -5,8 +5,8 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MIG_TEST := $(TARGET)/x86_64-unknown-linux-gnu/debug/mig-test
 
-.PHONY: modules modules_install demo test test-all test-faults bench doc rust-analyzer series clean help programs \
-	mig-test
+.PHONY: modules modules_install demo test test-all test-faults bench doc rust-analyzer series clean \
+	help programs mig-test
 
 ifdef KDIR
 

@@ -58,7 +58,8 @@ impl Starvation {
             Some((task.file_name(), delay(&text)?))
         });
         let now: Delays = delays.collect();
-        let more = longest(&self.delays.replace(now.clone()), &now);
+        let more = longest(&self.delays.borrow(), &now);
+        self.delays.replace(now);
         self.total.set(self.total.get() + more);
         self.total.get()
     }

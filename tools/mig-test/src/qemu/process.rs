@@ -97,11 +97,9 @@ impl Process {
         }
     }
 
-    /// Kills the process, and waits for its end.
+    /// Kills the process. Its end must be waited for.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        Ok(self.child.kill()?)
     }
 
     /// Waits for the process to end.

@@ -26,7 +26,7 @@ use super::conformance::oracle::Oracle;
 use super::conformance::session;
 use super::memory::card::{Channel, Kind};
 use super::mgpu::random;
-use super::victim::Victim;
+use super::victim::{open_at_once, Victim};
 use super::Ctx;
 use crate::event::Outcome;
 use crate::health::pinned;
@@ -64,10 +64,7 @@ struct Row {
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let kills = match ctx.options.get("kills") {
-        Some(text) => text.parse().context("the option kills is a number")?,
-        None => KILLS,
-    };
+    let kills = ctx.number("kills", KILLS)?;
     let mut random = random::prepare(ctx)?;
     load("vfio_iommu_type1")?;
     let before = pinned()?;
@@ -115,15 +112,13 @@ fn killed(mdev: &Mdev, device: &str, seed: u64, moment: Duration) -> Result<Stri
     client.kill()
 }
 
-/// Opens the device, which must be in RUNNING; returns what it saves, if it `is_saved`.
+/// Opens the device; returns what it saves, if it `is_saved`.
 fn state(mdev: &Mdev, is_saved: bool) -> Result<Vec<u8>> {
-    let device = Device::open(mdev.path()).context("open it at once")?;
     if !is_saved {
+        Device::open(mdev.path()).context("open it at once")?;
         return Ok(Vec::new());
     }
-    let state = device.state()?;
-    ensure!(state == State::Running, "it is in {state:?}");
-    session::capture(&device).context("save its state")
+    session::capture(&open_at_once(mdev)?).context("save its state")
 }
 
 /// The process: uses a device for ever.
@@ -175,8 +170,7 @@ struct Client<'a> {
 impl Client<'_> {
     /// Takes the device to a state, reads a part of its stream, and leaves it there.
     fn v2(&self, random: &mut Random) -> Result<()> {
-        let states = State::TARGETS.map(|state| self.oracle.supports(state).then_some(state));
-        let states: Vec<State> = states.into_iter().flatten().collect();
+        let states: Vec<State> = self.oracle.states().collect();
         let state = states[random.below(states.len())];
         println!("to {state:?}");
         let file = session::enter(&self.device, &self.oracle, state, self.stream)?;

@@ -3,6 +3,7 @@
 //! on at the source, and can still migrate. If it is the source's, the destination has all of the
 //! guest or gives up. The mdevs of the dead are free at once.
 
+use std::fmt;
 use std::thread;
 use std::time::Duration;
 
@@ -13,12 +14,11 @@ use serde_json::json;
 
 use super::bed::{ensure_quiet, migrate_checked, Bed, Checkpoint, Host, BOTH};
 use super::mgpu::random;
+use super::victim::open_at_once;
 use super::Ctx;
 use crate::event::Outcome;
 use crate::qemu::migration::{self, Stop, CRAWL, UNLIMITED};
 use crate::qemu::vm::Role;
-use crate::vfio::device::Device;
-use crate::vfio::migration::State;
 
 /// Kills of a destination, unless the option `kills` says otherwise; a source is killed for each
 /// [`PER_SOURCE`] of them, because then a guest must boot.
@@ -55,10 +55,7 @@ struct Row {
 
 /// Runs the scenario.
 pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
-    let kills = match ctx.options.get("kills") {
-        Some(text) => text.parse().context("the option kills is a number")?,
-        None => KILLS,
-    };
+    let kills = ctx.number("kills", KILLS)?;
     let mut random = random::prepare(ctx)?;
     let bed = Bed::prepare(ctx)?;
     let destinations = destinations(ctx, &bed, &mut random, kills)?;
@@ -71,6 +68,7 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
 fn destinations(ctx: &mut Ctx, bed: &Bed, random: &mut Random, kills: usize) -> Result<Row> {
     let mut row = Row {
         killed: "destination",
+        kills,
         ..Row::default()
     };
     let (mut source, mut before) = bed.running_source(ctx, &BOTH)?;
@@ -78,25 +76,13 @@ fn destinations(ctx: &mut Ctx, bed: &Bed, random: &mut Random, kills: usize) -> 
         let (phase, moment) = moment(random);
         let what = format!("killing destination {number} of {kills} {moment:?} {phase}");
         ctx.step(&what);
-        let mut destination = bed.start_of("destination", &BOTH, Role::Destination)?;
-        begin(bed, &mut source, &mut destination, phase)?;
-        thread::sleep(moment);
-        kill(&mut destination).context(what.clone())?;
-        row.kills += 1;
-        if let Phase::BeforeSwitchover = phase {
-            // It sees the end of the connection only then.
-            go_on(&mut source).context(what.clone())?;
-        }
-        let ends = ["completed", "failed"];
-        let end = migration::await_any_status(&mut source.vm, &ends).context(what.clone())?;
-        if end == "completed" {
+        let stays = stays(bed, &mut source, &before, phase, moment).context(what)?;
+        if stays {
+            row.at_source += 1;
+        } else {
             row.at_destination += 1;
             (source, before) = bed.running_source(ctx, &BOTH)?;
-            continue;
         }
-        migration::await_running(&mut source.vm).context(what.clone())?;
-        Checkpoint::check(&mut source, &before).context(what)?;
-        row.at_source += 1;
     }
     ctx.step("migrating without a kill");
     let mut destination = bed.start_of("destination", &BOTH, Role::Destination)?;
@@ -106,10 +92,34 @@ fn destinations(ctx: &mut Ctx, bed: &Bed, random: &mut Random, kills: usize) -> 
     Ok(row)
 }
 
+/// Kills a destination. Returns whether the guest stays at the source, where it must be whole.
+fn stays(
+    bed: &Bed,
+    source: &mut Host,
+    before: &Checkpoint,
+    phase: Phase,
+    moment: Duration,
+) -> Result<bool> {
+    let mut destination = begin(bed, source, phase)?;
+    thread::sleep(moment);
+    kill(&mut destination)?;
+    if let Phase::BeforeSwitchover = phase {
+        // The source sees the end of the connection only then.
+        go_on(source)?;
+    }
+    if migration::await_any_status(&mut source.vm, &["completed", "failed"])? == "completed" {
+        return Ok(false);
+    }
+    migration::await_running(&mut source.vm)?;
+    Checkpoint::check(source, before)?;
+    Ok(true)
+}
+
 /// Kills sources, each of another guest.
 fn sources(ctx: &mut Ctx, bed: &Bed, random: &mut Random, kills: usize) -> Result<Row> {
     let mut row = Row {
         killed: "source",
+        kills,
         ..Row::default()
     };
     for number in 0..kills {
@@ -117,23 +127,35 @@ fn sources(ctx: &mut Ctx, bed: &Bed, random: &mut Random, kills: usize) -> Resul
         let (phase, moment) = moment(random);
         let what = format!("killing source {number} of {kills} {moment:?} {phase}");
         ctx.step(&what);
-        let mut destination = bed.start_of("destination", &BOTH, Role::Destination)?;
-        begin(bed, &mut source, &mut destination, phase)?;
-        thread::sleep(moment);
-        kill(&mut source).context(what.clone())?;
-        row.kills += 1;
-        if migration::await_status(&mut destination.vm, "completed").is_ok() {
-            destination.vm.continue_console(&mut source.vm);
-            Checkpoint::check(&mut destination, &before).context(what)?;
-            row.at_destination += 1;
-        } else {
-            let status = destination.vm.await_exit().context(what.clone())?;
-            ensure!(status.code() == Some(1), "{what}: it ends with {status}");
-            are_free(&destination).context(what)?;
-            row.gone += 1;
+        match arrives(bed, &mut source, &before, phase, moment).context(what)? {
+            true => row.at_destination += 1,
+            false => row.gone += 1,
         }
     }
     Ok(row)
+}
+
+/// Kills a source. Returns whether the guest arrives at the destination, where it must be whole;
+/// the destination must give up otherwise.
+fn arrives(
+    bed: &Bed,
+    source: &mut Host,
+    before: &Checkpoint,
+    phase: Phase,
+    moment: Duration,
+) -> Result<bool> {
+    let mut destination = begin(bed, source, phase)?;
+    thread::sleep(moment);
+    kill(source)?;
+    if migration::await_status(&mut destination.vm, "completed").is_ok() {
+        destination.vm.continue_console(&mut source.vm);
+        Checkpoint::check(&mut destination, before)?;
+        return Ok(true);
+    }
+    let status = destination.vm.await_exit()?;
+    ensure!(status.code() == Some(1), "the destination ends: {status}");
+    are_free(&destination)?;
+    Ok(false)
 }
 
 /// Returns a phase and a moment in it.
@@ -147,8 +169,9 @@ fn moment(random: &mut Random) -> (Phase, Duration) {
     (phase, Duration::from_micros(moment as u64))
 }
 
-/// Takes a migration to the begin of a phase.
-fn begin(bed: &Bed, source: &mut Host, destination: &mut Host, phase: Phase) -> Result<()> {
+/// Starts a destination, and takes a migration to it to the beginning of a phase.
+fn begin(bed: &Bed, source: &mut Host, phase: Phase) -> Result<Host> {
+    let mut destination = bed.start_of("destination", &BOTH, Role::Destination)?;
     let socket = bed.socket("killed");
     let (bandwidth, stop, status) = match phase {
         Phase::PreCopy => (CRAWL, Stop::Never, "active"),
@@ -158,10 +181,10 @@ fn begin(bed: &Bed, source: &mut Host, destination: &mut Host, phase: Phase) -> 
     migration::limit_bandwidth(&mut source.vm, bandwidth)?;
     migration::start(&mut source.vm, &socket, stop)?;
     migration::await_status(&mut source.vm, status)?;
-    match phase {
-        Phase::Switchover => go_on(source),
-        _ => Ok(()),
+    if let Phase::Switchover = phase {
+        go_on(source)?;
     }
+    Ok(destination)
 }
 
 /// Begins the switchover.
@@ -174,25 +197,24 @@ fn go_on(source: &mut Host) -> Result<()> {
 /// Kills a QEMU, whose mdevs must be free then.
 fn kill(host: &mut Host) -> Result<()> {
     host.vm.console().1.kill()?;
+    host.vm.await_exit()?;
     are_free(host)
 }
 
 /// Requires that the mdevs of a QEMU that has ended are as any that are not in use.
 fn are_free(host: &Host) -> Result<()> {
-    for card in &host.cards {
-        let device = Device::open(card.mdev.path()).context("open its device at once")?;
-        let state = device.state()?;
-        ensure!(state == State::Running, "its device is in {state:?}");
-    }
-    Ok(())
+    let devices = host.cards.iter().map(|card| &card.mdev);
+    devices
+        .map(open_at_once)
+        .try_for_each(|device| device.map(drop))
 }
 
-impl std::fmt::Display for Phase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Phase::PreCopy => "after the begin of pre-copy",
+            Phase::PreCopy => "after pre-copy began",
             Phase::BeforeSwitchover => "after the guest's pause",
-            Phase::Switchover => "after the begin of the switchover",
+            Phase::Switchover => "after the switchover began",
         })
     }
 }

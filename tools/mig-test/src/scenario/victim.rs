@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A process of this program that a scenario kills.
+//! A process of this program that a scenario kills, and the device that it leaves.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -8,11 +8,14 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
+use crate::mdev::Mdev;
 use crate::patience;
+use crate::vfio::device::Device;
+use crate::vfio::migration::State;
 
 /// The timeout for a killed process to exit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,7 +29,8 @@ pub struct Victim {
 }
 
 impl Victim {
-    /// Starts a command of this program; returns the process and the first line that it prints.
+    /// Starts a command of this program; returns the process and the first line that it prints,
+    /// without which it has failed.
     pub fn start<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<(Victim, String)> {
         let mut child = Command::new("/proc/self/exe")
             .args(args)
@@ -38,7 +42,9 @@ impl Victim {
         let output = BufReader::new(output);
         let mut victim = Victim { child, output };
         let mut line = String::new();
-        victim.output.read_line(&mut line)?;
+        if victim.output.read_line(&mut line)? == 0 {
+            bail!("it prints nothing: {}", victim.errors()?);
+        }
         Ok((victim, line.trim().to_owned()))
     }
 
@@ -57,22 +63,39 @@ impl Victim {
                 stuck(pid)
             )
         })?;
-        let mut said = String::new();
-        let errors = self.child.stderr.take().context("its errors")?;
-        errors.take(4096).read_to_string(&mut said)?;
         let is_killed = status.signal() == Some(SIGKILL);
-        ensure!(is_killed, "it has ended by itself: {status}: {said}");
+        ensure!(
+            is_killed,
+            "it has ended by itself: {status}: {}",
+            self.errors()?
+        );
         let mut printed = String::new();
         self.output.read_to_string(&mut printed)?;
         Ok(printed)
+    }
+
+    /// Returns what it has said of an error, once it has ended.
+    fn errors(&mut self) -> Result<String> {
+        let mut said = String::new();
+        let errors = self.child.stderr.take().context("its errors")?;
+        errors.take(4096).read_to_string(&mut said)?;
+        Ok(said)
     }
 }
 
 impl Drop for Victim {
     fn drop(&mut self) {
+        // Without a wait: one that is stuck in the kernel would keep the reason from being told.
         let _ = self.child.kill();
-        let _ = self.child.wait();
     }
+}
+
+/// Opens a device whose user was killed, which must be in RUNNING.
+pub fn open_at_once(mdev: &Mdev) -> Result<Device> {
+    let device = Device::open(mdev.path()).context("open it at once")?;
+    let state = device.state()?;
+    ensure!(state == State::Running, "it is in {state:?}");
+    Ok(device)
 }
 
 /// Returns what the threads of a process wait for.
