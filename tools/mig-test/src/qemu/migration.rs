@@ -151,29 +151,46 @@ pub fn limit_bandwidth(source: &mut Vm, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Cancels a migration that stays in a status, as found by [`await_status`].
+/// The reason of a migration that fails because its channel was shut down.
+const CHANNEL_SHUT_DOWN: &str = "Channel error: Input/output error";
+
+/// Cancels a migration that stays in a status, as found by [`await_status`], calls `meanwhile`, and
+/// waits until the migration has ended and the guest runs. Returns the status that QEMU calls it.
 ///
 /// From "pre-switchover" it may pass through "device": QEMU wakes the thread that waits there
-/// before it records that the migration is cancelled.
-pub fn cancel(source: &mut Vm, from: &str) -> Result<()> {
+/// before it records that the migration is cancelled. It shuts the return path down before that,
+/// too, which is the same socket as the channel's (`migration_cancel()` in QEMU's
+/// `migration/migration.c`): the thread that sends may find it broken, and the migration "failed".
+pub fn cancel(source: &mut Vm, from: &str, meanwhile: impl FnOnce()) -> Result<String> {
     source.command("migrate_cancel", json!({}))?;
+    meanwhile();
     // The first status since: had the migration gone on, another would come before.
     let next = source.await_event("a migration status", |name, data| {
         let status = data["status"].as_str()?;
         let on_the_way = (from, status) == ("pre-switchover", "device");
         (name == "MIGRATION" && !on_the_way).then(|| status.to_owned())
     })?;
+    let end = match next.as_str() {
+        "cancelling" => {
+            await_status(source, "cancelled")?;
+            "cancelled".to_owned()
+        }
+        _ => next,
+    };
+    let is_cancelled = end == "cancelled" || end == "failed" && is_shut_down(source)?;
     ensure!(
-        next == "cancelling",
-        "the migration came to \"{next}\" before it was cancelled"
+        is_cancelled,
+        "the migration came to \"{end}\" before it was cancelled: {}",
+        failure(source)?
     );
-    Ok(())
+    await_running(source)?;
+    Ok(end)
 }
 
-/// Waits until a migration is cancelled and QEMU reports that the guest runs.
-pub fn await_cancelled(source: &mut Vm) -> Result<()> {
-    await_status(source, "cancelled")?;
-    await_running(source)
+/// Returns whether the last migration has failed because its channel was shut down.
+fn is_shut_down(source: &mut Vm) -> Result<bool> {
+    let info = source.command("query-migrate", json!({}))?;
+    Ok(info["error-desc"] == CHANNEL_SHUT_DOWN)
 }
 
 /// Waits until QEMU reports that the guest runs.

@@ -50,10 +50,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
     let deaf = Deaf::listen(&socket)?;
     migration::start(&mut source.vm, &socket, Stop::Never)?;
     migration::await_status(&mut source.vm, "setup")?;
-    migration::cancel(&mut source.vm, "setup")?;
-    // QEMU's attempt to connect fails now, and with it ends the migration.
-    drop(deaf);
-    migration::await_cancelled(&mut source.vm)?;
+    // QEMU's attempt to connect fails then, and with it ends the migration.
+    migration::cancel(&mut source.vm, "setup", || drop(deaf))?;
     Checkpoint::check(&mut source, &before)?;
     ensure_device_quiet(&source)?;
 
@@ -66,8 +64,8 @@ pub fn run(ctx: &mut Ctx) -> Result<Outcome> {
         migration::limit_bandwidth(&mut source.vm, phase.bandwidth)?;
         migration::start(&mut source.vm, &socket, phase.stop)?;
         migration::await_status(&mut source.vm, status)?;
-        migration::cancel(&mut source.vm, status)?;
-        migration::await_cancelled(&mut source.vm)?;
+        let end = migration::cancel(&mut source.vm, status, || ())?;
+        ctx.step(format!("QEMU calls it \"{end}\""));
         Checkpoint::check(&mut source, &before)?;
         ensure_quiet_but_for_channel(&source)?;
     }
