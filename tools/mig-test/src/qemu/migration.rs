@@ -151,8 +151,11 @@ pub fn limit_bandwidth(source: &mut Vm, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// The reason of a migration that fails because its channel was shut down.
-const CHANNEL_SHUT_DOWN: &str = "Channel error: Input/output error";
+/// The reasons of a migration that fails because its channel was shut down; the second is 7.2's.
+const SHUT_DOWN: [&str; 2] = [
+    "Channel error: Input/output error",
+    "Unable to write to socket: Broken pipe",
+];
 
 /// Cancels a migration that stays in a status, as found by [`await_status`], calls `meanwhile`, and
 /// waits until the migration has ended and the guest runs. Returns the status that QEMU calls it.
@@ -160,23 +163,20 @@ const CHANNEL_SHUT_DOWN: &str = "Channel error: Input/output error";
 /// From "pre-switchover" it may pass through "device": QEMU wakes the thread that waits there
 /// before it records that the migration is cancelled. It shuts the return path down before that,
 /// too, which is the same socket as the channel's (`migration_cancel()` in QEMU's
-/// `migration/migration.c`): the thread that sends may find it broken, and the migration "failed".
+/// `migration/migration.c`): the thread that sends may find it broken, and the migration "failed",
+/// or "failing" and "cancelled" then with QEMU 11.1.
 pub fn cancel(source: &mut Vm, from: &str, meanwhile: impl FnOnce()) -> Result<String> {
     source.command("migrate_cancel", json!({}))?;
     meanwhile();
     // The first status since: had the migration gone on, another would come before.
-    let next = source.await_event("a migration status", |name, data| {
+    let mut end = source.await_event("a migration status", |name, data| {
         let status = data["status"].as_str()?;
         let on_the_way = (from, status) == ("pre-switchover", "device");
         (name == "MIGRATION" && !on_the_way).then(|| status.to_owned())
     })?;
-    let end = match next.as_str() {
-        "cancelling" => {
-            await_status(source, "cancelled")?;
-            "cancelled".to_owned()
-        }
-        _ => next,
-    };
+    if ["cancelling", "failing"].contains(&&*end) {
+        end = await_any_status(source, &["cancelled", "failed", "completed"])?;
+    }
     let is_cancelled = end == "cancelled" || end == "failed" && is_shut_down(source)?;
     ensure!(
         is_cancelled,
@@ -190,7 +190,8 @@ pub fn cancel(source: &mut Vm, from: &str, meanwhile: impl FnOnce()) -> Result<S
 /// Returns whether the last migration has failed because its channel was shut down.
 fn is_shut_down(source: &mut Vm) -> Result<bool> {
     let info = source.command("query-migrate", json!({}))?;
-    Ok(info["error-desc"] == CHANNEL_SHUT_DOWN)
+    let reason = info["error-desc"].as_str();
+    Ok(reason.is_some_and(|reason| SHUT_DOWN.contains(&reason)))
 }
 
 /// Waits until QEMU reports that the guest runs.
