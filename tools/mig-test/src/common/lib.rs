@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The modules that `mig-test` and `mig-guest`, the guest's program, share.
+//! The modules that `mig-test`, `mig-guest`, the guest's program, and the fuzz targets share.
 
 pub mod command;
+pub mod exercise;
 pub mod message;
 pub mod modules;
 pub mod picture;

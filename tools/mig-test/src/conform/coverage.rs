@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::exercise::{Exercise, Work};
+use mig_common::exercise::place::Register;
+use mig_common::exercise::step::Step;
+use mig_common::exercise::{Exercise, Work};
+
 use super::explore::Found;
-use super::place::Register;
 use super::report::Count;
 use super::rig::INTERRUPTS;
-use super::step::Step;
 
 /// Returns the bytes of registers that a work writes or reads, among those that show something.
 pub fn registers(found: &Found, exercise: &Exercise) -> Count {

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use mig_common::exercise::place::{Place, Register};
+use mig_common::exercise::step::Step;
+use mig_common::exercise::{Exercise, Fill, Work};
 
-use super::exercise::{Exercise, Fill, Work};
-use super::place::{Place, Register};
 use super::rig::Rig;
 use super::snapshot::Readable;
-use super::step::Step;
 use super::transfer::{wait, LOOKS};
 
 /// Bytes at the beginning of a BAR that are walked by each width; what follows is sampled.
@@ -55,7 +55,7 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
     let mut keeping = Vec::new();
     let mut sensitive = BTreeSet::new();
     for register in &places {
-        exercise.settle(rig)?;
+        rig.settle(exercise)?;
         let old = rig.read(register).unwrap_or(0);
         if let Some(value) = keeps(rig, register, old)? {
             match rig.read(register).ok() == Some(value) {
@@ -72,11 +72,11 @@ pub fn explore(rig: &Rig, exercise: &Exercise) -> Result<Found> {
     // Some of them were kept only because of what was written to another one.
     for _ in 0..2 {
         for (register, value) in &keeping {
-            exercise.settle(rig)?;
+            rig.settle(exercise)?;
             rig.write(register, *value)?;
         }
         // One that starts something falls back when that is over.
-        exercise.settle(rig)?;
+        rig.settle(exercise)?;
         wait(rig, LOOKS)?;
         let holds = |(register, value): &(Register, u64)| rig.read(register).ok() == Some(*value);
         keeping.retain(holds);

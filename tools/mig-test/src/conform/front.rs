@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use mig_common::exercise::Exercise;
 use serde::Serialize;
 use serde_json::json;
 
-use super::exercise::Exercise;
 use super::explore::Found;
 use super::log::DeviceLog;
 use super::report::{Report, Verdict};

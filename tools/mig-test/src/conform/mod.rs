@@ -5,7 +5,6 @@
 //! | file | |
 //! |---|---|
 //! | `rule`, `rules`, `report`, `show` | the rules, the verdicts on them, and how they are printed |
-//! | `exercise`, `place` | an author's description of how a device works |
 //! | `explore` | what can be found out without one |
 //! | `rig`, `snapshot`, `play` | a device that can work, what a guest sees of it, and its work |
 //! | `suite`, `coverage` | a device in the suite, and what of it was exercised |
@@ -19,14 +18,12 @@
 
 pub mod command;
 mod coverage;
-mod exercise;
 mod explore;
 mod front;
 mod log;
 pub mod mainline;
 mod moves;
 pub mod mutants;
-pub mod place;
 mod play;
 mod promises;
 mod races;
@@ -39,7 +36,6 @@ mod rules;
 mod show;
 mod signals;
 mod snapshot;
-mod step;
 mod streams;
 mod suite;
 mod transfer;

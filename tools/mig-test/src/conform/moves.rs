@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use mig_common::exercise::step::Step;
+use mig_common::exercise::{Exercise, Work};
 use mig_common::random::Random;
 
-use super::exercise::{Exercise, Work};
 use super::play::{Fault, Outcome, Player};
 use super::rig::Rig;
 use super::snapshot::{Name, Part};
-use super::step::Step;
 use super::suite::Suite;
 use super::transfer::{pause, save, Move};
 use super::way::Way;
@@ -78,7 +78,7 @@ pub fn worked(suite: &Suite<'_>, rig: &Rig, work: &Work, interrupt: Option<u32>)
     rig.listen(None)?;
     match is_failed {
         true => rig.reset(),
-        false => suite.exercise.settle(rig),
+        false => rig.settle(suite.exercise),
     }
 }
 
@@ -306,7 +306,7 @@ impl Case<'_> {
         match self.moment {
             Moment::AtOnce => {}
             Moment::Random => pause(random, source)?,
-            Moment::AtRest => drop(suite.exercise.comes_to_rest(source)?),
+            Moment::AtRest => drop(source.comes_to_rest(suite.exercise)?),
         }
         let one = Move {
             source,

@@ -5,9 +5,9 @@
 use std::fs;
 
 use anyhow::{ensure, Context, Result};
+use mig_common::exercise::Exercise;
 use serde::Serialize;
 
-use super::exercise::Exercise;
 use super::explore::Found;
 use super::front;
 use super::report::Report;

@@ -2,13 +2,13 @@
 //! Plays the work of an exercise on a device, step by step, as a guest would do it.
 
 use anyhow::Result;
+use mig_common::exercise::place::Place;
+use mig_common::exercise::step::{Condition, Step};
+use mig_common::exercise::{Exercise, Work};
 
-use super::exercise::{Exercise, Work};
-use super::place::Place;
 use super::rig::Rig;
 use super::signals::Signals;
 use super::snapshot::{first_difference, Readable, Snapshot};
-use super::step::{Condition, Step};
 
 /// Signals without a cause after which a work gives up.
 const SPURIOUS: u64 = 100;
@@ -111,7 +111,7 @@ impl<'e> Player<'e> {
         match step {
             Step::Write(register, value) => {
                 if self.work.settles {
-                    self.exercise.settle(rig)?;
+                    rig.settle(self.exercise)?;
                 }
                 rig.write(register, *value)?;
             }
@@ -122,7 +122,7 @@ impl<'e> Player<'e> {
                 }
             }
             Step::Wait(wanted) => {
-                if !rig.until(|| wanted.holds(rig))? {
+                if !rig.until(|| rig.holds(wanted))? {
                     let found = rig.read(&wanted.register)?;
                     return fault(format!("it stays {found:#x}"));
                 }
@@ -173,7 +173,7 @@ impl<'e> Player<'e> {
             if signals == 0 {
                 return fault("it does not come".into());
             }
-            if cause.map_or(Ok(true), |cause| cause.holds(rig))? {
+            if cause.map_or(Ok(true), |cause| rig.holds(cause))? {
                 self.spurious.count(vector, signals - 1);
                 return Ok(None);
             }
@@ -198,7 +198,7 @@ impl<'e> Player<'e> {
     /// Waits for the device to rest after the work, whose steps are all done, and returns the
     /// number of signals that nothing waited for.
     pub fn rest(mut self, rig: &Rig) -> Result<Result<Signals, Fault>> {
-        if !self.exercise.comes_to_rest(rig)? {
+        if !rig.comes_to_rest(self.exercise)? {
             rig.listen(None)?;
             let (rule, shows) = ("work.alone", "the device does not come to rest".into());
             return Ok(Err(Fault { rule, shows }));
@@ -211,12 +211,17 @@ impl<'e> Player<'e> {
     }
 }
 
-impl Exercise {
+impl Rig {
+    /// Returns whether a register has a value.
+    fn holds(&self, wanted: &Condition) -> Result<bool> {
+        Ok(self.read(&wanted.register)? & wanted.mask == wanted.value)
+    }
+
     /// Waits for the device to be at rest; returns whether it comes to that.
-    pub fn comes_to_rest(&self, rig: &Rig) -> Result<bool> {
-        rig.until(|| {
-            for condition in &self.rest {
-                if !condition.holds(rig)? {
+    pub fn comes_to_rest(&self, exercise: &Exercise) -> Result<bool> {
+        self.until(|| {
+            for condition in &exercise.rest {
+                if !self.holds(condition)? {
                     return Ok(false);
                 }
             }
@@ -226,17 +231,10 @@ impl Exercise {
 
     /// Lets the device end what a write has started: until then it may ignore what is written. One
     /// that does not come to rest is reset.
-    pub fn settle(&self, rig: &Rig) -> Result<()> {
-        match self.comes_to_rest(rig)? {
+    pub fn settle(&self, exercise: &Exercise) -> Result<()> {
+        match self.comes_to_rest(exercise)? {
             true => Ok(()),
-            false => rig.reset(),
+            false => self.reset(),
         }
-    }
-}
-
-impl Condition {
-    /// Returns whether the register has the value.
-    pub fn holds(&self, rig: &Rig) -> Result<bool> {
-        Ok(rig.read(&self.register)? & self.mask == self.value)
     }
 }

@@ -2,10 +2,10 @@
 //! What a device promises in PRE_COPY: how much is left, and that it comes to an end.
 
 use anyhow::{Context, Result};
+use mig_common::exercise::place::Place;
+use mig_common::exercise::Fill;
 use rustix::io::Errno;
 
-use super::exercise::Fill;
-use super::place::Place;
 use super::play::Player;
 use super::rig::{Area, Rig};
 use super::suite::Suite;

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use mig_common::exercise::step::Step;
+use mig_common::exercise::Work;
 
-use super::exercise::Work;
 use super::moves::undisturbed;
 use super::play::{Outcome, Player};
 use super::records::{parse, unlike};
 use super::rig::Rig;
 use super::snapshot::{first_difference, Name, Part, Readable, Snapshot};
-use super::step::Step;
 use super::suite::Suite;
 use super::transfer::save;
 use crate::vfio::migration::State;

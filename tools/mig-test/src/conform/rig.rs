@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use mig_common::exercise::place::{Place, Register, BARS};
+use mig_common::exercise::{self, Exercise, VECTORS};
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK as UNMASK,
@@ -16,9 +18,7 @@ use vfio_bindings::bindings::vfio::{
     VFIO_PCI_MSI_IRQ_INDEX as MSI,
 };
 
-use super::exercise::Exercise;
-use super::place::{Place, Register, BARS};
-use super::signals::{Signals, VECTORS};
+use super::signals::Signals;
 use crate::scenario::{arc, Oracle};
 use crate::vfio::device::Device;
 use crate::vfio::dma::{Access, Dma};
@@ -27,7 +27,10 @@ use crate::vfio::migration::{DataFile, State};
 use crate::vfio::Mapping;
 
 /// The types of interrupt, by their names in exercises.
-pub const INTERRUPTS: [(&str, u32); 3] = [("intx", INTX), ("msi", MSI), ("msix", MSIX)];
+pub const INTERRUPTS: [(&str, u32); 3] = {
+    let [intx, msi, msix] = exercise::INTERRUPTS;
+    [(intx, INTX), (msi, MSI), (msix, MSIX)]
+};
 /// The time in which a device that works signals, and ends what it has begun.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Signals of a device's interrupt vectors, counted for each.
 
-/// The most vectors that are listened to; more are not needed to tell them apart.
-pub const VECTORS: u32 = 64;
-
 /// Numbers of signals, that of vector 0 first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Signals(Vec<u64>);

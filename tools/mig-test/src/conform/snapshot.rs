@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use anyhow::Result;
+use mig_common::exercise::place::{Place, Register};
+use mig_common::exercise::step::Step;
+use mig_common::exercise::Work;
 
-use super::exercise::Work;
-use super::place::{Place, Register};
 use super::rig::Rig;
-use super::step::Step;
 
 /// Bytes that are compared, and named in a report, as one.
 const PAGE: usize = 4096;

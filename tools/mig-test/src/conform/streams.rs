@@ -6,16 +6,16 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use mig_common::exercise::place::Register;
+use mig_common::exercise::step::Step;
+use mig_common::exercise::Work;
 
-use super::exercise::Work;
 use super::moves;
-use super::place::Register;
 use super::play::Player;
 use super::records::{changes, name, parse, unlike, Bent, End, Record};
 use super::resets::Fresh;
 use super::rig::Rig;
 use super::snapshot::{first_difference, Part, Snapshot};
-use super::step::Step;
 use super::suite::Suite;
 use super::transfer::save;
 use crate::vfio::migration::State;

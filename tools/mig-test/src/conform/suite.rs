@@ -7,19 +7,19 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use anyhow::{bail, ensure, Result};
+use mig_common::exercise::place::Register;
+use mig_common::exercise::step::Step;
+use mig_common::exercise::{Exercise, Work};
 
 use super::coverage;
-use super::exercise::{Exercise, Work};
 use super::explore::{explore, Found};
 use super::log::DeviceLog;
-use super::place::Register;
 use super::records::tags;
 use super::report::{Count, Report, Verdict};
 use super::resets::Fresh;
 use super::rig::{guest_memory, Arcs, Guest, Rig};
 use super::rule::{self, Rule};
 use super::snapshot::{touched, Readable};
-use super::step::Step;
 use super::way::Way;
 use crate::scenario::target::Target;
 use crate::scenario::Oracle;

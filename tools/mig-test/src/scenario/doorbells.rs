@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure, Context, Result};
+use mig_common::exercise::place::BARS;
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_ACTION_TRIGGER as TRIGGER, VFIO_PCI_MSIX_IRQ_INDEX as MSIX,
@@ -18,7 +19,6 @@ use super::conformance::checks::Checks;
 use super::conformance::session::{capture, load as load_stream};
 use super::physical::{Physical, RNG};
 use super::{until, Ctx};
-use crate::conform::place::BARS;
 use crate::event::Outcome;
 use crate::mdev::{Mdev, MdevType};
 use crate::vfio::device::Device;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
 use mdev_model::stream::MAGIC;
+use mig_common::exercise::place::Register;
 
-use crate::conform::place::Register;
 use crate::mdev::{Mdev, MdevType};
 use crate::vfio::device::Device;
 

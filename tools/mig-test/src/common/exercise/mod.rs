@@ -5,13 +5,22 @@
 use anyhow::{bail, ensure, Context, Result};
 use serde::{Deserialize, Deserializer};
 
-use super::place::{Place, Register};
-use super::signals::VECTORS;
-use super::step::{Condition, Step};
+pub mod place;
+pub mod step;
+#[cfg(test)]
+mod tests;
+
+use place::{Place, Register};
+use step::{Condition, Step};
 
 /// The largest memory of an exercise, in bytes.
 const MEMORY_MAX: usize = 64 << 20;
-const PAGE: usize = 4096;
+const PAGE: u64 = 4096;
+
+/// The most vectors that are listened to; more are not needed to tell them apart.
+pub const VECTORS: u32 = 64;
+/// The types of interrupt.
+pub const INTERRUPTS: [&str; 3] = ["intx", "msi", "msix"];
 
 /// A description of a device's work.
 #[derive(Debug, Default)]
@@ -113,7 +122,7 @@ impl<'de> Deserialize<'de> for Number {
         }
         match Either::deserialize(deserializer)? {
             Either::Number(number) => Ok(Number(number)),
-            Either::Text(text) => super::place::number(&text)
+            Either::Text(text) => place::number(&text)
                 .map(Number)
                 .ok_or_else(|| serde::de::Error::custom(format!("{text} is not a number"))),
         }
@@ -185,6 +194,11 @@ impl Exercise {
             !file.work.is_empty(),
             "there is no [[work]]: say what the device does"
         );
+        for (index, memory) in file.memory.iter().enumerate() {
+            memory
+                .check(&file.memory[..index])
+                .with_context(|| format!("the memory \"{}\"", memory.name))?;
+        }
         let mut works = Vec::new();
         for work in file.work {
             ensure!(
@@ -203,16 +217,9 @@ impl Exercise {
                 settles: false,
             });
         }
-        for memory in &file.memory {
-            memory
-                .check()
-                .with_context(|| format!("the memory \"{}\"", memory.name))?;
-        }
         for name in &file.interrupts {
             ensure!(
-                super::rig::INTERRUPTS
-                    .iter()
-                    .any(|(known, _)| known == name),
+                INTERRUPTS.contains(&name.as_str()),
                 "there is no type of interrupt \"{name}\"; say intx, msi or msix"
             );
         }
@@ -240,17 +247,32 @@ impl Exercise {
 }
 
 impl GuestMemory {
-    fn check(&self) -> Result<()> {
-        let (iova, size) = (self.iova.0, self.size.0 as usize);
+    fn check(&self, others: &[GuestMemory]) -> Result<()> {
+        let (iova, size) = (self.iova.0, self.size.0);
         ensure!(
-            size > 0 && size <= MEMORY_MAX,
+            size > 0 && size <= MEMORY_MAX as u64,
             "size is from 4096 to {MEMORY_MAX} bytes"
         );
         ensure!(
-            iova as usize % PAGE == 0 && size % PAGE == 0,
+            iova % PAGE == 0 && size % PAGE == 0,
             "iova and size are multiples of 4096"
         );
+        let last = iova.checked_add(size - 1);
+        let last = last.context("it goes beyond the last address of 64 bits")?;
+        for other in others {
+            ensure!(
+                last < other.iova.0 || other.last() < iova,
+                "it overlaps the memory \"{}\"",
+                other.name
+            );
+            ensure!(other.name != self.name, "there is another of this name");
+        }
         Ok(())
+    }
+
+    /// Returns the address of the last byte of one that was checked.
+    fn last(&self) -> u64 {
+        self.iova.0 + (self.size.0 - 1)
     }
 }
 
@@ -278,7 +300,19 @@ impl Line {
             self.vector.is_none_or(|vector| vector < VECTORS as usize),
             "vector is less than {VECTORS}"
         );
-        let place = |text: &str| Place::parse(text, memory.iter().map(|one| one.name.as_str()));
+        let place = |text: &str, len: usize| {
+            let place = Place::parse(text, memory.iter().map(|one| one.name.as_str()))?;
+            let (offset, size) = match place {
+                Place::Bar(_, offset) => (offset, u64::MAX),
+                Place::Memory(index, offset) => (offset, memory[index].size.0),
+            };
+            let end = offset.checked_add(len as u64);
+            ensure!(
+                end.is_some_and(|end| end <= size),
+                "{len} bytes at {text} are more than there are"
+            );
+            Ok(place)
+        };
         Ok(if let Some(value) = self.write {
             Step::Write(self.register()?, value.0)
         } else if self.read.is_some() {
@@ -297,15 +331,17 @@ impl Line {
                 .at
                 .as_deref()
                 .context("fill needs at = \"BAR:OFFSET\" or a memory")?;
-            Step::Fill(place(at)?, self.size()?, fill)
+            let size = self.size()?;
+            Step::Fill(place(at, size)?, size, fill)
         } else if let Some(words) = &self.words {
             let at = self
                 .at
                 .as_deref()
                 .context("words needs at = \"BAR:OFFSET\" or a memory")?;
-            Step::Words(place(at)?, words.clone())
+            Step::Words(place(at, 4 * words.len())?, words.clone())
         } else if let Some([left, right]) = &self.equal {
-            Step::Equal(place(left)?, place(right)?, self.size()?)
+            let size = self.size()?;
+            Step::Equal(place(left, size)?, place(right, size)?, size)
         } else {
             bail!("a step without an action")
         })

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::exercise::Fill;
 use super::place::{Place, Register};
+use super::Fill;
 
 /// One step of a guest.
 #[derive(Debug, Clone, PartialEq)]
