@@ -59,6 +59,7 @@ test-faults: mig-test
 	$(MIG_TEST) run fail-nth --kernel debug
 	$(MIG_TEST) run killed-client --option kills=334
 	$(MIG_TEST) run killed-qemu --option kills=102
+	tools/fuzz/run --inputs 1000
 bench: mig-test
 	$(MIG_TEST) bench
 
@@ -80,7 +81,7 @@ help:
 	@echo 'make demo            migrate a running guest with a device of each driver; figures'
 	@echo 'make test            every test; the last line counts them'
 	@echo 'make test-all        the same, and what takes long: QEMU 11.1, the debug kernel'
-	@echo 'make test-faults     every allocation and user copy fails once; 1,121 processes are killed'
+	@echo 'make test-faults     every allocation and user copy fails once; 1,121 processes are killed; fuzzing'
 	@echo 'make bench           what registers, pins, dirty pages, VRAM and protocol v1 cost, beside a peer'
 	@echo 'make modules_install install the modules (INSTALL_MOD_PATH= below another root)'
 	@echo 'make doc             write the documentation of the SDK: target/doc/mdev_sdk/index.html'

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Installs the few programs that must be on this machine: a compiler for mig-test, and mmdebstrap.
-# Everything else lives in the lab. Does nothing, in no time, where nothing is missing.
+# Everything else lives in the lab. Does nothing, in no time, where nothing is missing. Arguments are
+# further programs, each of a package of its name.
 set -eu
 oldest=1.85
 
@@ -21,6 +22,9 @@ command -v gcc > /dev/null || missing="$missing gcc"
 [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || missing="$missing libc6-dev"
 command -v mmdebstrap > /dev/null || missing="$missing mmdebstrap"
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
+for name in "$@"; do
+	command -v "$name" > /dev/null || missing="$missing $name"
+done
 [ -n "$missing" ] || exit 0
 
 command -v apt-get > /dev/null ||
